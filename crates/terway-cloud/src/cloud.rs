@@ -1,0 +1,167 @@
+//! The narrow door to a cloud: what the node agent needs of it, in the agent's own words. Providers
+//! translate; nothing above knows a vendor.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use terway_types::{
+    Addresses, CloudFailure, EniId, InstanceId, IntentToken, MacAddr, SecurityGroupId, Subnets, VSwitchId,
+    ZoneId,
+};
+
+/// The outcome of a cloud call.
+pub type CloudResult<T> = Result<T, CloudFailure>;
+
+/// What a new ENI should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateEni {
+    /// Idempotency token: the same token and parameters give the same ENI.
+    pub token: IntentToken,
+    /// Where its addresses come from.
+    pub vswitch: VSwitchId,
+    /// At least one, all of the vSwitch's VPC.
+    pub security_groups: Vec<SecurityGroupId>,
+    /// Whether it gets one IPv6 address besides its primary IPv4 address.
+    pub ipv6: bool,
+    /// Ownership marks; the provider adds none of its own.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// An ENI's state as the cloud tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EniStatus {
+    /// Being made; not usable yet.
+    Creating,
+    /// Attached to nothing.
+    Available,
+    /// On its way to an instance.
+    Attaching,
+    /// Attached.
+    InUse,
+    /// On its way off an instance.
+    Detaching,
+    /// Going away.
+    Deleting,
+}
+
+/// An ENI as the cloud describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EniDescription {
+    /// Its id.
+    pub id: EniId,
+    /// Its state.
+    pub status: EniStatus,
+    /// Its hardware address.
+    pub mac: MacAddr,
+    /// Its vSwitch.
+    pub vswitch: VSwitchId,
+    /// Its zone.
+    pub zone: ZoneId,
+    /// Its security groups.
+    pub security_groups: Vec<SecurityGroupId>,
+    /// Its primary address per family.
+    pub addresses: Addresses,
+    /// The instance it is, or is being, attached to.
+    pub instance: Option<InstanceId>,
+    /// Whether it is an instance's primary interface, which is never ours.
+    pub primary: bool,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Which ENIs to describe. Empty parts do not filter; all given parts must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EniFilter {
+    /// Only these.
+    pub ids: Vec<EniId>,
+    /// Only those attached to this instance.
+    pub instance: Option<InstanceId>,
+    /// Only those with all of these tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A vSwitch as the cloud describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VSwitch {
+    /// Its id.
+    pub id: VSwitchId,
+    /// Its zone.
+    pub zone: ZoneId,
+    /// Its CIDRs.
+    pub subnets: Subnets,
+    /// Free IPv4 addresses when asked; old the moment it is read.
+    pub free_ipv4: u32,
+}
+
+/// What an instance type can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstanceLimits {
+    /// ENIs including the primary one.
+    pub enis: u32,
+    /// IPv4 addresses per ENI.
+    pub ipv4_per_eni: u32,
+    /// IPv6 addresses per ENI.
+    pub ipv6_per_eni: u32,
+    /// Members of trunk ENIs; 0 where the type has no trunks.
+    pub members: u32,
+}
+
+/// What the node agent asks of a cloud. Every call may fail with any [`CloudFailure`]; calls that act on
+/// an object succeed when the object already is as wanted.
+#[async_trait]
+pub trait Cloud: Debug + Send + Sync {
+    /// The provider's name, `aliyun` or `tencent`.
+    fn provider(&self) -> &'static str;
+
+    /// Makes an ENI. Returns it in whatever state it is in by then.
+    async fn create_eni(&self, request: &CreateEni) -> CloudResult<EniDescription>;
+
+    /// Asks for an ENI to be attached; returns when the request is accepted, not when it is done.
+    async fn attach_eni(&self, eni: &EniId, instance: &InstanceId) -> CloudResult<()>;
+
+    /// Asks for an ENI to be detached; returns when the request is accepted. An ENI that is gone or
+    /// attached to nothing is a success.
+    async fn detach_eni(&self, eni: &EniId, instance: &InstanceId) -> CloudResult<()>;
+
+    /// Deletes a detached ENI. One that is gone is a success.
+    async fn delete_eni(&self, eni: &EniId) -> CloudResult<()>;
+
+    /// All ENIs that match, over all pages. May be stale: absence is a hint, not a proof.
+    async fn describe_enis(&self, filter: &EniFilter) -> CloudResult<Vec<EniDescription>>;
+
+    /// One vSwitch; `None` when the cloud does not know it.
+    async fn describe_vswitch(&self, id: &VSwitchId) -> CloudResult<Option<VSwitch>>;
+
+    /// What an instance type can carry; `None` when the cloud does not know the type.
+    async fn instance_limits(&self, instance_type: &str) -> CloudResult<Option<InstanceLimits>>;
+}
+
+/// The node as its metadata service describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceIdentity {
+    /// The instance's id.
+    pub id: InstanceId,
+    /// Its type.
+    pub instance_type: String,
+    /// Its region.
+    pub region: String,
+    /// Its zone.
+    pub zone: ZoneId,
+    /// The VPC it lives in.
+    pub vpc: String,
+    /// The vSwitch of its primary ENI.
+    pub vswitch: VSwitchId,
+    /// The hardware address of its primary ENI, which is never ours.
+    pub primary_mac: MacAddr,
+}
+
+/// The instance metadata service, seen from this node.
+#[async_trait]
+pub trait Metadata: Debug + Send + Sync {
+    /// Who this node is. Constant for the life of the instance.
+    async fn identity(&self) -> CloudResult<InstanceIdentity>;
+
+    /// The hardware addresses of all ENIs the service lists; lags behind attach by seconds.
+    async fn macs(&self) -> CloudResult<Vec<MacAddr>>;
+}

@@ -1,0 +1,1 @@
+//! What an attachment looks like in the kernel, and the verbs over that description.

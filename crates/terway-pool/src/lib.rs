@@ -1,0 +1,10 @@
+//! The pool of ENIs as a pure state machine: `handle(now, event) -> effects`, `next_deadline()`. No
+//! clock, no task, no socket inside; a driver outside executes effects in order and feeds events.
+
+pub mod effect;
+pub mod event;
+pub mod settings;
+
+pub use effect::{Answer, Capacity, CloudAction, Effect, Note, OperationId, RequestId};
+pub use event::{CloudAnswer, CloudEni, Event};
+pub use settings::PoolSettings;

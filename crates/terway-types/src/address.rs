@@ -1,0 +1,181 @@
+//! Addresses of pods, subnets and network cards.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use ipnetwork::{Ipv4Network, Ipv6Network};
+
+/// One of the two IP families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IpFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl IpFamily {
+    /// The family an address belongs to.
+    pub fn of(address: &IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
+impl fmt::Display for IpFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// Something that exists per IP family: one, the other, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DualStack<V4, V6 = V4> {
+    /// The IPv4 side, if the family is in use.
+    pub v4: Option<V4>,
+    /// The IPv6 side, if the family is in use.
+    pub v6: Option<V6>,
+}
+
+/// A pod's or an ENI's address per family.
+pub type Addresses = DualStack<Ipv4Addr, Ipv6Addr>;
+/// A gateway per family.
+pub type Gateways = DualStack<Ipv4Addr, Ipv6Addr>;
+/// A vSwitch's CIDR per family.
+pub type Subnets = DualStack<Ipv4Network, Ipv6Network>;
+
+impl<V4, V6> Default for DualStack<V4, V6> {
+    fn default() -> Self {
+        Self { v4: None, v6: None }
+    }
+}
+
+impl<V4, V6> DualStack<V4, V6> {
+    /// Both sides as given.
+    pub fn new(v4: Option<V4>, v6: Option<V6>) -> Self {
+        Self { v4, v6 }
+    }
+
+    /// Whether neither family is in use.
+    pub fn is_empty(&self) -> bool {
+        self.v4.is_none() && self.v6.is_none()
+    }
+}
+
+impl Addresses {
+    /// The addresses present, IPv4 first.
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.v4.map(IpAddr::V4).into_iter().chain(self.v6.map(IpAddr::V6))
+    }
+
+    /// The address of one family.
+    pub fn get(&self, family: IpFamily) -> Option<IpAddr> {
+        match family {
+            IpFamily::V4 => self.v4.map(IpAddr::V4),
+            IpFamily::V6 => self.v6.map(IpAddr::V6),
+        }
+    }
+}
+
+impl Subnets {
+    /// The vSwitch's gateways: the third address from the end of each CIDR, e.g. `x.x.x.253` of a /24. The
+    /// cloud reserves it in every vSwitch. CIDRs too small to have one give none.
+    pub fn gateways(&self) -> Gateways {
+        let v4 = self.v4.and_then(|net| {
+            let last = u32::from(net.broadcast());
+            (net.prefix() <= 29).then(|| Ipv4Addr::from(last - 2))
+        });
+        let v6 = self.v6.and_then(|net| {
+            let last = u128::from(net.broadcast());
+            (net.prefix() <= 125).then(|| Ipv6Addr::from(last - 2))
+        });
+        Gateways { v4, v6 }
+    }
+}
+
+/// An Ethernet hardware address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MacAddr(pub [u8; 6]);
+
+/// A text that is not a usable MAC address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a MAC address of the form 00:16:3e:01:02:03")]
+pub struct MacAddrError(pub String);
+
+impl MacAddr {
+    /// Whether the address may belong to one card: not zero and not a group address.
+    pub fn is_unicast(self) -> bool {
+        self.0 != [0; 6] && self.0[0] & 1 == 0
+    }
+
+    /// The six bytes as twelve lower-case digits without separators.
+    pub fn hex(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for MacAddr {
+    type Err = MacAddrError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || MacAddrError(text.to_owned());
+        let mut bytes = [0; 6];
+        let mut parts = text.split([':', '-']);
+        for byte in &mut bytes {
+            let part = parts.next().ok_or_else(wrong)?;
+            if part.len() != 2 || !part.bytes().all(|c| c.is_ascii_hexdigit()) {
+                return Err(wrong());
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
+        }
+        if parts.next().is_some() { Err(wrong()) } else { Ok(Self(bytes)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_is_the_third_from_the_end() {
+        let subnets = Subnets::new("10.1.2.0/24".parse().ok(), "fd00:1::/64".parse().ok());
+        let gateways = subnets.gateways();
+        assert_eq!(gateways.v4, "10.1.2.253".parse().ok());
+        assert_eq!(gateways.v6, "fd00:1::ffff:ffff:ffff:fffd".parse().ok());
+        let tiny = Subnets::new("10.1.2.0/30".parse().ok(), None);
+        assert!(tiny.gateways().is_empty());
+    }
+
+    #[test]
+    fn mac_reads_what_it_prints() {
+        let mac: MacAddr = "00:16:3E:0a:0b:0c".parse().unwrap();
+        assert_eq!(mac.to_string(), "00:16:3e:0a:0b:0c");
+        assert_eq!(mac.hex(), "00163e0a0b0c");
+        assert_eq!(mac.to_string().parse(), Ok(mac));
+    }
+
+    #[test]
+    fn mac_refuses_what_is_none() {
+        for text in ["", "00:16:3e:0a:0b", "00:16:3e:0a:0b:0c:0d", "00:16:3e:0a:0b:+c", "0:16:3e:0a:0b:0c1"] {
+            assert_eq!(text.parse::<MacAddr>(), Err(MacAddrError(text.to_owned())), "{text}");
+        }
+        assert!(!MacAddr([0xff; 6]).is_unicast());
+        assert!(!MacAddr([0; 6]).is_unicast());
+    }
+}

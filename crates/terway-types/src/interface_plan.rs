@@ -1,0 +1,63 @@
+//! What one interface of a pod should be: the daemon decides it, the plugin builds it, CHECK compares
+//! the kernel with it.
+
+use ipnetwork::IpNetwork;
+
+use crate::address::{Addresses, Gateways, MacAddr, Subnets};
+use crate::attachment::IfName;
+use crate::eni::EniId;
+
+/// How a pod's interface is connected to its ENI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Datapath {
+    /// The pod gets the whole ENI: its netdev moves into the pod.
+    Exclusive,
+}
+
+/// A traffic limit in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bandwidth {
+    /// Long-term rate in bytes per second; never zero.
+    pub bytes_per_second: u64,
+    /// Bucket size in bytes; `None` lets the data path choose one that fits rate and MTU.
+    pub burst_bytes: Option<u32>,
+}
+
+/// The complete wish for one interface of an attachment. No kernel index, no namespace: those are facts
+/// of the moment, found when the plan is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfacePlan {
+    /// The interface's name inside the pod.
+    pub ifname: IfName,
+    /// The way it is connected.
+    pub datapath: Datapath,
+    /// The ENI, if the daemon told its id (the existing implementation's daemon does not).
+    pub eni: Option<EniId>,
+    /// The ENI's hardware address, by which its netdev is found.
+    pub mac: MacAddr,
+    /// The pod's addresses.
+    pub addresses: Addresses,
+    /// The vSwitch's CIDRs.
+    pub subnets: Subnets,
+    /// The vSwitch's gateways.
+    pub gateways: Gateways,
+    /// Whether this interface carries the pod's default route.
+    pub default_route: bool,
+    /// Further destinations routed by the gateway of this interface.
+    pub extra_routes: Vec<IpNetwork>,
+    /// Service CIDRs that the host's stack translates; reached through the host pair.
+    pub service_cidrs: Vec<IpNetwork>,
+    /// Further destinations that must pass the host's stack (e.g. a node-local DNS cache).
+    pub host_stack_cidrs: Vec<IpNetwork>,
+    /// Whether the pod gets the pair of links (`veth1` and its host end) to the node.
+    pub host_peer: bool,
+    /// MTU in bytes of every link of this attachment: 1280 to 9600 with IPv6, 576 to 9600 without.
+    pub mtu: u32,
+    /// Limit of traffic into the pod.
+    pub ingress: Option<Bandwidth>,
+    /// Limit of traffic out of the pod.
+    pub egress: Option<Bandwidth>,
+    /// Kernel link kinds that count as a NIC besides those without any kind. Empty on real nodes;
+    /// a simulated cloud says `veth` here.
+    pub nic_kinds: Vec<String>,
+}

@@ -1,0 +1,21 @@
+//! The vocabulary of Terway, shared by every crate above: ids, addresses, attachments, interface
+//! plans, durable records, cloud failures and the fault catalogue. Values only; nothing here does I/O,
+//! reads a clock or asks for randomness.
+
+pub mod address;
+pub mod attachment;
+pub mod cloud;
+pub mod eni;
+pub mod fault;
+pub mod interface_plan;
+pub mod record;
+pub mod time;
+
+pub use address::{Addresses, DualStack, Gateways, IpFamily, MacAddr, MacAddrError, Subnets};
+pub use attachment::{AttachmentKey, ContainerId, IfName, NameError, NetworkName, PodRef};
+pub use cloud::{CloudFailure, CloudFailureKind};
+pub use eni::{EniId, InstanceId, IntentToken, SecurityGroupId, VSwitchId, ZoneId};
+pub use fault::{Fault, FaultCode};
+pub use interface_plan::{Bandwidth, Datapath, InterfacePlan};
+pub use record::{AttachmentRecord, EniPhase, EniRecord, LedgerChange, LedgerSnapshot};
+pub use time::Timestamp;

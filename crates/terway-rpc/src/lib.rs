@@ -1,9 +1,23 @@
 //! The wire between plugin, daemon and CLI: messages and services generated from `proto/terway.proto`
-//! (see `cargo xtask gen`), and their conversions to and from `terway-types`.
+//! (see `cargo xtask gen`), their conversions to and from `terway-types`, and the client's connection.
+
+#[cfg(feature = "client")]
+pub mod client;
+pub mod convert;
+
+#[cfg(feature = "client")]
+pub use client::{ConnectError, DaemonClient};
+pub use convert::{InterfaceError, InterfaceParts, attachment_key, datapath, fault_of, status_of};
 
 /// The generated messages and services.
-#[expect(missing_docs, reason = "generated; the schema carries the documentation")]
-#[expect(clippy::pedantic, unused_qualifications, reason = "generated")]
+#[allow(
+    missing_docs,
+    unused_qualifications,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated; which of these fire depends on the features, so `expect` cannot be used"
+)]
 pub mod wire {
     include!("generated/rpc.rs");
 }

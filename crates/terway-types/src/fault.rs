@@ -69,6 +69,8 @@ catalogue! {
     NetnsInvalid = "netns-invalid", 8, AfterMending, "give the path of the pod's own network namespace";
     /// The daemon does not answer.
     DaemonUnreachable = "daemon-unreachable", 11, Later, "check that terwayd runs on this node and that its socket is readable";
+    /// The daemon is of a version that lacks the method called.
+    DaemonOutdated = "daemon-outdated", 104, AfterMending, "update terwayd on this node to the version of the caller";
     /// The daemon has not finished starting.
     DaemonStarting = "daemon-starting", 11, Later, "wait; see the daemon's log if it lasts";
     /// Another operation on the same attachment is running.
@@ -138,27 +140,27 @@ pub struct Fault {
 impl Fault {
     /// A fault with the catalogue's remedy and no further cause.
     pub fn new(code: FaultCode, what: impl Into<String>) -> Self {
-        Self { code, what: what.into(), cause: String::new(), remedy: code.remedy().to_owned() }
+        Self { code, what: speakable(what.into()), cause: String::new(), remedy: code.remedy().to_owned() }
     }
 
     /// Adds the chain of causes of an error, outermost first.
     #[must_use]
     pub fn caused_by(mut self, error: &dyn std::error::Error) -> Self {
-        self.cause = chain(error);
+        self.cause = speakable(chain(error));
         self
     }
 
     /// Adds a cause as text.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {
-        self.cause = cause.into();
+        self.cause = speakable(cause.into());
         self
     }
 
     /// Replaces the catalogue's remedy by a better one.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = remedy.into();
+        self.remedy = speakable(remedy.into());
         self
     }
 }
@@ -174,6 +176,12 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// Takes the words out of a text that runtimes read as success of a DEL (containerd's go-cni, `Remove`).
+/// Causes quote vendors, kernels and other daemons, so they have to pass here.
+fn speakable(text: String) -> String {
+    if text.contains("not found") { text.replace("not found", "missing") } else { text }
+}
 
 /// An error and its sources in one line, outermost first.
 pub fn chain(error: &dyn std::error::Error) -> String {
@@ -204,6 +212,11 @@ mod tests {
             let text = Fault::new(*code, "x").to_string();
             assert!(!text.contains("not found"), "{text}");
         }
+        let quoting = Fault::new(FaultCode::CloudUnavailable, "pod not found")
+            .because("eni not found, or not found yet")
+            .remedy("see why it was not found");
+        assert!(!quoting.to_string().contains("not found"), "{quoting}");
+        assert_eq!(quoting.cause, "eni missing, or missing yet");
     }
 
     #[test]

@@ -1,0 +1,202 @@
+//! The client's side of the daemon's socket: one connection, one deadline over each call, and faults
+//! instead of transport errors.
+//!
+//! The connection runs on spawned tasks: connect, call and drop inside one `block_on`.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use terway_types::{Fault, FaultCode};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status, Streaming};
+
+use crate::convert::fault_of;
+use crate::wire;
+use crate::wire::terway_backend_client::TerwayBackendClient;
+use crate::wire::terway_tracing_client::TerwayTracingClient;
+
+/// Where the daemon listens unless told otherwise; the path existing installations use.
+pub const DEFAULT_SOCKET: &str = "/var/run/eni/eni.socket";
+
+/// Why no connection came about. Each has another remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// There is no such file.
+    #[error("there is no socket {}", path.display())]
+    NoSocket {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// This user may not connect.
+    #[error("permission denied on socket {}", path.display())]
+    Denied {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// The file is left over from a daemon that ended.
+    #[error("nobody listens on socket {}", path.display())]
+    NobodyListens {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// Nobody accepted in time.
+    #[error("nobody accepted on socket {} within {after:?}", path.display())]
+    TimedOut {
+        /// The socket's path.
+        path: PathBuf,
+        /// How long the attempt lasted.
+        after: Duration,
+    },
+    /// Anything else.
+    #[error("failed to connect to socket {}", path.display())]
+    Other {
+        /// The socket's path.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl From<ConnectError> for Fault {
+    fn from(error: ConnectError) -> Self {
+        let fault = Self::new(FaultCode::DaemonUnreachable, "failed to reach terwayd").caused_by(&error);
+        match error {
+            ConnectError::NoSocket { .. } => {
+                fault.remedy("check that terwayd runs on this node and that both use the same socket path")
+            }
+            ConnectError::Denied { .. } => fault.remedy("run as the user terwayd runs as, usually root"),
+            ConnectError::NobodyListens { .. } => fault.remedy("start terwayd on this node; see its log"),
+            ConnectError::TimedOut { .. } | ConnectError::Other { .. } => fault,
+        }
+    }
+}
+
+/// A connection to the node daemon.
+#[derive(Clone, Debug)]
+pub struct DaemonClient {
+    channel: Channel,
+    deadline: Duration,
+}
+
+impl DaemonClient {
+    /// Connects to the socket at `path`; this and every later call may take `deadline`.
+    pub async fn connect(path: &Path, deadline: Duration) -> Result<Self, ConnectError> {
+        let other = |source| ConnectError::Other { path: path.to_owned(), source };
+        let Some(text) = path.to_str() else {
+            return Err(other("the path is not UTF-8".into()));
+        };
+        let endpoint =
+            Endpoint::from_shared(format!("unix://{text}")).map_err(|error| other(error.into()))?;
+        match tokio::time::timeout(deadline, endpoint.connect()).await {
+            Ok(Ok(channel)) => Ok(Self { channel, deadline }),
+            Ok(Err(error)) => Err(classify(path, error.into())),
+            Err(_) => Err(ConnectError::TimedOut { path: path.to_owned(), after: deadline }),
+        }
+    }
+
+    /// The service the plugin uses, for calls this type has no method for.
+    pub fn backend(&self) -> TerwayBackendClient<Channel> {
+        TerwayBackendClient::new(self.channel.clone())
+    }
+
+    /// The service for looking inside, for calls this type has no method for.
+    pub fn tracing(&self) -> TerwayTracingClient<Channel> {
+        TerwayTracingClient::new(self.channel.clone())
+    }
+
+    /// Waits for a call's answer, at most until the deadline.
+    pub async fn answer<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Fault> {
+        match tokio::time::timeout(self.deadline, call).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(fault_of(&status)),
+            Err(_) => Err(Fault::new(
+                FaultCode::DaemonUnreachable,
+                format!("terwayd gave no answer within {:?}", self.deadline),
+            )),
+        }
+    }
+
+    /// A request that tells the daemon, too, when this side stops waiting.
+    fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        request.set_timeout(self.deadline);
+        request
+    }
+
+    /// Follows the pool; the stream itself has no deadline.
+    pub async fn watch_pool(&self) -> Result<Streaming<wire::PoolView>, Fault> {
+        self.answer(self.backend().watch_pool(wire::WatchPoolRequest {})).await
+    }
+
+    /// Runs a command of a resource; the stream of its lines has no deadline.
+    pub async fn resource_execute(
+        &self,
+        message: wire::ResourceExecuteRequest,
+    ) -> Result<Streaming<wire::ResourceExecuteReply>, Fault> {
+        self.answer(self.tracing().resource_execute(message)).await
+    }
+}
+
+macro_rules! unary {
+    ($($(#[$doc:meta])* $service:ident . $method:ident ($request:ident) -> $reply:ident;)*) => {
+        impl DaemonClient {
+            $(
+                $(#[$doc])*
+                pub async fn $method(&self, message: wire::$request) -> Result<wire::$reply, Fault> {
+                    self.answer(self.$service().$method(self.request(message))).await
+                }
+            )*
+        }
+    };
+}
+
+unary! {
+    /// Asks for an attachment's interfaces.
+    backend.alloc_ip(AllocateRequest) -> AllocateReply;
+    /// Gives back what an attachment holds.
+    backend.release_ip(ReleaseRequest) -> ReleaseReply;
+    /// Asks what an attachment holds.
+    backend.get_ip_info(InfoRequest) -> InfoReply;
+    /// Records an event.
+    backend.record_event(EventRequest) -> EventReply;
+    /// Asks whether an ADD can be served.
+    backend.status(StatusRequest) -> StatusReply;
+    /// Releases all attachments of a network but these.
+    backend.collect_garbage(CollectGarbageRequest) -> CollectGarbageReply;
+    /// Asks for everything known about an attachment.
+    backend.explain(ExplainRequest) -> ExplainReply;
+    /// Lists the types of resources.
+    tracing.get_resource_types(Placeholder) -> ResourceTypes;
+    /// Lists the resources of a type.
+    tracing.get_resources(ResourceTypeRequest) -> ResourceNames;
+    /// Reads a resource's configuration.
+    tracing.get_resource_config(ResourceTypeNameRequest) -> ResourceConfigReply;
+    /// Reads a resource's state.
+    tracing.get_resource_trace(ResourceTypeNameRequest) -> ResourceTraceReply;
+    /// Reads which ENI serves which pod.
+    tracing.get_resource_mapping(Placeholder) -> ResourceMappingReply;
+}
+
+/// Finds the system's word in the transport's chain of errors.
+fn classify(path: &Path, error: Box<dyn Error + Send + Sync>) -> ConnectError {
+    let path = path.to_owned();
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error.as_ref());
+    while let Some(current) = cause {
+        if let Some(io) = current.downcast_ref::<io::Error>() {
+            match io.kind() {
+                io::ErrorKind::NotFound => return ConnectError::NoSocket { path },
+                io::ErrorKind::PermissionDenied => return ConnectError::Denied { path },
+                io::ErrorKind::ConnectionRefused => return ConnectError::NobodyListens { path },
+                _ => {}
+            }
+        }
+        cause = current.source();
+    }
+    ConnectError::Other { path, source: error }
+}

@@ -1,0 +1,251 @@
+//! One interface of an attachment on the wire: made by the daemon from what it knows of an ENI, read
+//! back by the plugin with every value checked and every refusal naming field and value.
+
+use std::str::FromStr;
+
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use terway_types::{
+    Addresses, Datapath, DualStack, EniId, EniRecord, Gateways, IfName, IpFamily, MacAddr, Subnets,
+};
+
+use crate::wire::{self, AddressPair, AttachmentType};
+
+/// What the daemon tells the plugin about one interface; the rest of an `InterfacePlan` is the plugin's
+/// own configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceParts {
+    /// The name inside the pod; `None` is the one the runtime asked for.
+    pub ifname: Option<IfName>,
+    /// The ENI's id; the Go daemon does not tell it.
+    pub eni: Option<EniId>,
+    /// The ENI's hardware address.
+    pub mac: MacAddr,
+    /// The pod's addresses.
+    pub addresses: Addresses,
+    /// The vSwitch's CIDRs.
+    pub subnets: Subnets,
+    /// The vSwitch's gateways.
+    pub gateways: Gateways,
+    /// Service CIDRs, IPv4 first.
+    pub service_cidrs: Vec<IpNetwork>,
+    /// Whether it carries the pod's default route.
+    pub default_route: bool,
+    /// Further destinations behind its gateway.
+    pub extra_routes: Vec<IpNetwork>,
+    /// Limit into the pod in bytes per second; never zero.
+    pub ingress: Option<u64>,
+    /// Limit out of the pod in bytes per second; never zero.
+    pub egress: Option<u64>,
+    /// Kernel link kinds that count as a NIC besides those without any.
+    pub nic_kinds: Vec<String>,
+}
+
+/// An interface that cannot be used as the daemon described it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InterfaceError {
+    /// A field has no value.
+    #[error("{field} is missing")]
+    Missing {
+        /// The field's path in the message.
+        field: &'static str,
+    },
+    /// A field's value cannot be read.
+    #[error("{field} is {value:?}: {reason}")]
+    Invalid {
+        /// The field's path in the message.
+        field: &'static str,
+        /// What it says.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The other side wants something this build has no data path for.
+    #[error("{field} is {value}, for which this build has no data path")]
+    Unsupported {
+        /// The field's path in the message.
+        field: &'static str,
+        /// What it says.
+        value: String,
+    },
+}
+
+/// The data path an answer's type stands for.
+pub fn datapath(kind: i32) -> Result<Datapath, InterfaceError> {
+    match AttachmentType::try_from(kind) {
+        Ok(AttachmentType::TypeVpceni) => Ok(Datapath::Exclusive),
+        Ok(other) => Err(unsupported("type", &other.as_str_name())),
+        Err(_) => Err(unsupported("type", &kind)),
+    }
+}
+
+impl InterfaceParts {
+    /// The only interface of an attachment that holds this whole ENI. Fails while the ENI has no hardware
+    /// address or no address: such a record must not have been given away.
+    pub fn of_eni(eni: &EniRecord) -> Result<Self, InterfaceError> {
+        if eni.addresses.is_empty() {
+            return Err(InterfaceError::Missing { field: "the ENI's address" });
+        }
+        Ok(Self {
+            ifname: None,
+            eni: eni.id.clone(),
+            mac: eni.mac.ok_or(InterfaceError::Missing { field: "the ENI's MAC address" })?,
+            addresses: eni.addresses,
+            subnets: eni.subnets,
+            gateways: eni.gateways,
+            service_cidrs: Vec::new(),
+            default_route: true,
+            extra_routes: Vec::new(),
+            ingress: None,
+            egress: None,
+            nic_kinds: Vec::new(),
+        })
+    }
+}
+
+impl From<&InterfaceParts> for wire::Interface {
+    fn from(parts: &InterfaceParts) -> Self {
+        let limits = wire::PodInfo {
+            ingress: parts.ingress.unwrap_or_default(),
+            egress: parts.egress.unwrap_or_default(),
+            network_priority: String::new(),
+        };
+        Self {
+            basic: Some(wire::BasicInfo {
+                pod_ip: Some(parts.addresses.into()),
+                pod_cidr: Some(parts.subnets.into()),
+                gateway: Some(parts.gateways.into()),
+                service_cidr: Some(join(&parts.service_cidrs)),
+            }),
+            eni: Some(wire::EniInfo {
+                mac: parts.mac.to_string(),
+                id: parts.eni.as_ref().map(ToString::to_string).unwrap_or_default(),
+                nic_kinds: parts.nic_kinds.clone(),
+                ..Default::default()
+            }),
+            pod: Some(limits),
+            ifname: parts.ifname.as_ref().map(ToString::to_string).unwrap_or_default(),
+            extra_routes: parts
+                .extra_routes
+                .iter()
+                .map(|net| wire::Route { destination: net.to_string() })
+                .collect(),
+            default_route: parts.default_route,
+        }
+    }
+}
+
+impl TryFrom<&wire::Interface> for InterfaceParts {
+    type Error = InterfaceError;
+
+    fn try_from(message: &wire::Interface) -> Result<Self, InterfaceError> {
+        let basic = message.basic.as_ref().ok_or(InterfaceError::Missing { field: "basic" })?;
+        let eni = message.eni.as_ref().ok_or(InterfaceError::Missing { field: "eni" })?;
+        refuse_other_datapaths(eni)?;
+        let addresses: Addresses = pair("basic.pod_ip", basic.pod_ip.as_ref())?;
+        if addresses.is_empty() {
+            return Err(InterfaceError::Missing { field: "basic.pod_ip" });
+        }
+        let mac: MacAddr = value("eni.mac", &eni.mac)?;
+        if !mac.is_unicast() {
+            return Err(invalid("eni.mac", &eni.mac, "no card can have it"));
+        }
+        let limits = message.pod.clone().unwrap_or_default();
+        Ok(Self {
+            ifname: ifname(&message.ifname)?,
+            eni: (!eni.id.is_empty()).then(|| eni.id.as_str().into()),
+            mac,
+            addresses,
+            subnets: pair::<Ipv4Network, Ipv6Network>("basic.pod_cidr", basic.pod_cidr.as_ref())?,
+            gateways: pair("basic.gateway", basic.gateway.as_ref())?,
+            service_cidrs: split("basic.service_cidr", basic.service_cidr.as_ref())?,
+            default_route: message.default_route,
+            extra_routes: message
+                .extra_routes
+                .iter()
+                .map(|route| value("extra_routes", &route.destination))
+                .collect::<Result<_, _>>()?,
+            ingress: (limits.ingress > 0).then_some(limits.ingress),
+            egress: (limits.egress > 0).then_some(limits.egress),
+            nic_kinds: eni.nic_kinds.clone(),
+        })
+    }
+}
+
+/// A trunk member or a virtual function would look like a whole ENI if these fields were passed over.
+fn refuse_other_datapaths(eni: &wire::EniInfo) -> Result<(), InterfaceError> {
+    if eni.trunk {
+        return Err(unsupported("eni.trunk", &true));
+    }
+    if eni.vlan_id != 0 {
+        return Err(unsupported("eni.vlan_id", &eni.vlan_id));
+    }
+    if let Some(vf) = eni.vf_id {
+        return Err(unsupported("eni.vf_id", &vf));
+    }
+    Ok(())
+}
+
+impl<V4: ToString, V6: ToString> From<DualStack<V4, V6>> for AddressPair {
+    fn from(pair: DualStack<V4, V6>) -> Self {
+        Self {
+            ipv4: pair.v4.map(|v4| v4.to_string()).unwrap_or_default(),
+            ipv6: pair.v6.map(|v6| v6.to_string()).unwrap_or_default(),
+        }
+    }
+}
+
+/// Reads one value of each family; an empty text, or no message, is a family not in use.
+fn pair<V4, V6>(field: &'static str, pair: Option<&AddressPair>) -> Result<DualStack<V4, V6>, InterfaceError>
+where
+    V4: FromStr<Err: ToString>,
+    V6: FromStr<Err: ToString>,
+{
+    let Some(pair) = pair else { return Ok(DualStack::default()) };
+    Ok(DualStack {
+        v4: (!pair.ipv4.is_empty()).then(|| value(field, &pair.ipv4)).transpose()?,
+        v6: (!pair.ipv6.is_empty()).then(|| value(field, &pair.ipv6)).transpose()?,
+    })
+}
+
+/// The CIDRs of both families, several per family joined by commas.
+fn join(cidrs: &[IpNetwork]) -> AddressPair {
+    let of = |family: IpFamily| {
+        let texts: Vec<_> =
+            cidrs.iter().filter(|net| IpFamily::of(&net.ip()) == family).map(ToString::to_string).collect();
+        texts.join(",")
+    };
+    AddressPair { ipv4: of(IpFamily::V4), ipv6: of(IpFamily::V6) }
+}
+
+fn split(field: &'static str, pair: Option<&AddressPair>) -> Result<Vec<IpNetwork>, InterfaceError> {
+    let Some(pair) = pair else { return Ok(Vec::new()) };
+    [&pair.ipv4, &pair.ipv6]
+        .into_iter()
+        .flat_map(|texts| texts.split(','))
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(|text| value(field, text))
+        .collect()
+}
+
+fn ifname(text: &str) -> Result<Option<IfName>, InterfaceError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    IfName::new(text).map(Some).map_err(|error| invalid("ifname", text, error.rule))
+}
+
+fn value<T: FromStr<Err: ToString>>(field: &'static str, text: &str) -> Result<T, InterfaceError> {
+    text.parse().map_err(|error: T::Err| invalid(field, text, error.to_string()))
+}
+
+fn invalid(field: &'static str, value: &str, reason: impl Into<String>) -> InterfaceError {
+    InterfaceError::Invalid { field, value: value.to_owned(), reason: reason.into() }
+}
+
+fn unsupported(field: &'static str, value: &impl ToString) -> InterfaceError {
+    InterfaceError::Unsupported { field, value: value.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! How the ledger fails, each way with the fault a person meets.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use terway_types::{Fault, FaultCode};
+
+/// Why a ledger cannot be opened. The file is left as it was, except where the medium itself failed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory or the file cannot be written, or not read.
+    #[error("failed to open ledger {}", path.display())]
+    Unwritable {
+        /// The ledger's file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file system has no room.
+    #[error("failed to open ledger {}: no space left on its file system", path.display())]
+    Full {
+        /// The ledger's file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A newer version wrote it.
+    #[error("ledger {} has schema version {found}, this version reads up to {known}", path.display())]
+    TooNew {
+        /// The ledger's file.
+        path: PathBuf,
+        /// The version it was written with.
+        found: u64,
+        /// The newest version known here.
+        known: u64,
+    },
+    /// The file is damaged, or is no ledger at all.
+    #[error("ledger {} cannot be read: {detail}", path.display())]
+    Corrupt {
+        /// The ledger's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Another process has it open.
+    #[error("ledger {} is in use by another process", path.display())]
+    Locked {
+        /// The ledger's file.
+        path: PathBuf,
+    },
+}
+
+impl OpenError {
+    /// The failure as a person meets it.
+    pub fn fault(&self) -> Fault {
+        let fault = |code| {
+            let fault = Fault::new(code, self.to_string());
+            match std::error::Error::source(self) {
+                Some(source) => fault.caused_by(source),
+                None => fault,
+            }
+        };
+        match self {
+            Self::Unwritable { .. } => fault(FaultCode::StateUnwritable),
+            Self::Full { .. } => fault(FaultCode::StateFull),
+            Self::TooNew { .. } => fault(FaultCode::LedgerTooNew),
+            Self::Corrupt { .. } => fault(FaultCode::LedgerCorrupt),
+            Self::Locked { .. } => fault(FaultCode::StateUnwritable)
+                .remedy("stop the other terwayd of this node, or give this one another --state-dir"),
+        }
+    }
+}
+
+/// Why a change was not made durable. None of its parts is visible in the ledger afterwards, unless the
+/// medium failed at the very end; [`crate::Ledger::snapshot`] tells what holds.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The file system has no room.
+    #[error("failed to record {changes} changes in ledger {}: no space left on its file system", path.display())]
+    Full {
+        /// The ledger's file.
+        path: PathBuf,
+        /// How many changes were to be recorded.
+        changes: usize,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The medium, or the file on it, failed.
+    #[error("failed to record {changes} changes in ledger {}", path.display())]
+    Failed {
+        /// The ledger's file.
+        path: PathBuf,
+        /// How many changes were to be recorded.
+        changes: usize,
+        /// What the database said.
+        #[source]
+        source: Box<redb::Error>,
+    },
+    /// A value cannot be written as a row.
+    #[error("failed to write {what} as a row")]
+    Encode {
+        /// Which value.
+        what: String,
+        /// What the encoder said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An earlier commit failed, and the ledger could not be opened again since.
+    #[error("failed to open the ledger again after an earlier failure")]
+    Reopen(#[source] OpenError),
+}
+
+impl CommitError {
+    /// The failure as a person meets it.
+    pub fn fault(&self) -> Fault {
+        let code = match self {
+            Self::Full { .. } => FaultCode::StateFull,
+            Self::Failed { .. } => FaultCode::StateUnwritable,
+            Self::Encode { .. } => FaultCode::Internal,
+            Self::Reopen(source) => return source.fault(),
+        };
+        let fault = Fault::new(code, self.to_string());
+        match std::error::Error::source(self) {
+            Some(source) => fault.caused_by(source),
+            None => fault,
+        }
+    }
+}
+
+/// Why the ledger's content cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The database, or a row in it, is damaged.
+    #[error("ledger {} cannot be read: {detail}", path.display())]
+    Corrupt {
+        /// The ledger's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// An earlier commit failed, and the ledger could not be opened again since.
+    #[error("failed to open the ledger again after an earlier failure")]
+    Reopen(#[source] OpenError),
+}
+
+impl ReadError {
+    /// The failure as a person meets it.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Corrupt { .. } => Fault::new(FaultCode::LedgerCorrupt, self.to_string()),
+            Self::Reopen(source) => source.fault(),
+        }
+    }
+}
+
+/// Whether the system says that there is no room: on the file system, or in the quota.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// What a failed opening of the database means.
+pub(crate) fn open_error(path: &Path, error: redb::Error) -> OpenError {
+    let path = path.to_path_buf();
+    match error {
+        redb::Error::Io(source) if is_full(&source) => OpenError::Full { path, source },
+        // The database reads a file that is too short for its own header by running over its end.
+        redb::Error::Io(source)
+            if matches!(source.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) =>
+        {
+            OpenError::Corrupt { path, detail: format!("it is no database, or cut short ({source})") }
+        }
+        redb::Error::Io(source) => OpenError::Unwritable { path, source },
+        redb::Error::DatabaseAlreadyOpen => OpenError::Locked { path },
+        other => OpenError::Corrupt { path, detail: other.to_string() },
+    }
+}
+
+/// What a failed commit means.
+pub(crate) fn commit_error(path: &Path, changes: usize, error: redb::Error) -> CommitError {
+    let path = path.to_path_buf();
+    match error {
+        redb::Error::Io(source) if is_full(&source) => CommitError::Full { path, changes, source },
+        other => CommitError::Failed { path, changes, source: Box::new(other) },
+    }
+}

@@ -200,3 +200,23 @@ fn classify(path: &Path, error: Box<dyn Error + Send + Sync>) -> ConnectError {
     }
     ConnectError::Other { path, source: error }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("transport error")]
+    struct Transport(#[source] io::Error);
+
+    /// Root passes every file mode, so this one cannot be met on a real socket in a test.
+    #[test]
+    fn a_denied_socket_is_told_apart_wherever_it_hides_in_the_chain() {
+        let denied = Transport(io::ErrorKind::PermissionDenied.into());
+        let error = classify(Path::new("/run/s"), denied.into());
+        assert!(matches!(error, ConnectError::Denied { .. }), "{error:?}");
+        let fault = Fault::from(error);
+        assert_eq!(fault.cause, "permission denied on socket /run/s");
+        assert_eq!(fault.remedy, "run as the user terwayd runs as, usually root");
+    }
+}

@@ -1,0 +1,132 @@
+//! What a layout needs to know about the node: the link its default route leaves by, its addresses there, and
+//! whether that link lives by router advertisements.
+
+use std::net::IpAddr;
+
+use terway_types::{Addresses, Fault, FaultCode, IpFamily};
+
+use crate::kernel::objects::MAIN_TABLE;
+use crate::kernel::sysctl::{Sysctl, SysctlError, ipv6_conf};
+use crate::kernel::{Address, KernelError, Netlink, Netns, NetnsError, Route, RouteFilter, RouteKind, Scope};
+
+/// Facts about the node, true at the moment they were observed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// The name of the link with the best default route (IPv4's, if the node uses both families).
+    pub uplink: String,
+    /// Its index.
+    pub uplink_index: u32,
+    /// The node's primary address per family, each on the link of that family's default route.
+    pub addresses: Addresses,
+    /// The uplink's `accept_ra`: `0` never, `1` unless it forwards, `2` always. None without IPv6.
+    pub uplink_accept_ra: Option<u8>,
+}
+
+/// A fact that is missing.
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    /// No way out.
+    #[error("the node has no {0} default route")]
+    NoDefaultRoute(IpFamily),
+    /// No name to be known by.
+    #[error("the node's uplink {uplink} has no global {family} address")]
+    NoAddress {
+        /// The family.
+        family: IpFamily,
+        /// The link with the default route.
+        uplink: String,
+    },
+    /// The kernel did not tell.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A switch could not be read.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+    /// The node's namespace is unusable.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+}
+
+impl FactsError {
+    /// The failure as a person meets it.
+    pub fn fault(&self) -> Fault {
+        let fault = Fault::new(FaultCode::KernelRefused, "the node's network is not as a pod needs it")
+            .caused_by(self);
+        match self {
+            Self::NoDefaultRoute(family) => fault.remedy(format!(
+                "give the node an {family} default route, or turn {family} off in the pod's network"
+            )),
+            Self::NoAddress { family, uplink } => fault.remedy(format!(
+                "give {uplink} an {family} address, or turn {family} off in the pod's network"
+            )),
+            _ => fault,
+        }
+    }
+}
+
+impl HostFacts {
+    /// Reads the facts of the families in use from the node's namespace.
+    pub fn observe(host: &Netns, families: impl IntoIterator<Item = IpFamily>) -> Result<Self, FactsError> {
+        let mut netlink = Netlink::open(host)?;
+        let mut facts = Self::default();
+        for family in families {
+            let index = default_link(&mut netlink, family)?.ok_or(FactsError::NoDefaultRoute(family))?;
+            let link = netlink.link_by_index(index)?.ok_or(FactsError::NoDefaultRoute(family))?;
+            let address = primary(&netlink.addresses(Some(index))?, family)
+                .ok_or_else(|| FactsError::NoAddress { family, uplink: link.name.clone() })?;
+            match address {
+                IpAddr::V4(address) => facts.addresses.v4 = Some(address),
+                IpAddr::V6(address) => facts.addresses.v6 = Some(address),
+            }
+            if facts.uplink.is_empty() || family == IpFamily::V4 {
+                (facts.uplink, facts.uplink_index) = (link.name, index);
+            }
+        }
+        if facts.addresses.v6.is_some() {
+            facts.uplink_accept_ra = accept_ra(host, &facts.uplink)?;
+        }
+        Ok(facts)
+    }
+
+    /// Whether the uplink takes router advertisements, and would stop doing so when it begins to forward.
+    pub fn uplink_takes_advertisements_as_host(&self) -> bool {
+        self.uplink_accept_ra == Some(1)
+    }
+}
+
+/// The index of the link the node's packets leave by, if it has a default route: IPv4's before IPv6's.
+pub fn uplink_index(host: &mut Netlink) -> Result<Option<u32>, KernelError> {
+    match default_link(host, IpFamily::V4)? {
+        None => default_link(host, IpFamily::V6),
+        found => Ok(found),
+    }
+}
+
+/// The link of the default route with the lowest metric.
+fn default_link(host: &mut Netlink, family: IpFamily) -> Result<Option<u32>, KernelError> {
+    let filter = RouteFilter { family: Some(family), table: Some(MAIN_TABLE), oif: None };
+    let routes = host.routes(filter)?;
+    let leads_out =
+        |route: &&Route| route.is_default() && route.kind == RouteKind::Unicast && route.oif.is_some();
+    Ok(routes.iter().filter(leads_out).min_by_key(|route| route.metric).and_then(|route| route.oif))
+}
+
+/// The first address of global scope that is neither secondary nor a duplicate. The kernel lists IPv4 addresses
+/// in the order they were added, and picks the first as source itself.
+fn primary(addresses: &[Address], family: IpFamily) -> Option<IpAddr> {
+    let fits = |address: &&Address| {
+        let own = IpFamily::of(&address.network.ip()) == family;
+        own && address.scope == Scope::Universe && !address.secondary && !address.dadfailed
+    };
+    // An address given for good before one that router advertisements gave for a time.
+    let best = addresses.iter().filter(fits).min_by_key(|address| !address.permanent);
+    best.map(|address| address.network.ip())
+}
+
+fn accept_ra(host: &Netns, uplink: &str) -> Result<Option<u8>, FactsError> {
+    match host.run(|| Sysctl::default().get(&ipv6_conf(uplink, "accept_ra")))? {
+        Ok(text) => Ok(text.parse().ok()),
+        Err(SysctlError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,26 @@
+//! The only place that talks to the kernel: namespaces, rtnetlink, nf_tables and sysctls, as blocking
+//! verbs over plain values. No netlink library type leaves this module.
+
+pub mod error;
+pub mod namespace;
+pub mod netlink;
+pub mod nft;
+pub mod nic;
+pub mod objects;
+pub mod request;
+pub mod sysctl;
+pub mod tbf;
+pub mod watch;
+
+pub(crate) mod decode;
+mod dump;
+mod transport;
+
+pub use error::{Cause, KernelError};
+pub use namespace::{Netns, NetnsError, NetnsId};
+pub use netlink::Netlink;
+pub use nic::{NicError, NicRule, find_nic};
+pub use objects::{Address, Link, Neighbour, Qdisc, Route, RouteFilter, RouteKind, Rule, Scope};
+pub use request::{LinkChange, LinkRef, NewLink, Request};
+pub use tbf::Tbf;
+pub use watch::wait_for_nic;

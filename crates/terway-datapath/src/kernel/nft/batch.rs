@@ -1,0 +1,156 @@
+//! Changes that happen all or not at all.
+
+use super::attribute::Attributes;
+use super::body::RuleBody;
+use super::expression::encode_all;
+use super::object::{Chain, Comment, Family, Table};
+use crate::kernel::transport::Frame;
+
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_NONREC};
+
+const SUBSYSTEM: u16 = 10;
+const NFNL_MSG_BATCH_BEGIN: u16 = 16;
+const NFNL_MSG_BATCH_END: u16 = 17;
+const NFT_MSG_NEWTABLE: u16 = 0;
+const NFT_MSG_DELTABLE: u16 = 2;
+const NFT_MSG_NEWCHAIN: u16 = 3;
+pub(super) const NFT_MSG_GETCHAIN: u16 = 4;
+const NFT_MSG_DELCHAIN: u16 = 5;
+const NFT_MSG_NEWRULE: u16 = 6;
+pub(super) const NFT_MSG_GETRULE: u16 = 7;
+const NFT_MSG_DELRULE: u16 = 8;
+
+const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_TABLE_FLAGS: u16 = 2;
+pub(super) const NFTA_RULE_TABLE: u16 = 1;
+pub(super) const NFTA_RULE_CHAIN: u16 = 2;
+pub(super) const NFTA_RULE_HANDLE: u16 = 3;
+pub(super) const NFTA_RULE_EXPRESSIONS: u16 = 4;
+pub(super) const NFTA_RULE_USERDATA: u16 = 7;
+
+/// How far a deletion goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// With everything inside.
+    Whole,
+    /// Only if nothing is inside; else the whole batch fails with `EBUSY`.
+    IfEmpty,
+}
+
+impl Deletion {
+    fn flags(self) -> u16 {
+        match self {
+            Self::Whole => 0,
+            Self::IfEmpty => NLM_F_NONREC,
+        }
+    }
+}
+
+/// Changes for [`Nft::commit`](super::Nft::commit).
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub(super) commands: Vec<Command>,
+}
+
+/// One change and what it does in words.
+#[derive(Clone, Debug)]
+pub(super) struct Command {
+    pub(super) what: String,
+    pub(super) frame: Frame,
+}
+
+impl Batch {
+    /// No change yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// Makes a table, unless it is there.
+    #[must_use]
+    pub fn add_table(self, table: &Table) -> Self {
+        let attributes = Attributes::new().text(NFTA_TABLE_NAME, &table.name).u32(NFTA_TABLE_FLAGS, 0);
+        self.push(format!("add table {table}"), NFT_MSG_NEWTABLE, NLM_F_CREATE, table.family, &attributes)
+    }
+
+    /// Deletes a table.
+    #[must_use]
+    pub fn delete_table(self, table: &Table, how: Deletion) -> Self {
+        let attributes = Attributes::new().text(NFTA_TABLE_NAME, &table.name);
+        self.push(format!("delete table {table}"), NFT_MSG_DELTABLE, how.flags(), table.family, &attributes)
+    }
+
+    /// Makes a chain, unless it is there.
+    #[must_use]
+    pub fn add_chain(self, chain: &Chain) -> Self {
+        let what = format!("add chain {chain}");
+        self.push(what, NFT_MSG_NEWCHAIN, NLM_F_CREATE, chain.table.family, &chain.encode())
+    }
+
+    /// Deletes a chain.
+    #[must_use]
+    pub fn delete_chain(self, chain: &Chain, how: Deletion) -> Self {
+        let what = format!("delete chain {chain}");
+        self.push(what, NFT_MSG_DELCHAIN, how.flags(), chain.table.family, &chain.encode_name())
+    }
+
+    /// Adds a rule at the end of a chain.
+    #[must_use]
+    pub fn add_rule(self, chain: &Chain, rule: &RuleBody, comment: Option<&Comment>) -> Self {
+        let mut what = format!("add a rule to chain {chain}");
+        let mut attributes = rule_of(chain).nest(NFTA_RULE_EXPRESSIONS, &encode_all(&rule.expressions));
+        if let Some(comment) = comment {
+            what = format!("{what} for {}", comment.as_str());
+            attributes = attributes.bytes(NFTA_RULE_USERDATA, &comment.encode());
+        }
+        self.push(what, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, chain.table.family, &attributes)
+    }
+
+    /// Deletes the rule with this handle, as read by [`Nft::rules`](super::Nft::rules).
+    #[must_use]
+    pub fn delete_rule(self, chain: &Chain, handle: u64) -> Self {
+        let what = format!("delete rule {handle} of chain {chain}");
+        let attributes = rule_of(chain).u64(NFTA_RULE_HANDLE, handle);
+        self.push(what, NFT_MSG_DELRULE, 0, chain.table.family, &attributes)
+    }
+
+    fn push(
+        mut self,
+        what: String,
+        message: u16,
+        flags: u16,
+        family: Family,
+        attributes: &Attributes,
+    ) -> Self {
+        let payload = [&nfgenmsg(family.number(), 0)[..], &attributes.0].concat();
+        self.commands.push(Command { what, frame: Frame::acked(SUBSYSTEM << 8 | message, flags, &payload) });
+        self
+    }
+}
+
+/// The frames around a batch.
+pub(super) fn fence() -> (Frame, Frame) {
+    let payload = nfgenmsg(0, SUBSYSTEM);
+    (Frame::new(NFNL_MSG_BATCH_BEGIN, 0, &payload), Frame::new(NFNL_MSG_BATCH_END, 0, &payload))
+}
+
+/// A request for all objects of a sort in one family.
+pub(super) fn list(message: u16, family: Family, attributes: &Attributes) -> Frame {
+    let payload = [&nfgenmsg(family.number(), 0)[..], &attributes.0].concat();
+    Frame::dump(SUBSYSTEM << 8 | message, &payload)
+}
+
+/// The attributes that name a chain in a request about rules.
+pub(super) fn rule_of(chain: &Chain) -> Attributes {
+    Attributes::new().text(NFTA_RULE_TABLE, &chain.table.name).text(NFTA_RULE_CHAIN, &chain.name)
+}
+
+/// The header of every nfnetlink message: family, version 0, resource id.
+fn nfgenmsg(family: u8, resource: u16) -> [u8; 4] {
+    let [high, low] = resource.to_be_bytes();
+    [family, 0, high, low]
+}

@@ -1,0 +1,125 @@
+//! The connection to nf_tables of one namespace.
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+
+use super::attribute::{Attributes, u64_value, value};
+use super::batch::{
+    Batch, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE, NFTA_RULE_USERDATA,
+    fence, list, rule_of,
+};
+use super::body::RuleBody;
+use super::expression::decode_all;
+use super::object::{Chain, Comment, Table};
+use crate::kernel::error::{Cause, KernelError};
+use crate::kernel::namespace::Netns;
+use crate::kernel::transport::{Answer, Transport};
+
+/// The length of the nfnetlink header before the attributes.
+const HEADER: usize = 4;
+
+/// A connection to the packet filter of one network namespace.
+#[derive(Debug)]
+pub struct Nft {
+    transport: Transport,
+}
+
+/// A rule as the kernel has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstalledRule {
+    /// Names it for deletion.
+    pub handle: u64,
+    /// What it does.
+    pub body: RuleBody,
+    /// Its comment.
+    pub comment: Option<Comment>,
+}
+
+impl InstalledRule {
+    /// Whether it carries exactly this comment.
+    pub fn is_marked(&self, mark: &str) -> bool {
+        self.comment.as_ref().is_some_and(|comment| comment.as_str() == mark)
+    }
+}
+
+impl Nft {
+    /// Connects to a namespace. Nobody needs to stay inside it.
+    pub fn open(netns: &Netns) -> Result<Self, KernelError> {
+        let failed = |cause| KernelError::new("open an nftables socket", cause);
+        Transport::open(NETLINK_NETFILTER, netns).map(|transport| Self { transport }).map_err(failed)
+    }
+
+    /// Connects to the calling thread's namespace.
+    pub fn here() -> Result<Self, KernelError> {
+        let failed = |error| KernelError::new("open an nftables socket", Cause::Socket(error));
+        Transport::here(NETLINK_NETFILTER).map(|transport| Self { transport }).map_err(failed)
+    }
+
+    /// Makes all changes of a batch, or none. The error names the first change that was refused.
+    pub fn commit(&mut self, batch: &Batch) -> Result<(), KernelError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (begin, end) = fence();
+        let commands = batch.commands.iter().map(|command| &command.frame);
+        let frames = std::iter::once(&begin).chain(commands).chain(std::iter::once(&end));
+        let whole = "commit changes to nftables";
+        let answers = self
+            .transport
+            .exchange(frames, |_| {})
+            .map_err(|error| KernelError::new(whole, Cause::Socket(error)))?;
+        let (about_all, about_each) = answers.split_first().unwrap_or((&None, &[]));
+        for (command, answer) in batch.commands.iter().zip(about_each) {
+            if let Some(Err(refusal)) = answer {
+                return Err(KernelError::new(command.what.clone(), refusal.clone()));
+            }
+        }
+        // A refusal of the batch as a whole comes as the answer to its first frame.
+        if let Some(Err(refusal)) = about_all {
+            return Err(KernelError::new(whole, refusal.clone()));
+        }
+        let unanswered =
+            batch.commands.iter().zip(about_each).find(|(_, answer): &(_, &Answer)| answer.is_none());
+        match unanswered {
+            Some((command, _)) => Err(KernelError::new(command.what.clone(), Cause::Unanswered)),
+            None => Ok(()),
+        }
+    }
+
+    /// The rules of a chain, in order; none if there is no such chain.
+    pub fn rules(&mut self, chain: &Chain) -> Result<Vec<InstalledRule>, KernelError> {
+        let frame = list(NFT_MSG_GETRULE, chain.table.family, &rule_of(chain));
+        self.transport
+            .dump(&frame, Vec::new, |rules, message| rules.extend(installed(message.payload)))
+            .or_else(|cause| absent_is_empty(format!("list rules of chain {chain}"), cause))
+    }
+
+    /// The chains of a table; none if there is no such table. Chains at hooks this client does not know are left
+    /// out.
+    pub fn chains(&mut self, table: &Table) -> Result<Vec<Chain>, KernelError> {
+        let frame = list(NFT_MSG_GETCHAIN, table.family, &Attributes::new());
+        let mut chains = self
+            .transport
+            .dump(&frame, Vec::new, |chains, message| {
+                chains
+                    .extend(message.payload.get(HEADER..).and_then(|body| Chain::decode(table.family, body)));
+            })
+            .or_else(|cause| absent_is_empty(format!("list chains of table {table}"), cause))?;
+        chains.retain(|chain| chain.table == *table);
+        Ok(chains)
+    }
+}
+
+fn installed(payload: &[u8]) -> Option<InstalledRule> {
+    let bytes = payload.get(HEADER..)?;
+    let expressions = value(bytes, NFTA_RULE_EXPRESSIONS).map(decode_all).unwrap_or_default();
+    Some(InstalledRule {
+        handle: u64_value(bytes, NFTA_RULE_HANDLE)?,
+        body: RuleBody { expressions },
+        comment: value(bytes, NFTA_RULE_USERDATA).and_then(Comment::decode),
+    })
+}
+
+fn absent_is_empty<T>(what: String, cause: Cause) -> Result<Vec<T>, KernelError> {
+    let error = KernelError::new(what, cause);
+    if error.is_absent() { Ok(Vec::new()) } else { Err(error) }
+}

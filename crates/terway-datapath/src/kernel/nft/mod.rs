@@ -1,0 +1,15 @@
+//! A small nf_tables client: tables, chains and rules, changed in atomic batches and read back. Enough for the
+//! source NAT of host pairs and the port filters of a simulated VPC; no `nft` program is needed.
+
+mod attribute;
+mod batch;
+mod body;
+mod client;
+mod expression;
+mod object;
+
+pub use batch::{Batch, Deletion};
+pub use body::{EtherType, RuleBody};
+pub use client::{InstalledRule, Nft};
+pub use expression::{Comparison, Expr, MetaKey, NatKind, PayloadBase, Register, Verdict};
+pub use object::{Base, Chain, Comment, CommentTooLong, Family, Hook, Kind, Policy, Table, priority};

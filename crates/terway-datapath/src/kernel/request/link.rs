@@ -1,0 +1,205 @@
+//! Requests about links: make, change, move, delete.
+
+use std::fmt;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
+use netlink_packet_core::DefaultNla;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use terway_types::MacAddr;
+
+use super::{ADD, Request};
+use crate::kernel::namespace::Netns;
+
+const IFLA_IFALIAS: u16 = 20;
+
+/// Names a link of the namespace a request is sent in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkRef<'a> {
+    /// By index.
+    Index(u32),
+    /// By name: for a link made earlier in the same batch.
+    Name(&'a str),
+}
+
+impl From<u32> for LinkRef<'_> {
+    fn from(index: u32) -> Self {
+        Self::Index(index)
+    }
+}
+
+impl<'a> From<&'a str> for LinkRef<'a> {
+    fn from(name: &'a str) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl fmt::Display for LinkRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Index(index) => write!(f, "#{index}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// How a new link shall be. The kernel takes no alias at creation: set it by [`Request::set_link`], by name,
+/// in the same batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewLink<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its hardware address; none lets the kernel choose.
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes; none takes the kind's own.
+    pub mtu: Option<u32>,
+    /// Whether it is up from the start.
+    pub up: bool,
+    /// The namespace it is made in; none for that of the request.
+    pub netns: Option<&'a Netns>,
+    /// The bridge it is a port of, by index in its own namespace.
+    pub master: Option<u32>,
+}
+
+/// A link's membership in a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Master {
+    /// A port of the link with this index.
+    Index(u32),
+    /// A port of none.
+    None,
+}
+
+/// What shall change about a link; `None` leaves a property as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LinkChange<'a> {
+    /// Up or down. A link must be down to take a MAC with some drivers.
+    pub up: Option<bool>,
+    /// New name. With `netns`, the name there.
+    pub name: Option<&'a str>,
+    /// MTU in bytes.
+    pub mtu: Option<u32>,
+    /// Hardware address.
+    pub mac: Option<MacAddr>,
+    /// Bridge membership.
+    pub master: Option<Master>,
+    /// Alias of at most 255 bytes; an empty one clears it.
+    pub alias: Option<&'a str>,
+    /// The namespace to move to. The kernel moves first and applies the rest there; if the rest fails (say, the
+    /// name is taken there) the link stays moved, under its old name.
+    pub netns: Option<&'a Netns>,
+}
+
+impl Request {
+    /// Makes a pair of Ethernet links, each end at once in its namespace, with name, MAC and MTU.
+    pub fn add_veth(near: &NewLink<'_>, far: &NewLink<'_>) -> Self {
+        let peer = InfoData::Veth(InfoVeth::Peer(new_message(far)));
+        let what = format!("create veth pair {} - {}", near.name, far.name);
+        Self::add_link(what, near, InfoKind::Veth, Some(peer)).holding(far.netns)
+    }
+
+    /// Makes a bridge.
+    pub fn add_bridge(link: &NewLink<'_>) -> Self {
+        Self::add_link(format!("create bridge {}", link.name), link, InfoKind::Bridge, None)
+    }
+
+    /// Makes an intermediate functional block: a link whose egress stands for another one's ingress.
+    pub fn add_ifb(link: &NewLink<'_>) -> Self {
+        Self::add_link(format!("create ifb {}", link.name), link, InfoKind::Ifb, None)
+    }
+
+    fn add_link(what: String, link: &NewLink<'_>, kind: InfoKind, data: Option<InfoData>) -> Self {
+        let mut message = new_message(link);
+        let info = std::iter::once(LinkInfo::Kind(kind)).chain(data.map(LinkInfo::Data));
+        message.attributes.push(LinkAttribute::LinkInfo(info.collect()));
+        Self::new(what, ADD, &RouteNetlinkMessage::NewLink(message)).holding(link.netns)
+    }
+
+    /// Changes a link in one request.
+    pub fn set_link<'a>(link: impl Into<LinkRef<'a>>, change: &LinkChange<'_>) -> Self {
+        let link = link.into();
+        let mut message = LinkMessage::default();
+        match link {
+            LinkRef::Index(index) => {
+                message.header.index = index;
+                push_name(&mut message, change.name);
+            }
+            // The name is spent on finding the link: renaming takes an index.
+            LinkRef::Name(name) => push_name(&mut message, Some(name)),
+        }
+        let attributes = &mut message.attributes;
+        attributes.extend(change.netns.map(|netns| LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd())));
+        attributes.extend(change.mtu.map(LinkAttribute::Mtu));
+        attributes.extend(change.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+        attributes.extend(change.alias.map(alias));
+        attributes.extend(change.master.map(|master| match master {
+            Master::Index(index) => LinkAttribute::Controller(index),
+            Master::None => LinkAttribute::Controller(0),
+        }));
+        if let Some(up) = change.up {
+            set_up(&mut message, up);
+        }
+        let what = format!("{} link {link}", words(change).join(", "));
+        Self::new(what, 0, &RouteNetlinkMessage::SetLink(message)).holding(change.netns)
+    }
+
+    /// Deletes a link; of a veth pair, both ends.
+    pub fn delete_link<'a>(link: impl Into<LinkRef<'a>>) -> Self {
+        let link = link.into();
+        let mut message = LinkMessage::default();
+        match link {
+            LinkRef::Index(index) => message.header.index = index,
+            LinkRef::Name(name) => push_name(&mut message, Some(name)),
+        }
+        Self::new(format!("delete link {link}"), 0, &RouteNetlinkMessage::DelLink(message))
+    }
+}
+
+fn new_message(link: &NewLink<'_>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    push_name(&mut message, Some(link.name));
+    let attributes = &mut message.attributes;
+    attributes.extend(link.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+    attributes.extend(link.mtu.map(LinkAttribute::Mtu));
+    attributes.extend(link.master.map(LinkAttribute::Controller));
+    attributes.extend(link.netns.map(|netns| LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd())));
+    if link.up {
+        set_up(&mut message, true);
+    }
+    message
+}
+
+fn push_name(message: &mut LinkMessage, name: Option<&str>) {
+    message.attributes.extend(name.map(|name| LinkAttribute::IfName(name.to_owned())));
+}
+
+fn set_up(message: &mut LinkMessage, up: bool) {
+    message.header.change_mask |= LinkFlags::Up;
+    message.header.flags.set(LinkFlags::Up, up);
+}
+
+/// The alias without a terminating NUL: the kernel counts every byte of it against its limit of 255, and takes
+/// an attribute of no bytes for "none".
+fn alias(text: &str) -> LinkAttribute {
+    LinkAttribute::Other(DefaultNla::new(IFLA_IFALIAS, text.as_bytes().to_vec()))
+}
+
+fn words(change: &LinkChange<'_>) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some(netns) = change.netns {
+        let place = netns.path().map_or("another namespace".into(), |path| path.display().to_string());
+        words.push(format!("move to {place}"));
+    }
+    words.extend(change.name.map(|name| format!("rename to {name}")));
+    words.extend(change.mtu.map(|mtu| format!("set mtu {mtu} of")));
+    words.extend(change.mac.map(|mac| format!("set address {mac} of")));
+    words.extend(change.master.map(|master| match master {
+        Master::Index(index) => format!("add to bridge #{index}"),
+        Master::None => "take from its bridge".into(),
+    }));
+    words.extend(change.alias.map(|alias| format!("set alias {alias:?} of")));
+    words.extend(change.up.map(|up| if up { "set up".into() } else { "set down".into() }));
+    words
+}

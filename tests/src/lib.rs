@@ -1,1 +1,13 @@
-//! x
+//! The test bench: sandboxes, a simulated cloud with nodes and pods, real packets, and readers of the kernel's
+//! state that share no code with what they check. Scenarios, demo and benchmarks are built from it.
+
+pub mod eventually;
+pub mod namespace;
+pub mod node;
+pub mod plugin;
+pub mod pod;
+pub mod probe;
+pub mod reader;
+pub mod sandbox;
+pub mod service;
+pub mod world;

@@ -1,0 +1,138 @@
+//! The kernel floor: the requests of one exclusive ADD and DEL, sent from a bare loop over open sockets. No process
+//! is started, nothing is validated, read back, recorded or answered.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use ipnetwork::IpNetwork;
+use terway_datapath::kernel::namespace::Netns;
+use terway_datapath::kernel::netlink::Netlink;
+use terway_datapath::kernel::objects::{Route, RouteKind, Scope};
+use terway_datapath::kernel::request::{LinkChange, NewLink, Request};
+use terway_rig::reader;
+
+const MAIN: u32 = 254;
+const NIC: &str = "floornic";
+
+/// One NIC stand-in on a node, moved in and out of a pod.
+pub(crate) struct Floor {
+    host: Netns,
+    socket: Netlink,
+    pods: usize,
+}
+
+/// The time of one ADD and one DEL, and of the moves of the NIC alone, which are part of them.
+pub(crate) struct Round {
+    pub(crate) add: Duration,
+    pub(crate) del: Duration,
+    pub(crate) move_in: Duration,
+}
+
+impl Floor {
+    /// Makes the NIC: one end on the node, the other in the VPC's namespace.
+    pub(crate) fn new(host: &Path, vpc: &Path) -> Result<Self> {
+        let name =
+            vpc.file_name().and_then(|name| name.to_str()).context("the VPC's namespace has no name")?;
+        reader::text(
+            host,
+            "ip",
+            &["link", "add", NIC, "type", "veth", "peer", "name", "floorport", "netns", name],
+        )?;
+        reader::text(vpc, "ip", &["link", "set", "floorport", "up"])?;
+        let host = Netns::open(host)?;
+        let socket = Netlink::open(&host)?;
+        Ok(Self { host, socket, pods: 0 })
+    }
+
+    /// One ADD and one DEL for a fresh namespace.
+    pub(crate) fn round(&mut self) -> Result<Round> {
+        self.pods += 1;
+        let path = format!("/run/netns/floor-{}", self.pods);
+        let pod = Netns::create_named(&path)?;
+        let start = Instant::now();
+        let far =
+            NewLink { name: "veth1", up: true, mtu: Some(1500), netns: Some(&pod), ..NewLink::default() };
+        let near = NewLink { name: "califloor", up: true, mtu: Some(1500), ..NewLink::default() };
+        self.socket.transact(&[Request::add_veth(&near, &far)])?;
+        let moving = Instant::now();
+        let into =
+            LinkChange { name: Some("eth0"), netns: Some(&pod), up: Some(true), ..LinkChange::default() };
+        self.socket.transact(&[Request::set_link(NIC, &into)])?;
+        let move_in = moving.elapsed();
+        let mut inside = Netlink::open(&pod)?;
+        inside.transact(&in_pod(&mut inside)?)?;
+        let near = self.socket.link_by_name("califloor")?.context("the pair is not there")?.index;
+        self.socket.transact(&on_host(near))?;
+        let add = start.elapsed();
+        let start = Instant::now();
+        let home =
+            LinkChange { name: Some(NIC), netns: Some(&self.host), up: Some(false), ..LinkChange::default() };
+        inside.transact(&[Request::set_link("eth0", &home)])?;
+        self.socket.transact(&[Request::delete_link("califloor")])?;
+        let del = start.elapsed();
+        Netns::remove_named(&path)?;
+        Ok(Round { add, del, move_in })
+    }
+}
+
+fn single(address: IpAddr) -> IpNetwork {
+    address.into()
+}
+
+fn route(destination: IpNetwork, gateway: Option<IpAddr>, oif: u32) -> Route {
+    let link_scope = gateway.is_none() && destination.is_ipv4();
+    Route {
+        destination,
+        kind: RouteKind::Unicast,
+        gateway,
+        oif: Some(oif),
+        table: MAIN,
+        prefsrc: None,
+        scope: if link_scope { Scope::Link } else { Scope::Universe },
+        protocol: 157,
+        metric: 0,
+        onlink: gateway.is_some(),
+    }
+}
+
+const POD4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 2, 50));
+const POD6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 0x50));
+
+/// Addresses, routes and neighbours of both links in the pod, both families.
+fn in_pod(socket: &mut Netlink) -> Result<Vec<Request>> {
+    let eth0 = socket.link_by_name("eth0")?.context("the NIC is not in the pod")?.index;
+    let veth1 = socket.link_by_name("veth1")?.context("the pair is not in the pod")?.index;
+    let hop: [IpAddr; 2] = ["169.254.1.1".parse()?, "fe80::1".parse()?];
+    let gateway: [IpAddr; 2] = ["10.9.2.253".parse()?, "fd00:9::fffd".parse()?];
+    let up = LinkChange { up: Some(true), ..LinkChange::default() };
+    let mac = "02:00:00:00:00:01".parse()?;
+    let mut all = vec![Request::set_link("lo", &up)];
+    for index in [eth0, veth1] {
+        all.extend([POD4, POD6].map(|address| Request::add_address(index, single(address))));
+    }
+    all.extend(hop.map(|address| Request::replace_neighbour(veth1, address, mac)));
+    all.push(Request::add_route(&route(single(gateway[1]), None, eth0)));
+    all.push(Request::add_route(&route("0.0.0.0/0".parse()?, Some(gateway[0]), eth0)));
+    all.push(Request::add_route(&route("::/0".parse()?, Some(gateway[1]), eth0)));
+    all.extend(hop.map(|address| Request::add_route(&route(single(address), None, veth1))));
+    for destination in ["172.16.0.0/16", "10.2.0.1/32", "169.254.20.10/32"] {
+        all.push(Request::add_route(&route(destination.parse()?, Some(hop[0]), veth1)));
+    }
+    for destination in ["fd00:5e::/108", "fd00:10:0:2::1/128"] {
+        all.push(Request::add_route(&route(destination.parse()?, Some(hop[1]), veth1)));
+    }
+    Ok(all)
+}
+
+/// Routes and neighbours of the pod on the host.
+fn on_host(near: u32) -> Vec<Request> {
+    let mac = terway_types::MacAddr([2, 0, 0, 0, 0, 2]);
+    [POD4, POD6]
+        .into_iter()
+        .flat_map(|pod| {
+            [Request::replace_neighbour(near, pod, mac), Request::add_route(&route(single(pod), None, near))]
+        })
+        .collect()
+}

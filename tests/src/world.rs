@@ -1,0 +1,215 @@
+//! A simulated cloud with nodes in it: what a scenario starts from.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use crate::namespace;
+use crate::node::Node;
+
+/// What the world is like. The defaults suit most scenarios: dual stack, a fast cloud, a small pool.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Names the world's namespaces; one word.
+    pub name: String,
+    /// How many nodes.
+    pub nodes: usize,
+    /// Whether pods get IPv6 too.
+    pub dual_stack: bool,
+    /// ENIs per instance, the primary one included.
+    pub enis: u32,
+    /// Idle ENIs to keep at least, and at most.
+    pub pool: (u32, u32),
+    /// How long a released ENI rests.
+    pub quarantine: String,
+    /// Milliseconds the cloud takes to create, attach, detach and delete.
+    pub latency: [u32; 4],
+    /// ENIs of the account at most.
+    pub quota: u32,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            name: "sim".to_owned(),
+            nodes: 1,
+            dual_stack: true,
+            enis: 8,
+            pool: (1, 4),
+            quarantine: "200ms".to_owned(),
+            latency: [5, 30, 30, 5],
+            quota: 1000,
+        }
+    }
+}
+
+/// A running simulated cloud and its nodes.
+#[derive(Debug)]
+pub struct World {
+    /// The nodes; their daemons are not started yet.
+    pub nodes: Vec<Node>,
+    /// The VPC's namespace.
+    pub vpc: PathBuf,
+    control: PathBuf,
+    cloud: Child,
+}
+
+/// The zone everything lives in.
+const ZONE: &str = "cn-sim-a";
+
+impl World {
+    /// Starts the cloud and makes the nodes below `directory`.
+    pub fn start(plan: &Plan, binaries: &Path, directory: &Path) -> Result<Self> {
+        let directory = directory.join(&plan.name);
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("failed to create {}", directory.display()))?;
+        let vpc = netns_path(&format!("{}-vpc", plan.name));
+        let names: Vec<String> = (1..=plan.nodes).map(|number| format!("node{number}")).collect();
+        let nodes = names
+            .iter()
+            .map(|name| {
+                let netns = netns_path(&format!("{}-{name}", plan.name));
+                namespace::create(&netns)?;
+                Node::new(name, &netns, directory.join(name), binaries, &eni_conf(plan))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let control = Path::new("/run").join(format!("{}-control.socket", plan.name));
+        fs::write(directory.join("world.json"), serde_json::to_vec_pretty(&world_json(plan, &nodes))?)?;
+        let cloud = start_cloud(binaries, &directory, &control, &vpc)?;
+        Ok(Self { nodes, vpc, control, cloud })
+    }
+
+    /// Starts every node's daemon and waits until all are ready.
+    pub fn boot(&mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            node.start()?;
+        }
+        self.nodes.iter_mut().try_for_each(Node::wait_ready)
+    }
+
+    /// The whole cloud as its control socket tells it.
+    pub fn cloud_state(&self) -> Result<Value> {
+        self.control("GET", "/v1/state", &Value::Null)
+    }
+
+    /// The ENIs of the cloud that are nobody's primary one.
+    pub fn cloud_enis(&self) -> Result<Vec<Value>> {
+        let state = self.cloud_state()?;
+        let enis = state["enis"].as_array().context("the cloud's state has no enis")?;
+        Ok(enis.iter().filter(|eni| eni["primary"] != json!(true)).cloned().collect())
+    }
+
+    /// Asks the cloud to change: latencies, faults, quotas.
+    pub fn change(&self, path: &str, body: &Value) -> Result<Value> {
+        self.control("POST", path, body)
+    }
+
+    /// One HTTP/1.1 request over the control socket; the connection ends with the answer.
+    fn control(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let mut stream =
+            UnixStream::connect(&self.control).context("failed to reach the cloud's control socket")?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).context("failed to read the cloud's answer")?;
+        let (head, text) =
+            answer.split_once("\r\n\r\n").context("the cloud's answer has no end of headers")?;
+        if !head.starts_with("HTTP/1.1 2") {
+            bail!("{method} {path}: {} {text}", head.lines().next().unwrap_or_default());
+        }
+        if text.trim().is_empty() {
+            Ok(Value::Null)
+        } else {
+            serde_json::from_str(text).context("the answer is no JSON")
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.nodes.clear();
+        let _ = self.cloud.kill();
+        let _ = self.cloud.wait();
+    }
+}
+
+fn netns_path(name: &str) -> PathBuf {
+    Path::new("/run/netns").join(name)
+}
+
+/// The daemon's configuration, with the keys users already have.
+fn eni_conf(plan: &Plan) -> Value {
+    json!({
+        "version": "1",
+        "access_key": "sim-key",
+        "access_secret": "sim-secret",
+        "service_cidr": if plan.dual_stack { "172.16.0.0/16,fd00:5e::/108" } else { "172.16.0.0/16" },
+        "vswitches": { ZONE: ["vsw-a"] },
+        "security_group": "sg-sim",
+        "min_pool_size": plan.pool.0,
+        "max_pool_size": plan.pool.1,
+        "ip_stack": if plan.dual_stack { "dual" } else { "ipv4" },
+        "eni_quarantine": plan.quarantine,
+    })
+}
+
+fn world_json(plan: &Plan, nodes: &[Node]) -> Value {
+    let [create, attach, detach, delete] = plan.latency;
+    let instances: Vec<Value> = nodes
+        .iter()
+        .map(
+            |node| json!({ "id": node.instance, "type": "ecs.sim", "vswitch": "vsw-b", "netns": node.netns }),
+        )
+        .collect();
+    json!({
+        "region": "cn-sim",
+        "vpc": { "id": "vpc-sim", "ipv4_cidr": "10.0.0.0/8", "ipv6_cidr": "fd00:10::/48" },
+        "vswitches": [
+            { "id": "vsw-a", "zone": ZONE, "ipv4": "10.1.0.0/20", "ipv6": "fd00:10:0:1::/64" },
+            { "id": "vsw-b", "zone": ZONE, "ipv4": "10.2.0.0/24", "ipv6": "fd00:10:0:2::/64" },
+        ],
+        "security_groups": ["sg-sim"],
+        "instance_types": [
+            { "id": "ecs.sim", "enis": plan.enis, "ipv4_per_eni": 10, "ipv6_per_eni": 10, "members": 0 },
+        ],
+        "instances": instances,
+        "credentials": [{ "access_key_id": "sim-key", "access_key_secret": "sim-secret" }],
+        "latency_ms": { "create": create, "attach": attach, "detach": detach, "delete": delete, "link": 0 },
+        "quota": { "enis": plan.quota },
+    })
+}
+
+/// Starts the simulated cloud and waits for the line that says it is ready.
+fn start_cloud(binaries: &Path, directory: &Path, control: &Path, vpc: &Path) -> Result<Child> {
+    let log = File::create(directory.join("cloudsim.log"))?;
+    let mut child = Command::new(binaries.join("terway-cloudsim"))
+        .arg("--config")
+        .arg(directory.join("world.json"))
+        .arg("--control")
+        .arg(control)
+        .arg("--netns")
+        .arg(vpc)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .context("failed to start terway-cloudsim")?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
+    if !line.contains("\"ready\":true") {
+        let _ = child.wait();
+        let log = fs::read_to_string(directory.join("cloudsim.log")).unwrap_or_default();
+        bail!("terway-cloudsim did not become ready: {line}{log}");
+    }
+    Ok(child)
+}

@@ -1,0 +1,128 @@
+//! The daemon may go away at any time: pods notice nothing, DEL works, ADD says "try again" and why.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::json;
+use terway_rig::eventually::eventually;
+use terway_rig::node::Node;
+use terway_rig::probe::icmp;
+use terway_rig::reader;
+use terway_rig::world::Plan;
+
+use crate::support::{LIMIT, audit, booted, text, trial, wait_quiet};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("away::running_pods_notice_nothing", running),
+        trial("away::a_del_is_spooled_and_picked_up", spooled),
+        trial("away::an_add_fails_with_try_again", refused),
+        trial("away::the_conflist_appears_when_ready_and_stays", conflist),
+        trial("away::a_broken_spool_file_blocks_nothing", broken_spool),
+    ]
+}
+
+fn running(name: &str) -> Result<()> {
+    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+    let mut pods = [world.nodes[0].pod("a")?, world.nodes[0].pod("b")?];
+    for pod in &mut pods {
+        pod.add()?;
+    }
+    let before = reader::recording(&pods[0].netns)?;
+    for signal in [Node::kill, Node::stop] {
+        signal(&mut world.nodes[0])?;
+        icmp::ping(&pods[0].netns, pods[1].address(4)?, 56, LIMIT)?;
+        world.nodes[0].start()?;
+        world.nodes[0].wait_ready()?;
+        icmp::ping(&pods[0].netns, pods[1].address(6)?, 56, LIMIT)?;
+    }
+    ensure!(before == reader::recording(&pods[0].netns)?, "a restart changed a running pod");
+    for pod in &pods {
+        pod.call_with_result("CHECK").run()?.expect_ok("CHECK after restarts")?;
+    }
+    audit(&world)
+}
+
+fn spooled(name: &str) -> Result<()> {
+    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+    let mut pods = [world.nodes[0].pod("a")?, world.nodes[0].pod("b")?];
+    for pod in &mut pods {
+        pod.add()?;
+    }
+    world.nodes[0].kill()?;
+    pods[0].del()?;
+    pods[1].vanish()?;
+    pods[1].call("DEL").with("CNI_NETNS", "").run()?.expect_ok("DEL without a daemon and a netns")?;
+    ensure!(spool(&world.nodes[0])? == 2, "two releases must be spooled");
+    world.nodes[0].start()?;
+    world.nodes[0].wait_ready()?;
+    eventually("the spool is consumed", LIMIT, || (spool(&world.nodes[0]).ok()? == 0).then_some(()))?;
+    wait_quiet(&world.nodes[0])?;
+    let phases = world.nodes[0].phases()?;
+    ensure!(phases.iter().all(|phase| phase == "Ready"), "{phases:?}");
+    audit(&world)
+}
+
+/// How many releases wait in the node's spool.
+fn spool(node: &Node) -> Result<usize> {
+    let entries = fs::read_dir(node.path("state/spool"))?;
+    Ok(entries.flatten().filter(|entry| entry.path().extension().is_some_and(|end| end == "json")).count())
+}
+
+fn refused(name: &str) -> Result<()> {
+    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+    world.nodes[0].stop()?;
+    let mut pod = world.nodes[0].pod("web")?;
+    let before = (reader::recording(&pod.host)?, reader::recording(&pod.netns)?);
+    let (code, text) = pod.call("ADD").run()?.expect_error("ADD without a daemon")?;
+    ensure!(
+        code == 11 && text.contains("daemon-unreachable") && text.contains("eni.socket"),
+        "code {code}, {text}"
+    );
+    ensure!(
+        before == (reader::recording(&pod.host)?, reader::recording(&pod.netns)?),
+        "a refused ADD left something"
+    );
+    world.nodes[0].start()?;
+    world.nodes[0].wait_ready()?;
+    pod.add()?;
+    Ok(())
+}
+
+fn conflist(name: &str) -> Result<()> {
+    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+    let path = world.nodes[0].conflist();
+    let there = |what: &str| {
+        eventually(what, LIMIT, || {
+            let list: serde_json::Value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            (list["name"] == "terway").then_some(())
+        })
+    };
+    there("the conflist is written")?;
+    let files: Vec<_> =
+        fs::read_dir(world.nodes[0].path("net.d"))?.flatten().map(|entry| entry.file_name()).collect();
+    ensure!(files.len() == 1, "only the conflist may be in the folder: {files:?}");
+    fs::remove_file(&path)?;
+    there("the conflist is written again")?;
+    world.nodes[0].stop()?;
+    there("the conflist survives the daemon")
+}
+
+fn broken_spool(name: &str) -> Result<()> {
+    let mut world = booted(&Plan { name: name.to_owned(), pool: (1, 2), ..Plan::default() })?;
+    world.nodes[0].stop()?;
+    let spool_folder = world.nodes[0].path("state/spool");
+    fs::create_dir_all(&spool_folder)?;
+    fs::write(spool_folder.join("truncated.json"), "{\"version\":1,\"netw")?;
+    fs::write(spool_folder.join("newer.json"), json!({ "version": 99 }).to_string())?;
+    world.nodes[0].start()?;
+    world.nodes[0].wait_ready()?;
+    eventually("the broken files are set aside", LIMIT, || {
+        (spool(&world.nodes[0]).ok()? == 0).then_some(())
+    })?;
+    let mut pod = world.nodes[0].pod("web")?;
+    let mac = text(&pod.add()?.output["interfaces"][0], "mac");
+    ensure!(reader::link_by_mac(&pod.netns, &mac)?.is_some(), "the pod has no NIC");
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! What a person meets when the cloud says no: the code, the cause, the numbers, the remedy.
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use terway_rig::eventually::eventually;
+use terway_rig::world::{Plan, World};
+
+use crate::support::{LIMIT, audit, binaries, booted, trial};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("cloud::the_instance_limit_is_named", limit_reached),
+        trial("cloud::the_account_quota_is_named", quota_reached),
+        trial("cloud::an_unknown_vswitch_is_named", |name| {
+            misconfigured(name, "vswitches", &json!({ "cn-sim-a": ["vsw-nowhere"] }), "vsw-nowhere")
+        }),
+        trial("cloud::a_wrong_secret_is_said", |name| {
+            misconfigured(name, "access_secret", &json!("wrong"), "SignatureDoesNotMatch")
+        }),
+        trial("cloud::clock_skew_is_said", |name| faulty(name, "InvalidTimeStamp.Expired", "clock-skew")),
+        trial("cloud::missing_permission_names_the_action", |name| {
+            faulty(name, "Forbidden.RAM", "CreateNetworkInterface")
+        }),
+        trial("cloud::lost_answers_leak_nothing", lost_answers),
+    ]
+}
+
+/// The error of an ADD that waits no longer than the deadline the scenario gives the daemon.
+fn add_fails(world: &mut World) -> Result<String> {
+    let pod = world.nodes[0].pod("late")?;
+    let (_, text) = pod.call("ADD").configured("daemon_timeout", json!("3s")).run()?.expect_error("ADD")?;
+    pod.call("DEL").run()?.expect_ok("DEL after a failed ADD")?;
+    Ok(text)
+}
+
+fn limit_reached(name: &str) -> Result<()> {
+    let mut world = booted(&Plan { name: name.to_owned(), enis: 3, pool: (1, 2), ..Plan::default() })?;
+    for number in 0..2 {
+        world.nodes[0].pod(&format!("web{number}"))?.add()?;
+    }
+    let text = add_fails(&mut world)?;
+    ensure!(text.contains("pool-exhausted") && text.contains('2'), "{text}");
+    audit(&world)
+}
+
+fn quota_reached(name: &str) -> Result<()> {
+    let mut world = booted(&Plan { name: name.to_owned(), quota: 2, pool: (1, 1), ..Plan::default() })?;
+    world.nodes[0].pod("web")?.add()?;
+    let text = add_fails(&mut world)?;
+    ensure!(text.contains("quota-reached") && text.contains("MaxEniCountExceeded"), "{text}");
+    audit(&world)
+}
+
+/// A daemon with one wrong configuration value never becomes ready, and STATUS says why.
+fn misconfigured(name: &str, key: &str, value: &Value, expected: &str) -> Result<()> {
+    let plan = Plan { name: name.to_owned(), ..Plan::default() };
+    let mut world = World::start(&plan, &binaries(), std::path::Path::new("/run/terway"))?;
+    let path = world.nodes[0].path("eni_conf");
+    let mut conf: Value = serde_json::from_slice(&std::fs::read(path)?)?;
+    conf[key] = value.clone();
+    world.nodes[0].configure(&conf)?;
+    world.nodes[0].start()?;
+    says(&world, expected)
+}
+
+/// Waits until `terway-cli status` fails with these words.
+fn says(world: &World, expected: &str) -> Result<()> {
+    let node = &world.nodes[0];
+    let said = || {
+        let output = node.cli(&["status"]).ok()?;
+        Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    eventually(&format!("status says {expected}"), LIMIT, || said().filter(|text| text.contains(expected)))
+        .with_context(|| format!("status says {:?}\n{}", said(), node.log_tail()))?;
+    Ok(())
+}
+
+/// Every creation fails with this vendor's code.
+fn faulty(name: &str, code: &str, expected: &str) -> Result<()> {
+    let mut world = World::start(
+        &Plan { name: name.to_owned(), pool: (0, 1), ..Plan::default() },
+        &binaries(),
+        std::path::Path::new("/run/terway"),
+    )?;
+    let fault =
+        json!([{ "action": "CreateNetworkInterface", "kind": format!("error:{code}"), "times": 1000 }]);
+    world.change("/v1/faults", &fault)?;
+    world.boot()?;
+    let text = add_fails(&mut world)?;
+    ensure!(text.contains(expected), "{text}");
+    audit(&world)
+}
+
+fn lost_answers(name: &str) -> Result<()> {
+    let mut world = World::start(
+        &Plan { name: name.to_owned(), pool: (2, 3), ..Plan::default() },
+        &binaries(),
+        std::path::Path::new("/run/terway"),
+    )?;
+    let lost = |action: &str, kind: &str| json!({ "action": action, "kind": kind, "times": 1 });
+    let faults = json!([
+        lost("CreateNetworkInterface", "drop-after"),
+        lost("AttachNetworkInterface", "drop-after"),
+        lost("CreateNetworkInterface", "drop-before"),
+        lost("AttachNetworkInterface", "error:Throttling.User"),
+    ]);
+    world.change("/v1/faults", &faults)?;
+    world.boot()?;
+    crate::support::wait_warm(&world.nodes[0], 2)?;
+    audit(&world)?;
+    world.nodes[0].pod("web")?.add()?;
+    audit(&world)
+}

@@ -1,0 +1,83 @@
+//! `terwayd` dies by SIGKILL between any two of its steps; after a restart no ENI is lost and none given twice.
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use terway_rig::eventually::eventually;
+use terway_rig::pod::Pod;
+use terway_rig::world::{Plan, World};
+
+use crate::support::{LIMIT, audit, binaries, text, trial};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("crash::between_any_two_steps_of_add_and_del", every_step),
+        trial("crash::a_full_restart_serves_again_within_half_a_second", fast_restart),
+    ]
+}
+
+/// Starts from nothing, so that creation, attachment, allocation and release are all among the steps.
+fn every_step(name: &str) -> Result<()> {
+    let plan = Plan { name: name.to_owned(), pool: (1, 1), latency: [1, 5, 5, 1], ..Plan::default() };
+    let mut world = World::start(&plan, &binaries(), std::path::Path::new("/run/terway"))?;
+    let mut died = 0;
+    for step in 0..200 {
+        world.nodes[0].flags = vec!["--die-after-effects".to_owned(), step.to_string()];
+        world.nodes[0].start()?;
+        let pod = world.nodes[0].pod("web")?;
+        let outcome = pod.call("ADD").run()?;
+        let deleted = pod.call("DEL").run()?.expect_ok("DEL")?;
+        drop(deleted);
+        let survived = outcome.ok() && world.nodes[0].is_running();
+        if !survived {
+            died += 1;
+        }
+        world.nodes[0].kill()?;
+        world.nodes[0].flags.clear();
+        recover(&mut world, &pod).with_context(|| format!("killed before step {}", step + 1))?;
+        if survived {
+            ensure!(died >= 6, "only {died} runs died: the steps were not hit");
+            return Ok(());
+        }
+    }
+    anyhow::bail!("the daemon still died after 200 steps")
+}
+
+/// A sound daemon over what the crash left: it serves, its books agree with the cloud's, nothing stays in use.
+fn recover(world: &mut World, pod: &Pod) -> Result<()> {
+    world.nodes[0].start()?;
+    world.nodes[0].wait_ready()?;
+    pod.call("DEL").run()?.expect_ok("DEL after the crash")?;
+    let mut next = world.nodes[0].pod("next")?;
+    next.add()?;
+    let in_use = world.nodes[0].mapping()?.iter().filter(|eni| text(eni, "phase") == "InUse").count();
+    ensure!(in_use == 1, "{in_use} ENIs are in use by one pod");
+    next.del()?;
+    eventually("the books agree", LIMIT, || {
+        let idle = world.nodes[0].phases().ok()?.iter().all(|phase| phase == "Ready");
+        (idle && audit(world).is_ok()).then_some(())
+    })
+    .with_context(|| format!("{:?} {:?}", audit(world), world.nodes[0].mapping()))?;
+    world.nodes[0].kill()
+}
+
+fn fast_restart(name: &str) -> Result<()> {
+    let plan = Plan { name: name.to_owned(), enis: 10, pool: (6, 9), ..Plan::default() };
+    let mut world = crate::support::booted(&plan)?;
+    let mut pods = Vec::new();
+    for number in 0..6 {
+        let mut pod = world.nodes[0].pod(&format!("web{number}"))?;
+        pod.add()?;
+        pods.push(pod);
+    }
+    world.nodes[0].kill()?;
+    let start = std::time::Instant::now();
+    world.nodes[0].start()?;
+    world.nodes[0].wait_ready()?;
+    let elapsed = start.elapsed();
+    for pod in &pods {
+        pod.call_with_result("CHECK").run()?.expect_ok("CHECK after the restart")?;
+    }
+    // The budget is half a second on a quiet machine; tests share theirs, so this only catches a lost order of magnitude.
+    ensure!(elapsed.as_secs() < 5, "serving again after {elapsed:?}");
+    audit(&world)
+}

@@ -1,0 +1,43 @@
+//! Scenarios with the shipped binaries: a simulated cloud, nodes with `terwayd`, pods through `terway`. Each file is
+//! a story a user would recognise; each scenario has a world of its own inside one sandbox.
+
+mod attach;
+mod away;
+mod bad_input;
+mod check;
+mod cloud_trouble;
+mod crash;
+mod detach;
+mod garbage;
+mod parallel;
+mod support;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use libtest_mimic::{Arguments, Trial};
+use terway_rig::sandbox;
+
+fn main() -> ExitCode {
+    sandbox::run(|| {
+        let binaries = support::binaries();
+        if !binaries.join("terway").exists() {
+            bail!("the shipped binaries are missing in {}; run `cargo xtask build`", binaries.display());
+        }
+        let mut arguments = Arguments::from_args();
+        // Worlds are heavy: more than a few at once only wait for the kernel's one lock.
+        arguments.test_threads = Some(arguments.test_threads.unwrap_or(3));
+        let trials = [
+            attach::trials(),
+            detach::trials(),
+            check::trials(),
+            garbage::trials(),
+            away::trials(),
+            parallel::trials(),
+            crash::trials(),
+            cloud_trouble::trials(),
+            bad_input::trials(),
+        ];
+        Ok(libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>()).exit_code())
+    })
+}

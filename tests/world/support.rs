@@ -1,0 +1,100 @@
+//! What all scenarios share: where the binaries are, a world with a name of its own, and the books.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+use terway_rig::eventually::eventually;
+use terway_rig::node::Node;
+use terway_rig::world::{Plan, World};
+
+/// Generous: the machine may be busy; every wait ends with its condition.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// The folder with the shipped binaries: `TERWAY_BIN_DIR`, else what `cargo xtask build` fills.
+pub(crate) fn binaries() -> PathBuf {
+    env::var_os("TERWAY_BIN_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/dist"), PathBuf::from)
+}
+
+/// A scenario as the harness wants it.
+pub(crate) fn trial(name: &str, scenario: fn(&str) -> Result<()>) -> Trial {
+    let name = name.to_owned();
+    Trial::test(name.clone(), move || {
+        scenario(&short(&name)).map_err(|error| Failed::from(format!("{error:#}")))
+    })
+}
+
+/// A name for files and namespaces: short and unique.
+fn short(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).take(40).collect()
+}
+
+/// A running world with all its daemons ready.
+pub(crate) fn booted(plan: &Plan) -> Result<World> {
+    let mut world = World::start(plan, &binaries(), Path::new("/run/terway"))?;
+    world.boot()?;
+    for node in &world.nodes {
+        wait_warm(node, plan.pool.0)?;
+    }
+    Ok(world)
+}
+
+/// Waits until the node has its minimum of ready ENIs.
+pub(crate) fn wait_warm(node: &Node, minimum: u32) -> Result<()> {
+    eventually(&format!("{minimum} ENIs of {} are ready", node.name), LIMIT, || {
+        let ready = node.phases().ok()?.iter().filter(|phase| *phase == "Ready").count();
+        (ready >= minimum as usize).then_some(())
+    })
+    .with_context(|| node.log_tail())
+}
+
+/// Waits until nothing is on its way any more.
+pub(crate) fn wait_quiet(node: &Node) -> Result<()> {
+    eventually(&format!("the pool of {} is quiet", node.name), LIMIT, || {
+        let phases = node.phases().ok()?;
+        phases.iter().all(|phase| phase == "Ready" || phase == "InUse").then_some(())
+    })
+    .with_context(|| format!("{:?}\n{}", node.phases(), node.log_tail()))
+}
+
+/// Compares cloud and pools: the same ENIs, every one attached to the node whose pool has it, no attachment twice.
+pub(crate) fn audit(world: &World) -> Result<()> {
+    let cloud = world.cloud_enis()?;
+    let mut known = BTreeSet::new();
+    let mut attachments = BTreeSet::new();
+    for node in &world.nodes {
+        for eni in node.mapping()? {
+            let id = text(&eni, "id");
+            let other = cloud.iter().find(|other| text(other, "id") == id);
+            let other = other.with_context(|| format!("{id} of {} is unknown to the cloud", node.name))?;
+            ensure!(
+                text(other, "instance") == node.instance,
+                "{id} is on {}, not on {}",
+                other["instance"],
+                node.instance
+            );
+            ensure!(known.insert(id.clone()), "{id} is in two pools");
+            if !eni["attachment"].is_null() {
+                ensure!(
+                    attachments.insert(eni["attachment"].to_string()),
+                    "{} holds two ENIs",
+                    eni["attachment"]
+                );
+            }
+        }
+    }
+    for eni in &cloud {
+        ensure!(known.contains(&text(eni, "id")), "{} leaked: in the cloud, in no pool", eni["id"]);
+    }
+    Ok(())
+}
+
+/// A field as text.
+pub(crate) fn text(value: &Value, key: &str) -> String {
+    value[key].as_str().unwrap_or_default().to_owned()
+}

@@ -1,14 +1,30 @@
 //! Every developer task that is more than one cargo command: `cargo xtask --help` lists them.
 
-use std::path::PathBuf;
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::workspace::Workspace;
+
+mod absences;
+mod build;
+mod check;
+mod dependencies;
+mod elf;
+mod floors;
 mod r#gen;
+mod licences;
+mod metadata;
+mod rig;
+mod sizes;
+mod stages;
+mod test;
+mod tools;
+mod workspace;
 
 #[derive(Parser)]
-#[command(about = "Developer tasks of Terway", version)]
+#[command(about = "Developer tasks of Terway", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     task: Task,
@@ -16,6 +32,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Show two simulated nodes giving pods whole ENIs that talk to each other.
+    Demo(rig::Arguments),
+    /// Measure ADD, DEL and the daemon against the kernel's floor and the reference plugins.
+    Bench(rig::Arguments),
+    /// Run everything: format, lints, rules, unit, kernel and world tests.
+    Test(test::Arguments),
+    /// Build the shipped programs into target/dist.
+    Build,
+    /// Check the rules of the house: who may depend on whom, what appears nowhere, file sizes.
+    Check,
+    /// Check the licences and duplicates of third-party packages against deny.toml.
+    Deps,
     /// Regenerate committed generated code.
     Gen {
         /// Only check that the committed code is current.
@@ -24,12 +52,25 @@ enum Task {
     },
 }
 
-fn main() -> Result<()> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask lives one folder below the repository's root")?
-        .to_path_buf();
-    match Cli::parse().task {
-        Task::Gen { check } => r#gen::run(&root, check),
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    let workspace = Workspace::here()?;
+    match task {
+        Task::Demo(arguments) => rig::exec(&workspace, "terway-demo", tools::DEMO, &arguments),
+        Task::Bench(arguments) => rig::exec(&workspace, "terway-bench", tools::BENCH, &arguments),
+        Task::Test(arguments) => test::run(&workspace, &arguments),
+        Task::Build => build::run(&workspace),
+        Task::Check => check::run(&workspace),
+        Task::Deps => dependencies::run(&workspace),
+        Task::Gen { check } => r#gen::run(&workspace.root, check),
     }
 }

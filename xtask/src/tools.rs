@@ -1,0 +1,108 @@
+//! Programs of the operating system that a task needs: present, or installed, or named.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+use nix::unistd::Uid;
+
+use crate::workspace::run;
+
+/// A program, and the Debian package that brings it.
+pub(crate) struct Tool {
+    program: &'static str,
+    package: &'static str,
+    why: &'static str,
+}
+
+const IP: Tool = Tool { program: "ip", package: "iproute2", why: "reads the kernel's state back" };
+const NFT: Tool = Tool { program: "nft", package: "nftables", why: "reads the kernel's nat rules back" };
+const CC: Tool = Tool { program: "cc", package: "build-essential", why: "links Rust programs" };
+const HOST_DEVICE: Tool = Tool {
+    program: "/usr/lib/cni/host-device",
+    package: "containernetworking-plugins",
+    why: "is what the benchmark compares with",
+};
+
+/// What the tests use.
+pub(crate) const TEST: &[Tool] = &[CC, IP, NFT];
+/// What the demonstration uses.
+pub(crate) const DEMO: &[Tool] = &[CC, IP];
+/// What the benchmark uses.
+pub(crate) const BENCH: &[Tool] = &[CC, IP, HOST_DEVICE];
+
+/// Installs what is missing, or says exactly what to install.
+pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
+    let missing = missing(tools, is_present);
+    if missing.is_empty() {
+        let names: Vec<_> = tools.iter().map(|tool| tool.program).collect();
+        eprintln!("   present: {}", names.join(", "));
+        return Ok(());
+    }
+    for tool in &missing {
+        eprintln!("   missing: {} ({}), package {}", tool.program, tool.why, tool.package);
+    }
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
+    if !Uid::effective().is_root() {
+        bail!("programs are missing and only root may install them; run: sudo {by_hand}");
+    }
+    if !is_present("apt-get") {
+        bail!(
+            "programs are missing and there is no apt-get here; install what brings them: {}",
+            packages.join(" ")
+        );
+    }
+    run(&mut apt(&["update", "--quiet=2"]))?;
+    run(apt(&["install", "--yes", "--quiet=2", "--no-install-recommends"]).args(&packages))?;
+    match missing_names(tools) {
+        still if still.is_empty() => Ok(()),
+        still => bail!("still missing after {by_hand}: {}", still.join(", ")),
+    }
+}
+
+fn apt(words: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.args(words).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    command
+}
+
+fn missing(tools: &[Tool], is_present: impl Fn(&str) -> bool) -> Vec<&Tool> {
+    tools.iter().filter(|tool| !is_present(tool.program)).collect()
+}
+
+fn missing_names(tools: &[Tool]) -> Vec<&str> {
+    missing(tools, is_present).into_iter().map(|tool| tool.program).collect()
+}
+
+/// A program by its path, or in one of the search path's folders; the folders of root count too, because
+/// an ordinary user's path often lacks them.
+fn is_present(program: &str) -> bool {
+    if program.starts_with('/') {
+        return Path::new(program).exists();
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.map(|folder| folder.join(program)).any(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_there_is_missing() {
+        let found: Vec<_> =
+            missing(BENCH, |program| program != "ip").iter().map(|tool| tool.package).collect();
+        assert_eq!(found, ["iproute2"]);
+        assert!(missing(TEST, |_| true).is_empty());
+    }
+
+    #[test]
+    fn presence_is_looked_up_in_the_search_path() {
+        assert!(is_present("sh"));
+        assert!(is_present("/bin/sh"));
+        assert!(!is_present("no-such-program-here"));
+    }
+}

@@ -62,7 +62,8 @@ impl Floor {
         self.socket.transact(&[Request::set_link(NIC, &into)])?;
         let move_in = moving.elapsed();
         let mut inside = Netlink::open(&pod)?;
-        inside.transact(&in_pod(&mut inside)?)?;
+        let requests = in_pod(&mut inside)?;
+        inside.transact(&requests)?;
         let near = self.socket.link_by_name("califloor")?.context("the pair is not there")?.index;
         self.socket.transact(&on_host(near))?;
         let add = start.elapsed();

@@ -1,4 +1,30 @@
 //! What an attachment looks like in the kernel, and the verbs over that description.
+//!
+//! [`layout`] describes; [`apply`], [`diff`] and [`remove`] make, compare and remove; only [`kernel`] talks to
+//! the kernel.
 
+pub mod apply;
+pub mod describe;
+pub mod diff;
+pub mod draw;
 pub mod facts;
+mod home;
 pub mod kernel;
+pub mod layout;
+pub mod mark;
+#[cfg(feature = "monitor")]
+pub mod monitor;
+pub mod names;
+pub mod observe;
+pub mod remove;
+mod source_nat;
+
+pub use apply::{Applied, ApplyError, AttachmentContext, Step, apply};
+pub use describe::Layout;
+pub use diff::{Drift, diff};
+pub use draw::draw;
+pub use facts::HostFacts;
+pub use layout::{LayoutError, layout};
+pub use mark::Mark;
+pub use observe::{ObserveError, Observed, observe};
+pub use remove::{Removal, RemoveError, Removed, remove};

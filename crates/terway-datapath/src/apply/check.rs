@@ -1,0 +1,52 @@
+//! What could speak against a layout, looked at before the first change.
+
+use super::{ApplyError, AttachmentContext};
+use crate::describe::Layout;
+use crate::kernel::objects::Link;
+use crate::kernel::{Netlink, Request};
+use crate::mark::Mark;
+
+/// No link of the pod has a name we need.
+pub(super) fn names_are_free(layout: &Layout, pod: &mut Netlink) -> Result<(), ApplyError> {
+    let taken = pod.links()?.into_iter().map(|link| link.name);
+    let names: Vec<_> = taken.filter(|name| layout.pod.link(name).is_some()).collect();
+    if names.is_empty() { Ok(()) } else { Err(ApplyError::NameTaken { names }) }
+}
+
+/// The ENI's netdev, once it is there. A wrong MAC must not take a link the node lives by.
+pub(super) fn wait_for_nic(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Link, ApplyError> {
+    let mac = layout.nic().ok_or(ApplyError::NoNic)?.mac;
+    let nic = crate::kernel::wait_for_nic(context.host, mac, context.rule, context.deadline)?;
+    let why = if nic.name == layout.uplink {
+        "the node's uplink".to_owned()
+    } else if let Some(master) = nic.master {
+        format!("a port of link #{master}")
+    } else {
+        return Ok(nic);
+    };
+    Err(ApplyError::NicInUse { name: nic.name, mac, why })
+}
+
+/// Removes what an older sandbox of the pod left under the host link's name. Its own DEL may come later and finds
+/// nothing of its own then.
+pub(super) fn clear_host_name(layout: &Layout, host: &mut Netlink) -> Result<(), ApplyError> {
+    for link in &layout.host.links {
+        let Some(stale) = host.link_by_name(&link.name)? else { continue };
+        if !is_a_pods(&stale) {
+            return Err(ApplyError::HostLinkTaken { name: stale.name });
+        }
+        let what = format!("delete the stale link {}", stale.name);
+        match host.transact(&[Request::delete_link(stale.index).described(what)]) {
+            // The old sandbox's namespace took it along meanwhile.
+            Err(error) if !error.is_absent() => return Err(error.into()),
+            _ => tracing::info!(name = stale.name, alias = stale.alias, "deleted a stale host link"),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a link leads to a pod: it has a mark of ours, or it is one of a pair whose other end is elsewhere.
+fn is_a_pods(link: &Link) -> bool {
+    let marked = link.alias.as_deref().and_then(Mark::parse).is_some();
+    marked || (link.kind.as_deref() == Some("veth") && link.peer_netns_id.is_some())
+}

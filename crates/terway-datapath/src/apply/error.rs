@@ -1,0 +1,163 @@
+//! How applying a layout fails.
+
+use std::fmt;
+
+use terway_types::{Fault, FaultCode, MacAddr, fault::chain};
+
+use crate::kernel::sysctl::SysctlError;
+use crate::kernel::{Cause, KernelError, NetnsError, NicError};
+use crate::remove::RemoveError;
+
+/// The steps of applying a layout, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// Switches of the node that other attachments share.
+    NodeSwitches,
+    /// Links made and moved.
+    Links,
+    /// Switches of those links.
+    LinkSwitches,
+    /// Everything on the links in the pod.
+    Pod,
+    /// Everything on the links in the host.
+    Host,
+    /// Source translation.
+    Translation,
+    /// The pod's `lo`.
+    Loopback,
+    /// Nothing is left to do.
+    Done,
+}
+
+impl Step {
+    /// All steps, in order.
+    pub const ALL: [Self; 8] = [
+        Self::NodeSwitches,
+        Self::Links,
+        Self::LinkSwitches,
+        Self::Pod,
+        Self::Host,
+        Self::Translation,
+        Self::Loopback,
+        Self::Done,
+    ];
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NodeSwitches => "set the node's switches",
+            Self::Links => "make and move the links",
+            Self::LinkSwitches => "set the links' switches",
+            Self::Pod => "set up the pod's side",
+            Self::Host => "set up the host's side",
+            Self::Translation => "set up source translation",
+            Self::Loopback => "set up the pod's lo",
+            Self::Done => "finish the attachment",
+        })
+    }
+}
+
+/// A layout that could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The pod shares the host's namespace, where the ENI's netdev must stay.
+    #[error("the pod's network namespace is the host's own")]
+    HostNamespace,
+    /// The pod has links of these names already.
+    #[error("the pod has a link named {} already", names.join(" and one named "))]
+    NameTaken {
+        /// The names.
+        names: Vec<String>,
+    },
+    /// The ENI's netdev cannot be told.
+    #[error(transparent)]
+    Nic(#[from] NicError),
+    /// The layout has no ENI: a defect of whoever made it.
+    #[error("the layout has no ENI")]
+    NoNic,
+    /// The MAC leads to a link the node needs for itself.
+    #[error("{name}, the NIC with MAC {mac}, is {why}")]
+    NicInUse {
+        /// The link.
+        name: String,
+        /// Its MAC.
+        mac: MacAddr,
+        /// What the node needs it for.
+        why: String,
+    },
+    /// The pod's host link cannot be made: a link nobody of us made has its name.
+    #[error("the host has a link named {name} that is not a pod's")]
+    HostLinkTaken {
+        /// The name.
+        name: String,
+    },
+    /// The kernel could not be asked.
+    #[error(transparent)]
+    Look(#[from] KernelError),
+    /// A step failed, and what was done before has been undone.
+    #[error("failed to {step}{}", undone(.undo.as_ref()))]
+    Step {
+        /// The step.
+        step: Step,
+        /// Why.
+        #[source]
+        source: StepError,
+        /// What could not be undone, if anything.
+        undo: Option<RemoveError>,
+    },
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A namespace could not be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// A switch could not be set.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+    /// A link that was made is not there.
+    #[error("link {0} has vanished")]
+    Vanished(String),
+    /// The caller stopped it.
+    #[error("stopped: {0}")]
+    Stopped(String),
+}
+
+impl ApplyError {
+    /// The failure as a person meets it.
+    pub fn fault(&self) -> Fault {
+        let code = match self {
+            Self::Nic(error) => return error.fault(),
+            Self::NoNic => FaultCode::Internal,
+            Self::HostNamespace => FaultCode::NetnsInvalid,
+            Self::NameTaken { .. } => FaultCode::InterfaceExists,
+            Self::HostLinkTaken { name } => {
+                let remedy = format!("delete or rename link {name} of the node");
+                return Fault::new(FaultCode::InterfaceExists, self.to_string()).remedy(remedy);
+            }
+            Self::NicInUse { .. } => FaultCode::PlanInvalid,
+            Self::Look(error) => code_of(error),
+            Self::Step { source: StepError::Netns(_), .. } => FaultCode::NetnsInvalid,
+            Self::Step { source: StepError::Kernel(error), .. } => code_of(error),
+            Self::Step { .. } => FaultCode::KernelRefused,
+        };
+        let fault = Fault::new(code, self.to_string());
+        match std::error::Error::source(self) {
+            Some(cause) => fault.because(chain(cause)),
+            None => fault,
+        }
+    }
+}
+
+fn code_of(error: &KernelError) -> FaultCode {
+    if matches!(error.cause(), Cause::Netns(_)) { FaultCode::NetnsInvalid } else { FaultCode::KernelRefused }
+}
+
+fn undone(error: Option<&RemoveError>) -> String {
+    error.map_or_else(String::new, |error| format!(" (and to undo it: {error})"))
+}

@@ -1,0 +1,72 @@
+//! Links of a layout.
+
+use std::fmt;
+
+use terway_types::MacAddr;
+
+use crate::mark::Mark;
+
+/// The namespace's `lo`, which must be up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loopback;
+
+/// A link that must exist, be up, and look like this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name in its namespace.
+    pub name: String,
+    /// Where it comes from.
+    pub kind: LinkKind,
+    /// Its hardware address.
+    pub mac: MacAddr,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Whose it is, kept in its alias.
+    pub mark: Mark,
+}
+
+/// Where a link comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// An ENI's netdev, found in the host by its MAC and moved here.
+    Nic {
+        /// Its name in the host, before and after.
+        home: String,
+    },
+    /// One end of a pair; the other end is in the other namespace.
+    PairEnd {
+        /// The other end's name.
+        peer: String,
+    },
+    /// An intermediate link that redirected incoming traffic passes.
+    Ifb,
+}
+
+impl LinkKind {
+    /// The field's word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Nic { .. } => "nic",
+            Self::PairEnd { .. } => "veth",
+            Self::Ifb => "ifb",
+        }
+    }
+}
+
+impl fmt::Display for Loopback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("link lo up")
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "link {} ", self.name)?;
+        match &self.kind {
+            LinkKind::Nic { home } => write!(f, "nic (at home {home})")?,
+            LinkKind::PairEnd { peer } => write!(f, "veth (peer {peer})")?,
+            LinkKind::Ifb => f.write_str("ifb")?,
+        }
+        write!(f, " address {} mtu {} up alias {}", self.mac, self.mtu, self.mark)
+    }
+}

@@ -1,0 +1,84 @@
+//! What shapes, switches and translates a layout's traffic.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::kernel::Tbf;
+
+/// A kernel switch under `/proc/sys`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sysctl {
+    /// Its path below `/proc/sys`, e.g. `net/ipv4/conf/eth0/forwarding`.
+    pub path: String,
+    /// The value it must have.
+    pub value: String,
+}
+
+/// A token bucket at the root of a link: limits what leaves by the link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The link.
+    pub link: String,
+    /// Rate, bucket and queue.
+    pub bucket: Tbf,
+}
+
+/// All traffic coming in by one link is first sent out by another, where a token bucket limits it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressRedirect {
+    /// The link it comes in by.
+    pub from: String,
+    /// The link it passes.
+    pub to: String,
+}
+
+/// What leaves the node with the pod's address, and what others send to the pod through the node, gets the
+/// node's address: a VPC drops packets whose source does not belong to the ENI they leave by, and answers
+/// of the pod must come back the way the question came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceNat {
+    /// The pod's address.
+    pub pod: IpAddr,
+    /// The node's address of the same family.
+    pub node: IpAddr,
+}
+
+impl Sysctl {
+    /// The link a per-link switch belongs to: `net/<family>/conf/<link>/<switch>`.
+    pub fn link(&self) -> Option<&str> {
+        self.path.split('/').nth(3).filter(|name| !matches!(*name, "all" | "default"))
+    }
+
+    /// Whether a value read back is the wanted one. A switch the kernel does not have (an IPv6 switch on a
+    /// kernel without IPv6) counts as off.
+    pub fn is_satisfied_by(&self, found: Option<&str>) -> bool {
+        found.map_or("0", str::trim) == self.value
+    }
+}
+
+impl fmt::Display for Sysctl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sysctl {} = {}", self.path, self.value)
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tbf { rate, burst, limit } = self.bucket;
+        write!(f, "qdisc tbf dev {} root rate {rate} bytes/s burst {burst} limit {limit}", self.link)
+    }
+}
+
+impl fmt::Display for IngressRedirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "filter ingress dev {} redirect to {}", self.from, self.to)
+    }
+}
+
+impl fmt::Display for SourceNat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ip = if self.pod.is_ipv4() { "ip" } else { "ip6" };
+        let Self { pod, node } = self;
+        write!(f, "nat {ip} saddr {pod} snat to {node}, {ip} daddr {pod} {ip} saddr != {node} snat to {node}")
+    }
+}

@@ -1,0 +1,246 @@
+//! One object against the kernel's, field by field.
+
+use std::fmt;
+
+use crate::describe::{
+    Address, IngressRedirect, Limit, Link, LinkKind, NamespaceLayout, Neighbour, Object, Route, SourceNat,
+    Sysctl,
+};
+use crate::diff::Deviation;
+use crate::kernel::objects::{self as kernel, OUR_PROTOCOL, RouteKind, Scope};
+use crate::observe::NamespaceState;
+use crate::source_nat::rules;
+
+/// A field that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The field.
+    pub field: &'static str,
+    /// Its value as the kernel has it.
+    pub found: String,
+    /// Its value as it should be.
+    pub wanted: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} instead of {}", self.field, self.found, self.wanted)
+    }
+}
+
+/// The metric the kernel gives to an IPv6 route that asks for none (`IP6_RT_PRIO_USER`).
+const USUAL_IPV6_METRIC: u32 = 1024;
+
+/// How an object differs, if it does.
+pub(super) fn deviation(
+    object: &Object,
+    wanted: &NamespaceLayout,
+    found: &NamespaceState,
+) -> Option<Deviation> {
+    match object {
+        Object::Loopback(_) => loopback(found),
+        Object::Link(link) => self::link(link, found),
+        Object::Sysctl(sysctl) => self::sysctl(sysctl, found),
+        Object::Address(address) => self::address(address, found),
+        Object::Route(route) => self::route(route, found),
+        Object::Neighbour(neighbour) => self::neighbour(neighbour, found),
+        Object::Limit(limit) => self::limit(limit, found),
+        Object::Redirect(redirect) => self::redirect(redirect, wanted, found),
+        Object::SourceNat(nat) => source_nat(nat, found),
+    }
+}
+
+/// Collects the fields that differ.
+#[derive(Default)]
+struct Compared(Vec<Difference>);
+
+impl Compared {
+    fn field<T: PartialEq + fmt::Display>(&mut self, field: &'static str, wanted: T, found: T) {
+        if wanted != found {
+            self.0.push(Difference { field, found: found.to_string(), wanted: wanted.to_string() });
+        }
+    }
+
+    fn switch(&mut self, field: &'static str, wanted: bool, found: bool) {
+        let word = |on| if on { "on" } else { "off" };
+        self.field(field, word(wanted), word(found));
+    }
+
+    fn outcome(self) -> Option<Deviation> {
+        (!self.0.is_empty()).then_some(Deviation::Altered(self.0))
+    }
+}
+
+fn word<T: fmt::Display>(value: Option<T>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+}
+
+fn loopback(found: &NamespaceState) -> Option<Deviation> {
+    let Some(link) = found.link("lo") else { return Some(Deviation::Missing) };
+    let mut compared = Compared::default();
+    compared.switch("up", true, link.up);
+    compared.outcome()
+}
+
+fn link(wanted: &Link, found: &NamespaceState) -> Option<Deviation> {
+    let Some(link) = found.link(&wanted.name) else { return Some(Deviation::Missing) };
+    let mut compared = Compared::default();
+    // Which kinds make a NIC depends on the node; its MAC says more.
+    if !matches!(wanted.kind, LinkKind::Nic { .. }) {
+        compared.field("kind", wanted.kind.name().to_owned(), word(link.kind.as_ref()));
+    }
+    compared.field("address", wanted.mac.to_string(), word(link.mac));
+    compared.field("mtu", wanted.mtu, link.mtu);
+    compared.field("alias", wanted.mark.to_string(), word(link.alias.as_ref()));
+    compared.field("master", "none".to_owned(), word(link.master.map(|index| found.name_of(index))));
+    compared.switch("up", true, link.up);
+    compared.outcome()
+}
+
+fn sysctl(wanted: &Sysctl, found: &NamespaceState) -> Option<Deviation> {
+    let value = found.sysctls.get(&wanted.path).map(|value| value.trim());
+    if wanted.is_satisfied_by(value) {
+        return None;
+    }
+    let Some(value) = value else { return Some(Deviation::Missing) };
+    let mut compared = Compared::default();
+    compared.field("value", wanted.value.as_str(), value);
+    compared.outcome()
+}
+
+fn address(wanted: &Address, found: &NamespaceState) -> Option<Deviation> {
+    let index = found.link(&wanted.link)?.index;
+    let of_link = found.addresses.iter().filter(|address| address.index == index);
+    let Some(address) = of_link.into_iter().find(|address| address.network.ip() == wanted.address.ip())
+    else {
+        return Some(Deviation::Missing);
+    };
+    let mut compared = Compared::default();
+    compared.field("prefix length", wanted.address.prefix(), address.network.prefix());
+    compared.field("scope", scope_name(Scope::Universe), scope_name(address.scope));
+    compared.switch("permanent", true, address.permanent);
+    if wanted.address.is_ipv6() {
+        compared.switch("nodad", true, address.nodad);
+        compared.switch("tentative", false, address.tentative);
+        compared.switch("dadfailed", false, address.dadfailed);
+    }
+    compared.outcome()
+}
+
+fn route(wanted: &Route, found: &NamespaceState) -> Option<Deviation> {
+    let index = found.link(&wanted.link)?.index;
+    let exact = as_kernel_has_it(wanted, index);
+    let rivals: Vec<_> = found.routes.iter().filter(|route| route.destination == exact.destination).collect();
+    if let Some(place) = rivals.iter().position(|route| **route == exact) {
+        let wins = |(at, rival): (usize, &&kernel::Route)| {
+            // IPv6 routes of one metric share the traffic; of IPv4 routes the first listed is used.
+            let same = rival.metric == exact.metric && (at < place || exact.destination.is_ipv6());
+            at != place && (rival.metric < exact.metric || same)
+        };
+        let winner = rivals.iter().enumerate().find(|rival| wins(*rival))?;
+        return Some(Deviation::Overridden { by: found.describe(winner.1) });
+    }
+    let was_ours = |route: &&&kernel::Route| route.oif == Some(index) || route.protocol == OUR_PROTOCOL;
+    let stands_in = |route: &&&kernel::Route| route.metric <= exact.metric;
+    let altered = rivals.iter().find(was_ours).or_else(|| rivals.iter().find(stands_in));
+    altered.map_or(Some(Deviation::Missing), |altered| compare_routes(&exact, altered, found))
+}
+
+/// The route as a dump gives it.
+fn as_kernel_has_it(wanted: &Route, index: u32) -> kernel::Route {
+    let is_ipv6 = wanted.destination.is_ipv6();
+    let metric = if is_ipv6 { USUAL_IPV6_METRIC } else { 0 };
+    wanted.request(index).metric(metric)
+}
+
+fn compare_routes(
+    wanted: &kernel::Route,
+    route: &kernel::Route,
+    found: &NamespaceState,
+) -> Option<Deviation> {
+    let mut compared = Compared::default();
+    compared.field("kind", kind_name(wanted.kind), kind_name(route.kind));
+    compared.field("via", word(wanted.gateway), word(route.gateway));
+    let device = |route: &kernel::Route| word(route.oif.map(|index| found.name_of(index)));
+    compared.field("dev", device(wanted), device(route));
+    compared.field("src", word(wanted.prefsrc), word(route.prefsrc));
+    compared.field("scope", scope_name(wanted.scope), scope_name(route.scope));
+    compared.field("protocol", wanted.protocol, route.protocol);
+    compared.field("metric", wanted.metric, route.metric);
+    compared.switch("onlink", wanted.onlink, route.onlink);
+    compared.outcome()
+}
+
+fn neighbour(wanted: &Neighbour, found: &NamespaceState) -> Option<Deviation> {
+    let index = found.link(&wanted.link)?.index;
+    let mut of_link = found.neighbours.iter().filter(|neighbour| neighbour.index == index);
+    let Some(neighbour) = of_link.find(|neighbour| neighbour.address == wanted.address) else {
+        return Some(Deviation::Missing);
+    };
+    let mut compared = Compared::default();
+    compared.field("lladdr", wanted.mac.to_string(), word(neighbour.mac));
+    compared.switch("permanent", true, neighbour.permanent);
+    compared.outcome()
+}
+
+fn limit(wanted: &Limit, found: &NamespaceState) -> Option<Deviation> {
+    let index = found.link(&wanted.link)?.index;
+    let mut of_link = found.qdiscs.iter().filter(|qdisc| qdisc.index == index);
+    let bucket = of_link.find(|qdisc| qdisc.is_root()).and_then(|qdisc| qdisc.tbf);
+    let Some(bucket) = bucket else { return Some(Deviation::Missing) };
+    if wanted.bucket.is_like(&bucket) {
+        return None;
+    }
+    let mut compared = Compared::default();
+    compared.field("rate", wanted.bucket.rate, bucket.rate);
+    compared.field("burst", wanted.bucket.burst, bucket.burst);
+    compared.field("limit", wanted.bucket.limit, bucket.limit);
+    compared.outcome()
+}
+
+fn redirect(wanted: &IngressRedirect, layout: &NamespaceLayout, found: &NamespaceState) -> Option<Deviation> {
+    let from = found.link(&wanted.from)?.index;
+    // Without its target the redirect cannot be told; that the target is missing is named by itself.
+    let to = match found.link(&wanted.to) {
+        Some(link) => link.index,
+        None if layout.link(&wanted.to).is_some() => return None,
+        None => return Some(Deviation::Missing),
+    };
+    let Some(target) = found.redirects.get(&from) else { return Some(Deviation::Missing) };
+    let mut compared = Compared::default();
+    compared.field("target", found.name_of(to), found.name_of(*target));
+    compared.outcome()
+}
+
+fn source_nat(wanted: &SourceNat, found: &NamespaceState) -> Option<Deviation> {
+    let rules = rules(wanted);
+    let there = rules.iter().filter(|rule| found.source_nat.contains(rule)).count();
+    match there {
+        0 => Some(Deviation::Missing),
+        _ if there == rules.len() => None,
+        _ => {
+            let mut compared = Compared::default();
+            compared.field("rules", rules.len(), there);
+            compared.outcome()
+        }
+    }
+}
+
+fn scope_name(scope: Scope) -> String {
+    match scope {
+        Scope::Universe => "global".to_owned(),
+        Scope::Link => "link".to_owned(),
+        Scope::Host => "host".to_owned(),
+        Scope::Other(number) => number.to_string(),
+    }
+}
+
+fn kind_name(kind: RouteKind) -> String {
+    match kind {
+        RouteKind::Unicast => "unicast".to_owned(),
+        RouteKind::Local => "local".to_owned(),
+        RouteKind::Blackhole => "blackhole".to_owned(),
+        RouteKind::Unreachable => "unreachable".to_owned(),
+        RouteKind::Other(number) => number.to_string(),
+    }
+}

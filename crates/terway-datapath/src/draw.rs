@@ -1,0 +1,76 @@
+//! A layout as a picture: which links there are, where they lead, and what goes where. For people; short
+//! enough for a terminal, complete enough to follow a packet.
+
+use std::fmt::{self, Write as _};
+
+use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route};
+
+/// Draws the layout.
+pub fn draw(layout: &Layout) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = picture(layout, &mut text);
+    text
+}
+
+fn picture(layout: &Layout, text: &mut String) -> fmt::Result {
+    writeln!(text, "{}", layout.key)?;
+    writeln!(text)?;
+    for link in &layout.pod.links {
+        let addresses = addresses(&layout.pod, link);
+        let end = match &link.kind {
+            LinkKind::Nic { home } => format!("==== ENI {} ====> VPC   (at home: {home})", link.mac),
+            LinkKind::PairEnd { peer } => format!("<---- pair ----> {peer} [node]"),
+            LinkKind::Ifb => "(incoming traffic passes here)".to_owned(),
+        };
+        writeln!(text, "  [pod] {:<8} {addresses} {end}", link.name)?;
+    }
+    for (place, namespace) in [("pod", &layout.pod), ("node", &layout.host)] {
+        writeln!(text)?;
+        writeln!(text, "{place}:")?;
+        for link in &namespace.links {
+            details(namespace, link, text)?;
+        }
+        for nat in &namespace.source_nat {
+            writeln!(
+                text,
+                "  {} appears as {} beyond this node, and so do its callers to it",
+                nat.pod, nat.node
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn details(namespace: &NamespaceLayout, link: &Link, text: &mut String) -> fmt::Result {
+    writeln!(text, "  {} mtu {}", link.name, link.mtu)?;
+    for limit in namespace.limits.iter().filter(|limit| limit.link == link.name) {
+        writeln!(text, "    sends at most {} bytes/s", limit.bucket.rate)?;
+    }
+    for redirect in namespace.redirects.iter().filter(|redirect| redirect.from == link.name) {
+        writeln!(text, "    receives through {}", redirect.to)?;
+    }
+    for route in namespace.routes.iter().filter(|route| route.link == link.name) {
+        writeln!(text, "    to {}", way(route))?;
+    }
+    for neighbour in namespace.neighbours.iter().filter(|neighbour| neighbour.link == link.name) {
+        writeln!(text, "    {} is at {}", neighbour.address, neighbour.mac)?;
+    }
+    Ok(())
+}
+
+fn way(route: &Route) -> String {
+    let mut text = route.destination.to_string();
+    // Writing to a String cannot fail.
+    let _ = match (route.via, route.source) {
+        (Some(via), _) => write!(text, " by {via}"),
+        (None, Some(source)) => write!(text, " directly, speaking as {source}"),
+        (None, None) => write!(text, " directly"),
+    };
+    text
+}
+
+fn addresses(namespace: &NamespaceLayout, link: &Link) -> String {
+    let of_link = namespace.addresses.iter().filter(|address| address.link == link.name);
+    of_link.map(|address| address.address.ip().to_string()).collect::<Vec<_>>().join(" ")
+}

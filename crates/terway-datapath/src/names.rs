@@ -1,0 +1,112 @@
+//! How links are called and which MACs we give them: all derived, so that ADD, CHECK and DEL agree
+//! without asking anybody.
+
+use sha1::{Digest, Sha1};
+use terway_types::{AttachmentKey, IfName, MacAddr, PodRef};
+
+/// The pod's end of the host pair.
+pub const POD_PEER: &str = "veth1";
+
+/// What the names of all host links start with; Felix and other agents know pods' links by it.
+pub const HOST_LINK_PREFIX: &str = "cali";
+
+/// The name a pod's main interface has unless the runtime says otherwise.
+const USUAL_IFNAME: &str = "eth0";
+
+/// The host's end of the pair: `cali` and 11 hex digits of a SHA-1 over `<namespace>.<pod>`, followed by the
+/// interface's name if it is not `eth0`. Felix computes the same. Without a pod: over `<container>.<ifname>`.
+pub fn host_link(key: &AttachmentKey, pod: &PodRef) -> String {
+    let ifname = key.ifname.as_str();
+    let text = if pod.is_empty() {
+        format!("{}.{ifname}", key.container)
+    } else {
+        let suffix = if ifname == USUAL_IFNAME { "" } else { ifname };
+        format!("{}.{}{suffix}", pod.namespace, pod.name)
+    };
+    format!("{HOST_LINK_PREFIX}{}", &hex_of(&text)[..11])
+}
+
+/// The name an ENI's netdev has while no pod has it.
+pub fn nic_home(mac: MacAddr) -> String {
+    format!("eni{}", mac.hex())
+}
+
+/// The pod's link that the ENI's incoming traffic passes when it is limited.
+pub fn ingress_link(ifname: &IfName) -> String {
+    let readable = format!("ifb-{ifname}");
+    if readable.len() <= 15 { readable } else { format!("ifb{}", &hex_of(ifname.as_str())[..12]) }
+}
+
+/// Which of an attachment's own links a MAC is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnLink {
+    /// The host's end of the pair.
+    HostEnd,
+    /// The pod's end of the pair.
+    PodEnd,
+    /// The link that incoming traffic passes when it is limited.
+    Ingress,
+}
+
+/// A locally administered MAC for a link we create, the same for every run with the same key.
+pub fn own_mac(key: &AttachmentKey, link: OwnLink) -> MacAddr {
+    let digest = Sha1::digest(format!("{key} {link:?}").as_bytes());
+    let mut bytes = [0; 6];
+    bytes.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
+    // IEEE 802: bit 1 of the first byte says "locally administered", bit 0 "group".
+    bytes[0] = (bytes[0] | 0b10) & !0b1;
+    MacAddr(bytes)
+}
+
+fn hex_of(text: &str) -> String {
+    Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use terway_types::{ContainerId, NetworkName};
+
+    use super::*;
+
+    fn key(ifname: &str) -> AttachmentKey {
+        AttachmentKey {
+            network: NetworkName::new("terway").unwrap(),
+            container: ContainerId::new("c0ffee").unwrap(),
+            ifname: IfName::new(ifname).unwrap(),
+        }
+    }
+
+    fn pod() -> PodRef {
+        PodRef { namespace: "default".into(), name: "web".into(), uid: None }
+    }
+
+    #[test]
+    fn host_links_are_named_as_felix_expects() {
+        // printf default.web | sha1sum
+        assert_eq!(host_link(&key("eth0"), &pod()), "cali68caf03a5f4");
+        assert_eq!(host_link(&key("eth1"), &pod()), "cali2a38786bc9a");
+        assert_eq!(host_link(&key("eth0"), &PodRef::default()), "cali3e52eb8f9f8");
+    }
+
+    #[test]
+    fn a_nic_at_home_is_named_by_its_mac() {
+        assert_eq!(nic_home(MacAddr([0, 0x16, 0x3e, 1, 2, 0xff])), "eni00163e0102ff");
+    }
+
+    #[test]
+    fn ingress_links_fit_the_kernel() {
+        assert_eq!(ingress_link(&IfName::new("eth0").unwrap()), "ifb-eth0");
+        assert_eq!(ingress_link(&IfName::new("fifteen-bytes-x").unwrap()).len(), 15);
+    }
+
+    #[test]
+    fn own_macs_are_local_unicast_and_distinct() {
+        let macs =
+            [OwnLink::HostEnd, OwnLink::PodEnd, OwnLink::Ingress].map(|link| own_mac(&key("eth0"), link));
+        for mac in macs {
+            assert!(mac.is_unicast() && mac.0[0] & 0b10 != 0, "{mac}");
+        }
+        assert!(macs[0] != macs[1] && macs[1] != macs[2] && macs[0] != macs[2]);
+        assert_ne!(own_mac(&key("eth0"), OwnLink::PodEnd), own_mac(&key("eth1"), OwnLink::PodEnd));
+    }
+}

@@ -1,0 +1,157 @@
+//! What is there of a layout's objects: reads the kernel, judges nothing.
+
+use std::collections::BTreeMap;
+
+use terway_types::{Fault, FaultCode, fault::chain};
+
+use crate::describe::{Layout, NamespaceLayout};
+use crate::kernel::nft::RuleBody;
+use crate::kernel::objects::{Address, Link, MAIN_TABLE, Neighbour, Qdisc, Route, RouteFilter};
+use crate::kernel::sysctl::{Sysctl, SysctlError};
+use crate::kernel::{Cause, KernelError, Netlink, Netns, NetnsError};
+use crate::mark::Mark;
+use crate::source_nat;
+
+/// What the kernel has, in both namespaces of an attachment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The host's namespace.
+    pub host: NamespaceState,
+    /// The pod's namespace.
+    pub pod: NamespaceState,
+}
+
+/// What the kernel has in one namespace, as far as a layout names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceState {
+    /// The layout's links that exist, and `lo`.
+    pub links: Vec<Link>,
+    /// All addresses of those links.
+    pub addresses: Vec<Address>,
+    /// All routes of the main table: a foreign one may take a destination over.
+    pub routes: Vec<Route>,
+    /// All neighbours of those links.
+    pub neighbours: Vec<Neighbour>,
+    /// All queueing disciplines of those links.
+    pub qdiscs: Vec<Qdisc>,
+    /// From which link's index to which the incoming traffic is redirected.
+    pub redirects: BTreeMap<u32, u32>,
+    /// The layout's switches that exist, by path.
+    pub sysctls: BTreeMap<String, String>,
+    /// The attachment's own translation rules.
+    pub source_nat: Vec<RuleBody>,
+}
+
+/// Kernel state that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read the {place}'s network state")]
+pub struct ObserveError {
+    /// `host` or `pod`.
+    pub place: &'static str,
+    /// Why.
+    #[source]
+    pub source: ObserveFailure,
+}
+
+/// Why kernel state could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveFailure {
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The namespace could not be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// A switch could not be read.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+}
+
+impl ObserveError {
+    /// The failure as a person meets it.
+    pub fn fault(&self) -> Fault {
+        let is_netns = match &self.source {
+            ObserveFailure::Netns(_) => true,
+            ObserveFailure::Kernel(error) => matches!(error.cause(), Cause::Netns(_)),
+            ObserveFailure::Sysctl(_) => false,
+        };
+        let code = if is_netns { FaultCode::NetnsInvalid } else { FaultCode::KernelRefused };
+        Fault::new(code, self.to_string()).because(chain(&self.source))
+    }
+}
+
+/// Reads both namespaces.
+pub fn observe(layout: &Layout, host: &Netns, pod: &Netns) -> Result<Observed, ObserveError> {
+    let read = |place, wanted, netns| {
+        namespace(layout, wanted, netns).map_err(|source| ObserveError { place, source })
+    };
+    Ok(Observed { host: read("host", &layout.host, host)?, pod: read("pod", &layout.pod, pod)? })
+}
+
+fn namespace(
+    layout: &Layout,
+    wanted: &NamespaceLayout,
+    netns: &Netns,
+) -> Result<NamespaceState, ObserveFailure> {
+    let mut netlink = Netlink::open(netns)?;
+    let mut state = NamespaceState::default();
+    let loopback = wanted.loopback.map(|_| "lo");
+    for name in wanted.links.iter().map(|link| link.name.as_str()).chain(loopback) {
+        let Some(link) = netlink.link_by_name(name)? else { continue };
+        state.addresses.extend(netlink.addresses(Some(link.index))?);
+        state.neighbours.extend(netlink.neighbours(link.index)?);
+        if wanted.limits.iter().any(|limit| limit.link == name) {
+            state.qdiscs.extend(netlink.qdiscs(link.index)?);
+        }
+        if wanted.redirects.iter().any(|redirect| redirect.from == name) {
+            state.redirects.extend(netlink.ingress_redirect(link.index)?.map(|to| (link.index, to)));
+        }
+        state.links.push(link);
+    }
+    state.sysctls = sysctls(wanted, netns)?;
+    if !wanted.source_nat.is_empty() {
+        state.source_nat = source_nat::installed(&Mark::of(&layout.key), netns)?;
+    }
+    if !wanted.routes.is_empty() {
+        state.routes = netlink.routes(RouteFilter { table: Some(MAIN_TABLE), ..RouteFilter::default() })?;
+    }
+    Ok(state)
+}
+
+/// Reads the switches that are there.
+fn sysctls(wanted: &NamespaceLayout, netns: &Netns) -> Result<BTreeMap<String, String>, ObserveFailure> {
+    let read = || {
+        let tree = Sysctl::default();
+        let mut found = BTreeMap::new();
+        for switch in &wanted.sysctls {
+            match tree.get(&switch.path) {
+                Ok(value) => found.extend([(switch.path.clone(), value)]),
+                Err(SysctlError::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    };
+    Ok(netns.run(read)??)
+}
+
+impl NamespaceState {
+    /// The link of this name.
+    pub fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The name of the link with this index, or `#` and the index.
+    pub(crate) fn name_of(&self, index: u32) -> String {
+        let link = self.links.iter().find(|link| link.index == index);
+        link.map_or_else(|| format!("#{index}"), |link| link.name.clone())
+    }
+
+    /// A route with its link's name.
+    pub(crate) fn describe(&self, route: &Route) -> String {
+        let device = route.oif.map(|index| format!("dev {}", self.name_of(index)));
+        let via = route.gateway.map(|gateway| format!("via {gateway}"));
+        let words = [Some(format!("route {}", route.destination)), via, device];
+        format!("{} metric {}", words.into_iter().flatten().collect::<Vec<_>>().join(" "), route.metric)
+    }
+}

@@ -1,0 +1,210 @@
+//! Takes an attachment out of the kernel, whatever state it is in: complete, half made, half removed, never
+//! made, its namespace gone. It needs no layout: marks, our own MACs and the ENI's MAC tell what is ours.
+//!
+//! Everything is attempted; one refusal does not keep the rest from being removed. What is not there counts as
+//! removed. A link with the mark of another attachment is never touched, nor is the node's uplink.
+
+use terway_types::{AttachmentKey, Fault, FaultCode, MacAddr, fault::chain};
+
+use crate::facts::uplink_index;
+use crate::home;
+use crate::kernel::objects::Link;
+use crate::kernel::{KernelError, Netlink, Netns, NicRule, Request};
+use crate::mark::Mark;
+use crate::names::{self, OwnLink};
+use crate::source_nat;
+
+/// What shall be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// The attachment.
+    pub key: AttachmentKey,
+    /// Its ENI, if known: a netdev that lost its mark is recognised by it.
+    pub mac: Option<MacAddr>,
+}
+
+/// What was there and has been removed. All empty if there was nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// ENIs that are home now, or were and have been made bare.
+    pub nics: Vec<MacAddr>,
+    /// Links deleted, by name.
+    pub links: Vec<String>,
+    /// Translation rules deleted.
+    pub nat_rules: usize,
+}
+
+/// A removal that is not complete. What could be removed has been.
+#[derive(Debug, thiserror::Error)]
+#[error("attachment {key} is not removed completely: {}", list(failures))]
+pub struct RemoveError {
+    /// The attachment.
+    pub key: AttachmentKey,
+    /// What failed; never empty.
+    pub failures: Vec<KernelError>,
+}
+
+impl RemoveError {
+    /// The failure as a person meets it.
+    pub fn fault(&self) -> Fault {
+        Fault::new(FaultCode::KernelRefused, self.to_string())
+    }
+}
+
+fn list(failures: &[KernelError]) -> String {
+    failures.iter().map(|failure| chain(failure)).collect::<Vec<_>>().join("; ")
+}
+
+/// Removes an attachment. `pod` is its namespace, if that still exists.
+pub fn remove(
+    removal: &Removal,
+    host: &Netns,
+    pod: Option<&Netns>,
+    rule: &NicRule,
+) -> Result<Removed, RemoveError> {
+    let mut work = Work::new(removal, rule);
+    // A path that leads to the host's own namespace must not make the host's links look like the pod's.
+    if let Some(pod) = pod.filter(|pod| !pod.is_same(host)) {
+        let done = work.clear_pod(pod, host);
+        work.note(done);
+    }
+    let done = work.clear_host(host);
+    work.note(done);
+    let done = work.clear_translation(host);
+    work.note(done);
+    if work.failures.is_empty() {
+        Ok(work.removed)
+    } else {
+        Err(RemoveError { key: removal.key.clone(), failures: work.failures })
+    }
+}
+
+/// What a link is to the attachment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ours {
+    /// A link we made.
+    Made,
+    /// The ENI.
+    Nic,
+}
+
+struct Work<'a> {
+    removal: &'a Removal,
+    rule: &'a NicRule,
+    mark: Mark,
+    made: [MacAddr; 3],
+    /// The ENIs that are the attachment's: the one named, and those that came out of its pod.
+    macs: Vec<MacAddr>,
+    removed: Removed,
+    failures: Vec<KernelError>,
+}
+
+impl<'a> Work<'a> {
+    fn new(removal: &'a Removal, rule: &'a NicRule) -> Self {
+        let key = &removal.key;
+        Self {
+            removal,
+            rule,
+            mark: Mark::of(key),
+            made: [OwnLink::HostEnd, OwnLink::PodEnd, OwnLink::Ingress].map(|link| names::own_mac(key, link)),
+            macs: removal.mac.into_iter().collect(),
+            removed: Removed::default(),
+            failures: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, outcome: Result<(), KernelError>) {
+        self.failures.extend(outcome.err());
+    }
+
+    /// A link is ours by its mark. One without any mark (the ADD that made it died before marking it) is ours by
+    /// its MAC: those of links we make are derived from the key, the ENI's is the cloud's.
+    fn ours(&self, link: &Link) -> Option<Ours> {
+        let mark = link.alias.as_deref().and_then(Mark::parse);
+        if mark.as_ref().is_some_and(|mark| *mark != self.mark) {
+            return None;
+        }
+        let mac = link.mac?;
+        let is_nic = self.rule.is_nic(link);
+        if self.made.contains(&mac) || (mark.is_some() && !is_nic) {
+            Some(Ours::Made)
+        } else if is_nic && (mark.is_some() || self.macs.contains(&mac)) {
+            Some(Ours::Nic)
+        } else {
+            None
+        }
+    }
+
+    /// The plugin we replace marks nothing: a real NIC under the attachment's name in the pod's own namespace
+    /// can only be the pod's ENI.
+    fn is_left_unmarked(&self, link: &Link) -> bool {
+        link.kind.is_none()
+            && self.rule.is_nic(link)
+            && link.alias.as_deref().and_then(Mark::parse).is_none()
+            && link.name == self.removal.key.ifname.as_str()
+    }
+
+    fn clear_pod(&mut self, pod: &Netns, host: &Netns) -> Result<(), KernelError> {
+        let mut netlink = Netlink::open(pod)?;
+        for link in netlink.links()? {
+            let outcome = match self.ours(&link) {
+                Some(Ours::Made) => self.delete(&link, &mut netlink),
+                Some(Ours::Nic) => self.bring_home(&link, &mut netlink, host),
+                None if self.is_left_unmarked(&link) => self.bring_home(&link, &mut netlink, host),
+                None => Ok(()),
+            };
+            self.note(outcome);
+        }
+        Ok(())
+    }
+
+    fn bring_home(&mut self, nic: &Link, pod: &mut Netlink, host: &Netns) -> Result<(), KernelError> {
+        let Some(mac) = nic.mac else { return Ok(()) };
+        home::bring(nic, &names::nic_home(mac), pod, host)?;
+        if !self.macs.contains(&mac) {
+            self.macs.push(mac);
+        }
+        self.removed.nics.push(mac);
+        Ok(())
+    }
+
+    /// Read only now: the pair's host end has gone with the pod's, and NICs have come home.
+    fn clear_host(&mut self, host: &Netns) -> Result<(), KernelError> {
+        let mut netlink = Netlink::open(host)?;
+        let uplink = uplink_index(&mut netlink)?;
+        for link in netlink.links()? {
+            let outcome = match self.ours(&link) {
+                Some(Ours::Made) => self.delete(&link, &mut netlink),
+                Some(Ours::Nic) if Some(link.index) != uplink => self.settle(&link, &mut netlink),
+                _ => Ok(()),
+            };
+            self.note(outcome);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, nic: &Link, host: &mut Netlink) -> Result<(), KernelError> {
+        let Some(mac) = nic.mac else { return Ok(()) };
+        let changed = home::settle(nic, &names::nic_home(mac), host)?;
+        if changed && !self.removed.nics.contains(&mac) {
+            self.removed.nics.push(mac);
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, link: &Link, netlink: &mut Netlink) -> Result<(), KernelError> {
+        let request = Request::delete_link(link.index).described(format!("delete link {}", link.name));
+        match netlink.transact(&[request]) {
+            Ok(()) => self.removed.links.push(link.name.clone()),
+            // The other end of the pair was deleted meanwhile, or the pod's namespace took it along.
+            Err(error) if error.is_absent() => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn clear_translation(&mut self, host: &Netns) -> Result<(), KernelError> {
+        self.removed.nat_rules = source_nat::remove(&self.mark, host)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! Source translation of pods' traffic in nf_tables: one table per family, named `terway`, shared by all
+//! attachments of the node and gone with the last. Every rule carries its attachment's mark, so that it can be
+//! told from the others' without knowing what it says.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use terway_types::IpFamily;
+
+use crate::describe::SourceNat;
+use crate::kernel::nft::{
+    Base, Batch, Chain, Comment, Deletion, Family, Hook, Kind, Nft, Policy, RuleBody, Table, priority,
+};
+use crate::kernel::{KernelError, Netns};
+use crate::mark::Mark;
+
+const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
+
+/// The chain of a family.
+fn chain(family: IpFamily) -> Chain {
+    let family = match family {
+        IpFamily::V4 => Family::Ip,
+        IpFamily::V6 => Family::Ip6,
+    };
+    let base =
+        Base { kind: Kind::Nat, hook: Hook::Postrouting, priority: priority::SRCNAT, policy: Policy::Accept };
+    Chain::base(&Table::new(family, "terway"), "postrouting", base)
+}
+
+/// What the kernel must do for a pod: what it sends through the node, and what others send it through the node,
+/// bears the node's address. What the node itself sends bears it anyway.
+pub(crate) fn rules(nat: &SourceNat) -> [RuleBody; 2] {
+    let node: IpAddr = nat.node;
+    [
+        RuleBody::new().saddr(IpNetwork::from(nat.pod)).snat_to(node),
+        RuleBody::new().daddr(IpNetwork::from(nat.pod)).not_saddr(IpNetwork::from(node)).snat_to(node),
+    ]
+}
+
+/// Adds the rules of an attachment, all or none.
+pub(crate) fn install(wanted: &[SourceNat], mark: &Mark, netns: &Netns) -> Result<(), KernelError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let comment = Comment::new(mark.as_str()).ok();
+    let batch = wanted.iter().fold(Batch::new(), |batch, nat| {
+        let chain = chain(IpFamily::of(&nat.pod));
+        let batch = batch.add_table(&chain.table).add_chain(&chain);
+        rules(nat).iter().fold(batch, |batch, rule| batch.add_rule(&chain, rule, comment.as_ref()))
+    });
+    Nft::open(netns)?.commit(&batch)
+}
+
+/// The rules of an attachment that are there.
+pub(crate) fn installed(mark: &Mark, netns: &Netns) -> Result<Vec<RuleBody>, KernelError> {
+    let mut nft = Nft::open(netns)?;
+    let mut found = Vec::new();
+    for family in FAMILIES {
+        let all = nft.rules(&chain(family))?.into_iter();
+        found.extend(all.filter(|rule| rule.is_marked(mark.as_str())).map(|rule| rule.body));
+    }
+    Ok(found)
+}
+
+/// Deletes the rules of an attachment, and a table nobody needs any more. Says how many rules there were.
+pub(crate) fn remove(mark: &Mark, netns: &Netns) -> Result<usize, KernelError> {
+    let mut nft = Nft::open(netns)?;
+    let mut count = 0;
+    for family in FAMILIES {
+        count += remove_of(&chain(family), mark, &mut nft)?;
+    }
+    Ok(count)
+}
+
+fn remove_of(chain: &Chain, mark: &Mark, nft: &mut Nft) -> Result<usize, KernelError> {
+    let all = nft.rules(chain)?;
+    let (ours, others): (Vec<_>, Vec<_>) = all.iter().partition(|rule| rule.is_marked(mark.as_str()));
+    let batch = ours.iter().fold(Batch::new(), |batch, rule| batch.delete_rule(chain, rule.handle));
+    match nft.commit(&batch) {
+        // Another remover of the same attachment was faster: see what it left.
+        Err(error) if error.is_absent() => return remove_of(chain, mark, nft),
+        outcome => outcome?,
+    }
+    if !ours.is_empty() && others.is_empty() {
+        let table = &chain.table;
+        let batch =
+            Batch::new().delete_chain(chain, Deletion::IfEmpty).delete_table(table, Deletion::IfEmpty);
+        match nft.commit(&batch) {
+            // A rule came in meanwhile, or somebody else was faster.
+            Err(error) if !error.is_busy() && !error.is_absent() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(ours.len())
+}

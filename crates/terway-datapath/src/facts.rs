@@ -102,13 +102,16 @@ pub fn uplink_index(host: &mut Netlink) -> Result<Option<u32>, KernelError> {
     }
 }
 
-/// The link of the default route with the lowest metric.
 fn default_link(host: &mut Netlink, family: IpFamily) -> Result<Option<u32>, KernelError> {
     let filter = RouteFilter { family: Some(family), table: Some(MAIN_TABLE), oif: None };
-    let routes = host.routes(filter)?;
+    Ok(best_way_out(&host.routes(filter)?))
+}
+
+/// The link of the default route with the lowest metric.
+fn best_way_out(routes: &[Route]) -> Option<u32> {
     let leads_out =
         |route: &&Route| route.is_default() && route.kind == RouteKind::Unicast && route.oif.is_some();
-    Ok(routes.iter().filter(leads_out).min_by_key(|route| route.metric).and_then(|route| route.oif))
+    routes.iter().filter(leads_out).min_by_key(|route| route.metric)?.oif
 }
 
 /// The first address of global scope that is neither secondary nor a duplicate. The kernel lists IPv4 addresses
@@ -128,5 +131,52 @@ fn accept_ra(host: &Netns, uplink: &str) -> Result<Option<u8>, FactsError> {
         Ok(text) => Ok(text.parse().ok()),
         Err(SysctlError::Missing { .. }) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(to: &str, index: u32, metric: u32) -> Route {
+        Route::to(to.parse().unwrap()).dev(index).metric(metric)
+    }
+
+    fn address(text: &str) -> Address {
+        Address {
+            index: 2,
+            network: text.parse().unwrap(),
+            scope: Scope::Universe,
+            secondary: false,
+            nodad: false,
+            tentative: false,
+            dadfailed: false,
+            permanent: true,
+        }
+    }
+
+    #[test]
+    fn the_default_route_of_least_metric_names_the_uplink() {
+        let routes = [route("10.0.0.0/8", 9, 0), route("0.0.0.0/0", 3, 200), route("0.0.0.0/0", 2, 100)];
+        assert_eq!(best_way_out(&routes), Some(2));
+        assert_eq!(best_way_out(&routes[..1]), None);
+    }
+
+    #[test]
+    fn the_primary_address_is_global_and_permanent_and_first() {
+        let temporary = Address { permanent: false, ..address("fd00::99/64") };
+        let local = Address { scope: Scope::Link, ..address("fe80::1/64") };
+        let duplicate = Address { dadfailed: true, ..address("fd00::1/64") };
+        let all = [
+            temporary,
+            local,
+            duplicate,
+            address("fd00::2/64"),
+            address("10.0.0.2/24"),
+            address("fd00::3/64"),
+        ];
+        assert_eq!(primary(&all, IpFamily::V6), "fd00::2".parse().ok());
+        assert_eq!(primary(&all, IpFamily::V4), "10.0.0.2".parse().ok());
+        assert_eq!(primary(&all[1..3], IpFamily::V6), None);
     }
 }

@@ -1,0 +1,2 @@
+//! The kernel verbs against a real kernel.
+fn main() {}

@@ -1,59 +1,175 @@
-//! The pool's engine: takes one event, asks the rules of the other files, and hands out effects.
+//! The pool's engine: takes one event, asks the rules of the other files, and hands out effects. What an
+//! event means for one ENI is in `progress` and `cloud_work`, for requests in `requests`.
 
-use terway_types::{AttachmentKey, AttachmentRecord, EniRecord, LedgerSnapshot, Timestamp};
+use std::collections::BTreeMap;
 
-use crate::effect::Effect;
+use terway_types::{
+    AttachmentKey, AttachmentRecord, EniRecord, Fault, FaultCode, IntentToken, LedgerSnapshot, MacAddr,
+    Timestamp,
+};
+
+use crate::adoption::adopt;
+use crate::books::Books;
+use crate::capacity::capacity;
+use crate::effect::{Capacity, Effect, Note, OperationId};
+use crate::eni_life::{self, IllegalStep, Proof, Step};
 use crate::event::Event;
+use crate::holdings::Holdings;
+use crate::outbox::Outbox;
 use crate::settings::PoolSettings;
-use crate::view::PoolView;
+use crate::supply::Supply;
+use crate::waiters::Waiters;
 
 /// The pool of ENIs.
+///
+/// Times come from the caller and should not run backwards within one life; a clock that does only makes the
+/// pool wait longer.
 #[derive(Debug)]
 pub struct Pool {
-    settings: PoolSettings,
+    pub(crate) settings: PoolSettings,
+    pub(crate) books: Books,
+    pub(crate) holdings: Holdings,
+    pub(crate) waiters: Waiters,
+    pub(crate) supply: Supply,
+    pub(crate) operations: BTreeMap<OperationId, IntentToken>,
+    pub(crate) next_operation: u64,
+    pub(crate) now: Timestamp,
+    published: Option<Capacity>,
 }
 
 impl Pool {
-    /// Rebuilds the pool from what is durable, and resumes whatever was under way.
+    /// Rebuilds the pool from what is durable, and resumes whatever was under way. The effects are executed
+    /// like those of an event.
+    ///
+    /// The pool knows no netdev yet: every NIC in the host's namespace must be told by [`Event::LinkUp`]
+    /// before idle ENIs can be given.
     pub fn new(settings: PoolSettings, snapshot: LedgerSnapshot, now: Timestamp) -> (Self, Vec<Effect>) {
-        let _ = (snapshot, now);
-        (Self { settings }, Vec::new())
+        let mut pool = Self {
+            supply: Supply::new(&settings, now),
+            settings,
+            books: Books::default(),
+            holdings: Holdings::default(),
+            waiters: Waiters::default(),
+            operations: BTreeMap::new(),
+            // Operations of an engine that was thrown away must not be taken for ours, so numbers go by time.
+            next_operation: now.0 << 20,
+            now,
+            published: None,
+        };
+        let mut out = Outbox::default();
+        adopt(&mut pool, snapshot, &mut out);
+        pool.settle(&mut out);
+        (pool, out.into_effects())
     }
 
     /// Takes one event and answers with the effects, to be executed in order.
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
-        let _ = (now, event);
-        Vec::new()
-    }
-
-    /// When the pool wants a [`Event::Tick`] at the latest.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
-    }
-
-    /// The pool as plain data.
-    pub fn view(&self, now: Timestamp) -> PoolView {
-        let _ = now;
-        PoolView {
-            enis: Vec::new(),
-            waiters: Vec::new(),
-            min_idle: self.settings.min_idle,
-            max_idle: self.settings.max_idle,
-            max_enis: self.settings.max_enis,
-            idle: 0,
-            in_use: 0,
-            capacity: crate::effect::Capacity::default(),
+        self.now = now;
+        let mut out = Outbox::default();
+        match event {
+            Event::Allocate { request, key, pod, netns, deadline } => {
+                self.allocate(request, key, pod, netns, deadline, &mut out);
+            }
+            Event::Cancel { request } => self.cancel(request, &mut out),
+            Event::Release { request, key } => self.release(request, &key, &mut out),
+            Event::Collect { request, network, valid } => self.collect(request, &network, valid, &mut out),
+            Event::CloudDone { operation, outcome } => self.cloud_done(operation, outcome, &mut out),
+            Event::LinkUp { mac } => self.link_changed(mac, true, &mut out),
+            Event::LinkGone { mac } => self.link_changed(mac, false, &mut out),
+            Event::Reconfigure(settings) => self.reconfigure(settings),
+            Event::Tick => {}
         }
+        self.settle(&mut out);
+        out.into_effects()
+    }
+
+    /// When the pool wants a [`Event::Tick`] at the latest. Always later than the last event's time.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let supply = self.supply.reopens(self.now, &self.settings);
+        [self.books.next_due(), self.waiters.next_deadline(), supply].into_iter().flatten().min()
     }
 
     /// What one attachment holds.
     pub fn attachment(&self, key: &AttachmentKey) -> Option<(&AttachmentRecord, &EniRecord)> {
-        let _ = key;
-        None
+        let attachment = self.holdings.get(key)?;
+        Some((attachment, &self.books.get(&attachment.eni)?.record))
     }
 
     /// Every attachment and what it holds, sorted by key.
     pub fn attachments(&self) -> impl Iterator<Item = (&AttachmentRecord, &EniRecord)> {
-        std::iter::empty()
+        self.holdings.iter().filter_map(|held| Some((held, &self.books.get(&held.eni)?.record)))
+    }
+
+    /// What time brings, then supply and demand. Runs after every event.
+    fn settle(&mut self, out: &mut Outbox) {
+        for token in self.books.overdue(self.now) {
+            self.advance(&token, out);
+        }
+        self.expire(out);
+        self.serve(out);
+        self.balance(out);
+        let can_create = self.supply.vswitch(self.now, &self.settings).is_some();
+        let capacity = capacity(self.books.tally(), can_create, &self.settings);
+        if self.published.replace(capacity) != Some(capacity) {
+            out.push(Effect::Publish(capacity));
+        }
+    }
+
+    fn link_changed(&mut self, mac: MacAddr, present: bool, out: &mut Outbox) {
+        let Some(token) = self.books.set_link(mac, present) else { return };
+        let now = self.now;
+        self.books.edit(&token, &self.settings, |eni| {
+            if eni.link != present {
+                eni.awaited = now;
+            }
+            eni.link = present;
+            eni.strayed &= !present;
+        });
+        self.advance(&token, out);
+    }
+
+    fn reconfigure(&mut self, settings: PoolSettings) {
+        self.settings = settings;
+        self.books.resettle(&self.settings);
+        self.supply.reopen();
+    }
+
+    /// Changes an ENI's phase, by the table only. Tells whether it did.
+    pub(crate) fn step(&mut self, token: &IntentToken, step: Step, out: &mut Outbox) -> bool {
+        let Some(eni) = self.books.get(token) else { return false };
+        let from = eni.record.phase.name();
+        let phase = match eni_life::next(&eni.record.phase, step) {
+            Ok(phase) => phase,
+            Err(illegal) => return self.defect(token, &illegal, out),
+        };
+        let note = Note::Phase { token: token.clone(), eni: eni.record.id.clone(), from, to: phase.name() };
+        let now = self.now;
+        self.books.edit(token, &self.settings, |eni| {
+            eni.enter(phase, now);
+            out.put_eni(&eni.record);
+        });
+        out.note(note);
+        true
+    }
+
+    /// Takes an ENI out of the ledger, on proof only. Tells whether it did.
+    pub(crate) fn forget(&mut self, token: &IntentToken, proof: Proof, out: &mut Outbox) -> bool {
+        let Some(eni) = self.books.get(token) else { return false };
+        let from = eni.record.phase.name();
+        if let Err(illegal) = eni_life::forget(&eni.record.phase, proof) {
+            return self.defect(token, &illegal, out);
+        }
+        let eni = eni.record.id.clone();
+        self.books.remove(token, &self.settings);
+        out.remove_eni(token);
+        out.note(Note::Phase { token: token.clone(), eni, from, to: "gone" });
+        true
+    }
+
+    fn defect(&self, token: &IntentToken, illegal: &IllegalStep, out: &mut Outbox) -> bool {
+        debug_assert!(false, "{token}: {illegal} at {}", self.now);
+        let fault = Fault::new(FaultCode::Internal, illegal.to_string());
+        out.note(Note::Failure { token: token.clone(), fault });
+        false
     }
 }

@@ -32,8 +32,9 @@ pub struct PoolSettings {
     pub retry_max: Duration,
     /// Creations and attachments under way at once.
     pub parallel: u32,
-    /// Starts every token of this node: cluster and node, so that tokens never clash.
+    /// Starts every token of this node: cluster and node, so that tokens never clash. At most 26 ASCII
+    /// characters, for the token has at most 64.
     pub token_prefix: String,
-    /// Distinguishes this life of the daemon from earlier ones in tokens.
+    /// Distinguishes this life of the daemon from earlier ones in tokens, besides the time of its start.
     pub generation: u64,
 }

@@ -1,9 +1,12 @@
 //! The pool as plain data, for people: `terway-cli show`, `explain`, the watch stream. Built on demand
 //! from the books; nothing in the engine reads it.
 
-use terway_types::{AttachmentKey, AttachmentRecord, EniRecord, Fault, PodRef, Timestamp};
+use terway_types::{AttachmentKey, AttachmentRecord, EniPhase, EniRecord, Fault, PodRef, Timestamp};
 
+use crate::capacity::capacity;
 use crate::effect::Capacity;
+use crate::engine::Pool;
+use crate::reason::reason;
 
 /// The whole pool at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,4 +55,40 @@ pub struct WaiterView {
     pub place: u32,
     /// What it waits for, in words, with the numbers.
     pub waits_for: String,
+}
+
+impl Pool {
+    /// The pool as plain data.
+    pub fn view(&self, now: Timestamp) -> PoolView {
+        let tally = self.books.tally();
+        let can_create = self.supply.vswitch(now, &self.settings).is_some();
+        let attachment = |eni: &EniRecord| match &eni.phase {
+            EniPhase::InUse(key) => self.holdings.get(key).cloned(),
+            _ => None,
+        };
+        let enis = self.books.iter().map(|eni| EniView {
+            record: eni.record.clone(),
+            attachment: attachment(&eni.record),
+            link_present: eni.link,
+            last_fault: eni.last_fault.clone(),
+        });
+        let waits_for = reason(tally, &self.supply, &self.settings).to_string();
+        let waiters = self.waiters.iter().zip(1..).map(|(waiter, place)| WaiterView {
+            key: waiter.key.clone(),
+            pod: waiter.pod.clone(),
+            since: waiter.since,
+            place,
+            waits_for: waits_for.clone(),
+        });
+        PoolView {
+            enis: enis.collect(),
+            waiters: waiters.collect(),
+            min_idle: self.settings.min_idle,
+            max_idle: self.settings.max_idle,
+            max_enis: self.settings.max_enis,
+            idle: tally.idle,
+            in_use: tally.held,
+            capacity: capacity(tally, can_create, &self.settings),
+        }
+    }
 }

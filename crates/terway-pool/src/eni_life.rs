@@ -1,0 +1,173 @@
+//! The life of an ENI as a table: which step leads from which phase to which. Every change of a phase
+//! goes through here, and whatever the table does not list is refused.
+
+use terway_types::{AttachmentKey, EniPhase, Timestamp};
+
+/// One step in an ENI's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The cloud made it, or found it made.
+    Created {
+        /// Attached to this node already.
+        attached: bool,
+    },
+    /// It shall be attached.
+    Attach,
+    /// The cloud says it is attached.
+    AttachConfirmed,
+    /// Its netdev is on the node.
+    LinkSeen,
+    /// An attachment gets it.
+    Assign(AttachmentKey),
+    /// The attachment gave it back.
+    Release {
+        /// The earliest time of reuse.
+        until: Timestamp,
+    },
+    /// The quarantine is over and its netdev is home.
+    Rested,
+    /// It shall leave: surplus, lost, or of no use.
+    Detach,
+    /// The cloud says it is attached to nothing.
+    DetachConfirmed,
+    /// It shall leave before it was ever attached.
+    Discard,
+    /// The cloud would not delete it because it is attached after all.
+    StillAttached,
+}
+
+/// Why an ENI may leave the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// The cloud refused to make it, and no earlier call can have made it unheard.
+    NeverMade,
+    /// The delete call confirmed that it is gone, and its netdev is not on the node.
+    Deleted,
+}
+
+/// A step that the phase does not allow. Never a matter of the world outside: a defect of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an ENI in phase {phase} cannot take the step {step}")]
+pub(crate) struct IllegalStep {
+    phase: &'static str,
+    step: String,
+}
+
+/// The phase after a step.
+pub(crate) fn next(phase: &EniPhase, step: Step) -> Result<EniPhase, IllegalStep> {
+    use EniPhase as P;
+    Ok(match (phase, step) {
+        (P::Creating, Step::Created { attached: false }) => P::Detached,
+        (P::Detached, Step::Attach) => P::Attaching,
+        (P::Creating, Step::Created { attached: true }) | (P::Attaching, Step::AttachConfirmed) => {
+            P::Attached
+        }
+        (P::Attached, Step::LinkSeen) | (P::Quarantined { .. }, Step::Rested) => P::Ready,
+        (P::Ready, Step::Assign(key)) => P::InUse(key),
+        (P::InUse(_), Step::Release { until }) => P::Quarantined { until },
+        (P::Attaching | P::Attached | P::Ready, Step::Detach) | (P::Deleting, Step::StillAttached) => {
+            P::Detaching
+        }
+        (P::Detached, Step::Discard) | (P::Detaching, Step::DetachConfirmed) => P::Deleting,
+        (phase, step) => {
+            return Err(IllegalStep { phase: phase.name(), step: format!("{step:?}") });
+        }
+    })
+}
+
+/// Whether an ENI may leave the ledger on this proof.
+pub(crate) fn forget(phase: &EniPhase, proof: Proof) -> Result<(), IllegalStep> {
+    match (phase, proof) {
+        (EniPhase::Creating, Proof::NeverMade) | (EniPhase::Deleting, Proof::Deleted) => Ok(()),
+        (phase, proof) => Err(IllegalStep { phase: phase.name(), step: format!("{proof:?}") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::key;
+
+    fn phases() -> Vec<EniPhase> {
+        use EniPhase as P;
+        let until = Timestamp(5);
+        let mut all = vec![P::Creating, P::Detached, P::Attaching, P::Attached, P::Ready, P::InUse(key(1))];
+        all.extend([P::Quarantined { until }, P::Detaching, P::Deleting]);
+        all
+    }
+
+    fn steps() -> Vec<Step> {
+        let mut all = vec![Step::Created { attached: false }, Step::Created { attached: true }, Step::Attach];
+        all.extend([Step::AttachConfirmed, Step::LinkSeen, Step::Assign(key(2)), Step::Rested, Step::Detach]);
+        all.extend([Step::Release { until: Timestamp(9) }, Step::DetachConfirmed, Step::Discard]);
+        all.push(Step::StillAttached);
+        all
+    }
+
+    /// The whole table, written a second time: from, step, to. Everything else must be refused.
+    const LEGAL: &[(&str, &str, &str)] = &[
+        ("Creating", "Created { attached: false }", "Detached"),
+        ("Creating", "Created { attached: true }", "Attached"),
+        ("Detached", "Attach", "Attaching"),
+        ("Detached", "Discard", "Deleting"),
+        ("Attaching", "AttachConfirmed", "Attached"),
+        ("Attaching", "Detach", "Detaching"),
+        ("Attached", "LinkSeen", "Ready"),
+        ("Attached", "Detach", "Detaching"),
+        ("Ready", "Assign", "InUse"),
+        ("Ready", "Detach", "Detaching"),
+        ("InUse", "Release", "Quarantined"),
+        ("Quarantined", "Rested", "Ready"),
+        ("Detaching", "DetachConfirmed", "Deleting"),
+        ("Deleting", "StillAttached", "Detaching"),
+    ];
+
+    #[test]
+    fn only_the_table_is_allowed() {
+        let mut allowed = 0;
+        for phase in phases() {
+            for step in steps() {
+                let spelt = format!("{step:?}");
+                let legal = LEGAL.iter().find(|(from, name, _)| {
+                    *from == phase.name()
+                        && (spelt == *name || spelt.starts_with(&format!("{name}(")) || {
+                            !name.contains('{') && spelt.starts_with(&format!("{name} {{"))
+                        })
+                });
+                match (next(&phase, step), legal) {
+                    (Ok(to), Some((_, _, wanted))) => {
+                        assert_eq!(to.name(), *wanted);
+                        allowed += 1;
+                    }
+                    (Err(_), None) => {}
+                    (got, legal) => panic!("{} + {spelt}: got {got:?}, table says {legal:?}", phase.name()),
+                }
+            }
+        }
+        assert_eq!(allowed, LEGAL.len());
+    }
+
+    #[test]
+    fn an_assigned_eni_names_its_holder_and_a_released_one_its_rest() {
+        assert_eq!(next(&EniPhase::Ready, Step::Assign(key(3))), Ok(EniPhase::InUse(key(3))));
+        let until = Timestamp(77);
+        assert_eq!(
+            next(&EniPhase::InUse(key(3)), Step::Release { until }),
+            Ok(EniPhase::Quarantined { until })
+        );
+    }
+
+    #[test]
+    fn an_eni_leaves_the_ledger_only_from_two_phases() {
+        for phase in phases() {
+            assert_eq!(forget(&phase, Proof::NeverMade).is_ok(), phase == EniPhase::Creating);
+            assert_eq!(forget(&phase, Proof::Deleted).is_ok(), phase == EniPhase::Deleting);
+        }
+    }
+
+    #[test]
+    fn a_refused_step_says_both_names() {
+        let error = next(&EniPhase::Creating, Step::Rested).unwrap_err();
+        assert_eq!(error.to_string(), "an ENI in phase Creating cannot take the step Rested");
+    }
+}

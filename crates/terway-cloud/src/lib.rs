@@ -1,9 +1,24 @@
-//! Clouds behind a narrow door: the [`Cloud`] and [`Metadata`] traits, rate budgets and back-off, and the
-//! providers that speak a vendor's wire protocol.
+//! Clouds behind a narrow door: the [`Cloud`] and [`Metadata`] traits, rate budgets and back-off, the
+//! shared watch over ENIs on their way, and the providers that speak a vendor's wire protocol.
 
+pub mod aliyun;
+pub mod backoff;
+pub mod budget;
 pub mod cloud;
+pub mod credentials;
+pub mod error;
+mod goal;
+pub mod poller;
+mod random;
+mod transport;
 
+pub use backoff::Backoff;
+pub use budget::{Budget, BudgetError};
 pub use cloud::{
     Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniStatus, InstanceIdentity, InstanceLimits,
     Metadata, VSwitch,
 };
+pub use credentials::{AccessKey, CredentialError, CredentialSource, StaticKey};
+pub use error::fault;
+pub use goal::Goal;
+pub use poller::{EniWatch, WatchPace};

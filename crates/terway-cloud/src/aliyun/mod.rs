@@ -1,0 +1,173 @@
+//! Alibaba Cloud: the [`Cloud`] trait over the ECS and VPC APIs, and instance metadata.
+
+mod api;
+mod call;
+mod config;
+mod errors;
+mod metadata;
+mod sign;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use async_trait::async_trait;
+use terway_types::{CloudFailure, CloudFailureKind as Kind, EniId, InstanceId, VSwitchId};
+
+use self::api::Action;
+use self::call::{Caller, Stamps};
+pub use self::config::{AliyunConfig, ConfigError, EndpointNetwork, Timeouts};
+pub use self::metadata::{AliyunMetadata, METADATA_URL};
+use self::wire::{Accepted, Eni, EniPage, InstanceTypePage, VSwitchPage, WireError};
+use crate::cloud::{
+    Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniStatus, InstanceLimits, VSwitch,
+};
+use crate::error::failure;
+
+/// Pages of one listing at most: more ENIs than any account has, fewer than for ever.
+const MOST_PAGES: usize = 1000;
+
+/// Alibaba Cloud, as one region of it serves one account.
+#[derive(Debug)]
+pub struct Aliyun {
+    caller: Caller,
+}
+
+impl Aliyun {
+    /// Checks the configuration and prepares the client. Sends nothing.
+    pub fn new(config: AliyunConfig) -> Result<Self, ConfigError> {
+        Self::with_stamps(config, Stamps::default())
+    }
+
+    fn with_stamps(config: AliyunConfig, stamps: Stamps) -> Result<Self, ConfigError> {
+        Caller::new(config, stamps).map(|caller| Self { caller })
+    }
+
+    /// One listing over all its pages.
+    async fn describe_some(&self, filter: &EniFilter, ids: &[EniId]) -> CloudResult<Vec<EniDescription>> {
+        let parameters = api::describe(filter, ids);
+        let mut enis = Vec::new();
+        let mut token = String::new();
+        for _ in 0..MOST_PAGES {
+            let mut asked = parameters.clone();
+            if !token.is_empty() {
+                asked = asked.with("NextToken", token.as_str());
+            }
+            let page: EniPage = self.caller.call(&api::DESCRIBE, asked).await?;
+            for eni in page.network_interface_sets.network_interface_set {
+                enis.push(understood(&api::DESCRIBE, eni.describe())?);
+            }
+            match page.next_token {
+                Some(next) if !next.is_empty() && next != token => token = next,
+                _ => return Ok(enis),
+            }
+        }
+        let message = format!("the listing does not end after {MOST_PAGES} pages");
+        Err(failure(Kind::Transient, api::DESCRIBE.name, message))
+    }
+
+    /// The ENI as a call left it that was refused for the ENI's state.
+    async fn look(&self, eni: &EniId) -> CloudResult<Option<EniDescription>> {
+        let filter = EniFilter { ids: vec![eni.clone()], ..EniFilter::default() };
+        Ok(self.describe_enis(&filter).await?.into_iter().find(|found| found.id == *eni))
+    }
+
+    /// Ends a refusal for the ENI's state: success if the state is what was wanted anyway.
+    async fn unless(
+        &self,
+        refusal: CloudFailure,
+        eni: &EniId,
+        wanted: impl Fn(&EniDescription) -> bool + Send,
+    ) -> CloudResult<()> {
+        if refusal.kind != Kind::InvalidState {
+            return Err(refusal);
+        }
+        match self.look(eni).await {
+            Ok(Some(found)) if wanted(&found) => Ok(()),
+            // What the refusal says is worth more than why a look at it failed.
+            _ => Err(refusal),
+        }
+    }
+}
+
+/// A translated answer, or the doubt that an answer leaves that makes no sense.
+fn understood<T>(action: &Action, answer: Result<T, WireError>) -> CloudResult<T> {
+    answer.map_err(|error| {
+        let kind = if action.changes { Kind::Ambiguous } else { Kind::Transient };
+        failure(kind, action.name, format!("the answer cannot be used: {error}"))
+    })
+}
+
+#[async_trait]
+impl Cloud for Aliyun {
+    fn provider(&self) -> &'static str {
+        "aliyun"
+    }
+
+    async fn create_eni(&self, request: &CreateEni) -> CloudResult<EniDescription> {
+        let eni: Eni = self.caller.call(&api::CREATE, api::create(request)).await?;
+        understood(&api::CREATE, eni.describe())
+    }
+
+    async fn attach_eni(&self, eni: &EniId, instance: &InstanceId) -> CloudResult<()> {
+        let outcome: CloudResult<Accepted> = self.caller.call(&api::ATTACH, api::bind(eni, instance)).await;
+        let Err(refusal) = outcome else { return Ok(()) };
+        self.unless(refusal, eni, |found| {
+            matches!(found.status, EniStatus::InUse | EniStatus::Attaching)
+                && found.instance.as_ref() == Some(instance)
+        })
+        .await
+    }
+
+    async fn detach_eni(&self, eni: &EniId, instance: &InstanceId) -> CloudResult<()> {
+        let outcome: CloudResult<Accepted> = self.caller.call(&api::DETACH, api::bind(eni, instance)).await;
+        let Err(refusal) = outcome else { return Ok(()) };
+        if refusal.kind == Kind::Gone || refusal.vendor_code.as_deref().is_some_and(errors::is_instance_gone)
+        {
+            return Ok(());
+        }
+        self.unless(refusal, eni, |found| match found.status {
+            EniStatus::Available | EniStatus::Deleting => true,
+            EniStatus::Detaching => found.instance.as_ref().is_none_or(|at| at == instance),
+            EniStatus::Creating | EniStatus::Attaching | EniStatus::InUse => false,
+        })
+        .await
+    }
+
+    async fn delete_eni(&self, eni: &EniId) -> CloudResult<()> {
+        let outcome: CloudResult<Accepted> = self.caller.call(&api::DELETE, api::one(eni)).await;
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(refusal) if refusal.kind == Kind::Gone => Ok(()),
+            Err(refusal) => self.unless(refusal, eni, |found| found.status == EniStatus::Deleting).await,
+        }
+    }
+
+    async fn describe_enis(&self, filter: &EniFilter) -> CloudResult<Vec<EniDescription>> {
+        if filter.ids.is_empty() {
+            return self.describe_some(filter, &[]).await;
+        }
+        let mut enis = Vec::with_capacity(filter.ids.len());
+        for ids in filter.ids.chunks(api::IDS_PER_CALL) {
+            enis.extend(self.describe_some(filter, ids).await?);
+        }
+        Ok(enis)
+    }
+
+    async fn describe_vswitch(&self, id: &VSwitchId) -> CloudResult<Option<VSwitch>> {
+        let page: VSwitchPage = match self.caller.call(&api::VSWITCHES, api::vswitch(id)).await {
+            Err(refusal) if refusal.vendor_code.as_deref().is_some_and(errors::is_vswitch_gone) => {
+                return Ok(None);
+            }
+            answer => answer?,
+        };
+        let found = page.v_switches.v_switch.into_iter().find(|vswitch| vswitch.v_switch_id == id.as_str());
+        found.map(|vswitch| understood(&api::VSWITCHES, vswitch.describe())).transpose()
+    }
+
+    async fn instance_limits(&self, instance_type: &str) -> CloudResult<Option<InstanceLimits>> {
+        let page: InstanceTypePage =
+            self.caller.call(&api::INSTANCE_TYPES, api::instance_type(instance_type)).await?;
+        let mut types = page.instance_types.instance_type.iter();
+        Ok(types.find(|found| found.id == instance_type).map(wire::InstanceType::limits))
+    }
+}

@@ -1,0 +1,89 @@
+//! HTTP as the providers use it: how a client is made, how much of an answer is read, and what a broken
+//! exchange means.
+
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response};
+use rustls::crypto::ring;
+use terway_types::CloudFailureKind;
+
+/// How long an exchange may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To reach the server, TLS included.
+    pub connect: Duration,
+    /// From the start to the last byte of the answer.
+    pub total: Duration,
+}
+
+/// What a client has to be able to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientOptions {
+    pub(crate) timeouts: Timeouts,
+    /// Whether it will speak HTTPS, which needs the system's CA certificates. A client that only speaks
+    /// HTTP starts without any.
+    pub(crate) tls: bool,
+    /// Whether proxies named by the environment are used.
+    pub(crate) proxies: bool,
+}
+
+/// Makes a client. Redirects are answers like others: a signed request is for one host only.
+pub(crate) fn client(options: ClientOptions) -> Result<Client, reqwest::Error> {
+    // reqwest takes the process's default provider and panics without one. Somebody may have installed
+    // it before us, which serves as well.
+    let _ = ring::default_provider().install_default();
+    let mut builder = Client::builder()
+        .user_agent(concat!("terway/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .connect_timeout(options.timeouts.connect)
+        .timeout(options.timeouts.total);
+    if !options.tls {
+        builder = builder.tls_certs_only([]);
+    }
+    if !options.proxies {
+        builder = builder.no_proxy();
+    }
+    builder.build()
+}
+
+/// Why an answer could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("the answer broke off")]
+    Broken(#[source] reqwest::Error),
+    #[error("the answer is longer than {limit} bytes")]
+    TooLong { limit: usize },
+}
+
+/// Reads a body up to a limit, so that a confused server cannot take all memory.
+pub(crate) async fn read_body(mut response: Response, limit: usize) -> Result<Vec<u8>, ReadError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| ReadError::Broken(e.without_url()))? {
+        if body.len() + chunk.len() > limit {
+            return Err(ReadError::TooLong { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// What an exchange without an answer means. A connection that never came about carried no request;
+/// after that only the server knows, which matters if the call changes something.
+pub(crate) fn broken(error: &reqwest::Error, changes_something: bool) -> CloudFailureKind {
+    if changes_something && !error.is_connect() && !error.is_builder() {
+        CloudFailureKind::Ambiguous
+    } else {
+        CloudFailureKind::Transient
+    }
+}
+
+/// The start of a text that came from outside, in one line, for messages.
+pub(crate) fn excerpt(body: &[u8], longest: usize) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(longest)]);
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if body.len() > longest {
+        line.push_str("...");
+    }
+    line
+}

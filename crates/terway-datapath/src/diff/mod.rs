@@ -104,3 +104,6 @@ impl fmt::Display for Drift {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,3 +52,6 @@ fn has_host_pair(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
 fn list(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
+
+#[cfg(test)]
+mod tests;

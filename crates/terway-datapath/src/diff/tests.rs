@@ -1,0 +1,389 @@
+//! For each object of a layout: taken away or altered in one field, it is named, and nothing else is.
+
+use std::collections::BTreeSet;
+
+use terway_types::{
+    Addresses, AttachmentKey, Bandwidth, ContainerId, Datapath, FaultCode, Gateways, IfName, InterfacePlan,
+    MacAddr, NetworkName, PodRef, Subnets,
+};
+
+use super::{Deviation, Drift, Place, diff, fault};
+use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Object};
+use crate::facts::HostFacts;
+use crate::kernel::objects::{self as kernel, Scope};
+use crate::observe::{NamespaceState, Observed};
+use crate::source_nat::rules;
+
+/// A layout with every sort of object.
+fn everything() -> Layout {
+    let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
+    let ifname = IfName::new("eth0").unwrap();
+    let plan = InterfacePlan {
+        ifname: ifname.clone(),
+        datapath: Datapath::Exclusive,
+        eni: None,
+        mac: MacAddr([0, 0x16, 0x3e, 1, 2, 3]),
+        addresses: Addresses::new("10.0.1.5".parse().ok(), "fd00:1::5".parse().ok()),
+        subnets: Subnets::new("10.0.1.0/24".parse().ok(), "fd00:1::/64".parse().ok()),
+        gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
+        default_route: true,
+        extra_routes: vec!["192.168.0.0/16".parse().unwrap()],
+        service_cidrs: vec!["172.16.0.0/16".parse().unwrap(), "fd00:172::/112".parse().unwrap()],
+        host_stack_cidrs: vec!["169.254.20.10/32".parse().unwrap()],
+        host_peer: true,
+        mtu: 1500,
+        ingress: limit,
+        egress: limit,
+        nic_kinds: vec![],
+    };
+    let key = AttachmentKey {
+        network: NetworkName::new("terway").unwrap(),
+        container: ContainerId::new("c0ffee").unwrap(),
+        ifname,
+    };
+    let facts = HostFacts {
+        uplink: "ens3".into(),
+        uplink_index: 2,
+        addresses: Addresses::new("10.0.0.9".parse().ok(), "fd00::9".parse().ok()),
+        uplink_accept_ra: Some(0),
+    };
+    crate::layout(&plan, &key, &PodRef::default(), &facts).unwrap()
+}
+
+/// What the kernel has right after the layout was made.
+fn as_made(layout: &Layout) -> Observed {
+    Observed { host: state(&layout.host), pod: state(&layout.pod) }
+}
+
+fn state(layout: &NamespaceLayout) -> NamespaceState {
+    let mut state = NamespaceState::default();
+    state.links.extend(layout.loopback.map(|_| kernel::Link {
+        name: "lo".into(),
+        loopback: true,
+        alias: None,
+        ..kernel_link(1, &layout.links[0])
+    }));
+    state.links.extend((10..).zip(&layout.links).map(|(index, link)| kernel_link(index, link)));
+    let index = |name: &str| state.links.iter().find(|link| link.name == name).unwrap().index;
+    state.addresses =
+        layout.addresses.iter().map(|one| kernel_address(index(&one.link), one.address)).collect();
+    state.routes = layout.routes.iter().map(|one| kernel_route(index(&one.link), one)).collect();
+    let neighbours = layout.neighbours.iter().map(|one| kernel::Neighbour {
+        index: index(&one.link),
+        address: one.address,
+        mac: Some(one.mac),
+        permanent: true,
+    });
+    state.neighbours = neighbours.collect();
+    let limits = layout.limits.iter().map(|one| kernel::Qdisc {
+        index: index(&one.link),
+        parent: kernel::Qdisc::ROOT,
+        handle: 0x1_0000,
+        kind: "tbf".into(),
+        tbf: Some(one.bucket),
+    });
+    state.qdiscs = limits.collect();
+    state.redirects = layout.redirects.iter().map(|one| (index(&one.from), index(&one.to))).collect();
+    state.sysctls = layout.sysctls.iter().map(|one| (one.path.clone(), one.value.clone())).collect();
+    state.source_nat = layout.source_nat.iter().flat_map(rules).collect();
+    state
+}
+
+fn kernel_link(index: u32, link: &Link) -> kernel::Link {
+    let kind = match link.kind {
+        LinkKind::Nic { .. } => None,
+        LinkKind::PairEnd { .. } => Some("veth".to_owned()),
+        LinkKind::Ifb => Some("ifb".to_owned()),
+    };
+    kernel::Link {
+        index,
+        name: link.name.clone(),
+        mac: Some(link.mac),
+        mtu: link.mtu,
+        up: true,
+        kind,
+        alias: Some(link.mark.to_string()),
+        master: None,
+        peer: None,
+        peer_netns_id: None,
+        pci: None,
+        loopback: false,
+        ether: true,
+    }
+}
+
+fn kernel_address(index: u32, network: ipnetwork::IpNetwork) -> kernel::Address {
+    kernel::Address {
+        index,
+        network,
+        scope: Scope::Universe,
+        secondary: false,
+        nodad: network.is_ipv6(),
+        tentative: false,
+        dadfailed: false,
+        permanent: true,
+    }
+}
+
+fn kernel_route(index: u32, route: &crate::describe::Route) -> kernel::Route {
+    let route = route.request(index);
+    let metric = if route.destination.is_ipv6() { 1024 } else { 0 };
+    kernel::Route { metric, ..route }
+}
+
+fn side(observed: &mut Observed, place: Place) -> &mut NamespaceState {
+    match place {
+        Place::Host => &mut observed.host,
+        Place::Pod => &mut observed.pod,
+    }
+}
+
+fn all_objects(layout: &Layout) -> Vec<(Place, Object)> {
+    let pod = layout.pod.objects().into_iter().map(|object| (Place::Pod, object));
+    pod.chain(layout.host.objects().into_iter().map(|object| (Place::Host, object))).collect()
+}
+
+/// Finds the kernel's side of an object, and applies the change to it; `None` takes it away.
+type Change<T> = Option<fn(&mut T)>;
+
+fn change<T>(all: &mut Vec<T>, which: impl Fn(&T) -> bool, change: Change<T>) {
+    let place = all.iter().position(which).expect("the object is there before it is changed");
+    match change {
+        Some(change) => change(&mut all[place]),
+        None => drop(all.remove(place)),
+    }
+}
+
+/// Takes one object away.
+fn take(object: &Object, state: &mut NamespaceState) {
+    let index = |name: &str| state.links.iter().find(|link| link.name == name).map_or(0, |link| link.index);
+    match object {
+        Object::Loopback(_) => change(&mut state.links, |link| link.name == "lo", None),
+        Object::Link(wanted) => change(&mut state.links, |link| link.name == wanted.name, None),
+        // A switch whose file is gone counts as off: the value is turned instead.
+        Object::Sysctl(wanted) => {
+            let turned = if wanted.value == "0" { "1" } else { "0" };
+            state.sysctls.insert(wanted.path.clone(), turned.into());
+        }
+        Object::Address(wanted) => {
+            let index = index(&wanted.link);
+            change(&mut state.addresses, |one| one.index == index && one.network == wanted.address, None);
+        }
+        Object::Route(wanted) => {
+            change(&mut state.routes, |one| one.destination == wanted.destination, None);
+        }
+        Object::Neighbour(wanted) => {
+            change(&mut state.neighbours, |one| one.address == wanted.address, None);
+        }
+        Object::Limit(wanted) => {
+            let index = index(&wanted.link);
+            change(&mut state.qdiscs, |one| one.index == index, None);
+        }
+        Object::Redirect(wanted) => {
+            let index = index(&wanted.from);
+            state.redirects.remove(&index).expect("the redirect is there");
+        }
+        Object::SourceNat(wanted) => state.source_nat.retain(|rule| !rules(wanted).contains(rule)),
+    }
+}
+
+/// Every way to alter one field of an object, by the name the field is reported under.
+fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'static str, NamespaceState)> {
+    let mut all = Vec::new();
+    let index = |name: &str| state.links.iter().find(|link| link.name == name).map_or(0, |link| link.index);
+    let mut alter = |field, change: &dyn Fn(&mut NamespaceState)| {
+        let mut altered = state.clone();
+        change(&mut altered);
+        all.push((field, altered));
+    };
+    match object {
+        Object::Loopback(_) => alter("up", &|state| {
+            change(&mut state.links, |link| link.name == "lo", Some(|link| link.up = false));
+        }),
+        Object::Link(wanted) => {
+            let fields: [(_, fn(&mut kernel::Link)); 5] = [
+                ("address", |link| link.mac = Some(MacAddr([2; 6]))),
+                ("mtu", |link| link.mtu = 1400),
+                ("alias", |link| link.alias = None),
+                ("master", |link| link.master = Some(77)),
+                ("up", |link| link.up = false),
+            ];
+            for (field, how) in fields {
+                alter(field, &|state| change(&mut state.links, |link| link.name == wanted.name, Some(how)));
+            }
+            if !matches!(wanted.kind, LinkKind::Nic { .. }) {
+                let how: Change<kernel::Link> = Some(|link| link.kind = Some("bridge".into()));
+                alter("kind", &|state| change(&mut state.links, |link| link.name == wanted.name, how));
+            }
+        }
+        Object::Sysctl(wanted) => alter("value", &|state| {
+            state.sysctls.insert(wanted.path.clone(), "7".into());
+        }),
+        Object::Address(wanted) => {
+            let index = index(&wanted.link);
+            let mut fields: Vec<(_, fn(&mut kernel::Address))> = vec![
+                ("scope", |one| one.scope = Scope::Host),
+                ("permanent", |one| one.permanent = false),
+                ("prefix length", |one| {
+                    one.network = ipnetwork::IpNetwork::new(one.network.ip(), 24).unwrap();
+                }),
+            ];
+            if wanted.address.is_ipv6() {
+                fields.push(("nodad", |one| one.nodad = false));
+                fields.push(("tentative", |one| one.tentative = true));
+                fields.push(("dadfailed", |one| one.dadfailed = true));
+            }
+            for (field, how) in fields {
+                let which = |one: &kernel::Address| one.index == index && one.network == wanted.address;
+                alter(field, &|state| change(&mut state.addresses, which, Some(how)));
+            }
+        }
+        Object::Route(wanted) => {
+            let fields: [(_, fn(&mut kernel::Route)); 8] = [
+                ("kind", |route| route.kind = kernel::RouteKind::Blackhole),
+                ("via", |route| route.gateway = Some("192.0.2.1".parse().unwrap())),
+                ("dev", |route| route.oif = Some(77)),
+                ("src", |route| route.prefsrc = Some("192.0.2.1".parse().unwrap())),
+                ("scope", |route| route.scope = Scope::Host),
+                ("protocol", |route| route.protocol = 3),
+                ("metric", |route| route.metric = 9),
+                ("onlink", |route| route.onlink = !route.onlink),
+            ];
+            for (field, how) in fields {
+                let which = |one: &kernel::Route| one.destination == wanted.destination;
+                alter(field, &|state| change(&mut state.routes, which, Some(how)));
+            }
+        }
+        Object::Neighbour(wanted) => {
+            let fields: [(_, fn(&mut kernel::Neighbour)); 2] =
+                [("lladdr", |one| one.mac = None), ("permanent", |one| one.permanent = false)];
+            for (field, how) in fields {
+                let which = |one: &kernel::Neighbour| one.address == wanted.address;
+                alter(field, &|state| change(&mut state.neighbours, which, Some(how)));
+            }
+        }
+        Object::Limit(wanted) => {
+            let index = index(&wanted.link);
+            let fields: [(_, fn(&mut crate::kernel::Tbf)); 3] = [
+                ("rate", |bucket| bucket.rate *= 2),
+                ("burst", |bucket| bucket.burst *= 2),
+                ("limit", |bucket| bucket.limit *= 2),
+            ];
+            for (field, how) in fields {
+                alter(field, &|state| {
+                    let qdisc = state.qdiscs.iter_mut().find(|one| one.index == index).unwrap();
+                    how(qdisc.tbf.as_mut().unwrap());
+                });
+            }
+        }
+        Object::Redirect(wanted) => {
+            let index = index(&wanted.from);
+            alter("target", &|state| {
+                state.redirects.insert(index, 77);
+            });
+        }
+        Object::SourceNat(wanted) => {
+            for rule in rules(wanted) {
+                alter("rules", &|state| state.source_nat.retain(|other| *other != rule));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn what_was_just_made_has_no_drift() {
+    let layout = everything();
+    assert_eq!(diff(&layout, &as_made(&layout)), []);
+    assert_eq!(fault(&layout, &[]), None);
+}
+
+#[test]
+fn every_object_taken_away_is_named_and_nothing_else() {
+    let layout = everything();
+    let objects = all_objects(&layout);
+    let sorts: BTreeSet<_> =
+        objects.iter().map(|(_, object)| object.name().split(' ').next().map(str::to_owned)).collect();
+    assert!(sorts.len() >= 8, "the layout has every sort of object: {sorts:?}");
+    for (place, object) in objects {
+        let mut observed = as_made(&layout);
+        take(&object, side(&mut observed, place));
+        let drifts = diff(&layout, &observed);
+        assert_eq!(drifts.len(), 1, "{place}: {object}: {drifts:?}");
+        assert_eq!((drifts[0].place, &drifts[0].object), (place, &object));
+        if !matches!(object, Object::Sysctl(_)) {
+            assert_eq!(drifts[0].deviation, Deviation::Missing, "{object}");
+        }
+    }
+}
+
+#[test]
+fn every_field_altered_is_named_and_nothing_else() {
+    let layout = everything();
+    for (place, object) in all_objects(&layout) {
+        let made = as_made(&layout);
+        let state = if place == Place::Pod { &made.pod } else { &made.host };
+        let ways = alterations(&object, state);
+        assert!(!ways.is_empty());
+        for (field, altered) in ways {
+            let mut observed = made.clone();
+            *side(&mut observed, place) = altered;
+            let drifts = diff(&layout, &observed);
+            assert_eq!(drifts.len(), 1, "{place}: {object}: {field}: {drifts:?}");
+            let Drift { object: named, deviation: Deviation::Altered(differences), .. } = &drifts[0] else {
+                panic!("{object}: {field}: {drifts:?}");
+            };
+            assert_eq!(named, &object);
+            let fields: Vec<_> = differences.iter().map(|difference| difference.field).collect();
+            assert_eq!(fields, [field], "{place}: {object}");
+        }
+    }
+}
+
+#[test]
+fn what_others_add_beside_ours_is_no_drift() {
+    let layout = everything();
+    let mut observed = as_made(&layout);
+    let pod = &mut observed.pod;
+    pod.addresses.push(kernel_address(10, "192.0.2.7/24".parse().unwrap()));
+    let foreign = kernel::Route { protocol: 3, ..kernel::Route::to("192.0.2.0/24".parse().unwrap()).dev(10) };
+    pod.routes.push(foreign.clone());
+    let worse = kernel::Route { destination: "0.0.0.0/0".parse().unwrap(), metric: 100, ..foreign };
+    pod.routes.push(worse);
+    pod.source_nat.push(crate::kernel::nft::RuleBody::new().accept());
+    assert_eq!(diff(&layout, &observed), []);
+}
+
+#[test]
+fn a_route_that_takes_ours_over_is_drift() {
+    let layout = everything();
+    for (destination, metric, first, wins) in [
+        ("0.0.0.0/0", 0, true, true),
+        ("0.0.0.0/0", 0, false, false),
+        ("0.0.0.0/0", 1, false, false),
+        ("::/0", 1, false, true),
+        ("::/0", 1024, false, true),
+        ("::/0", 1025, true, false),
+    ] {
+        let mut observed = as_made(&layout);
+        let rival = kernel::Route::to(destination.parse().unwrap()).dev(77).metric(metric);
+        let rival = kernel::Route { protocol: 9, ..rival };
+        observed.pod.routes.insert(if first { 0 } else { observed.pod.routes.len() }, rival);
+        let drifts = diff(&layout, &observed);
+        let overridden = matches!(&drifts[..], [Drift { deviation: Deviation::Overridden { .. }, .. }]);
+        assert_eq!((overridden, drifts.is_empty()), (wins, !wins), "{destination} {metric}: {drifts:?}");
+    }
+}
+
+#[test]
+fn drifts_read_like_sentences() {
+    let layout = everything();
+    let mut observed = as_made(&layout);
+    observed.pod.links[1].mtu = 1400;
+    observed.pod.links[1].up = false;
+    observed.pod.routes.retain(|route| !route.is_default() || route.destination.is_ipv6());
+    observed.host.sysctls.insert("net/ipv4/conf/ens3/forwarding".into(), "0".into());
+    let fault = fault(&layout, &diff(&layout, &observed)).unwrap();
+    assert_eq!(fault.code, FaultCode::Drift);
+    insta::assert_snapshot!(fault.what, @"attachment terway/c0ffee/eth0 is not as it was made: pod: link eth0 has mtu 1400 instead of 1500, up off instead of on; pod: route default via 10.0.1.253 dev eth0 onlink is missing; host: sysctl net/ipv4/conf/ens3/forwarding has value 0 instead of 1");
+}

@@ -125,14 +125,17 @@ impl<'a> Work<'a> {
             return None;
         }
         let mac = link.mac?;
-        let is_nic = self.rule.is_nic(link);
-        if self.made.contains(&mac) || (mark.is_some() && !is_nic) {
-            Some(Ours::Made)
-        } else if is_nic && (mark.is_some() || self.macs.contains(&mac)) {
-            Some(Ours::Nic)
-        } else {
-            None
+        let (is_nic, is_known) = (self.rule.is_nic(link), self.macs.contains(&mac));
+        if self.made.contains(&mac) {
+            return Some(Ours::Made);
         }
+        if mark.is_none() {
+            return (is_nic && is_known).then_some(Ours::Nic);
+        }
+        // The rule may not know the NIC's kind while the daemon, which does, is away. An ENI must never be
+        // deleted, so whatever else speaks for one counts.
+        let is_the_pods = link.name == self.removal.key.ifname.as_str();
+        Some(if is_nic || is_known || is_the_pods { Ours::Nic } else { Ours::Made })
     }
 
     /// The plugin we replace marks nothing: a real NIC under the attachment's name in the pod's own namespace

@@ -3,10 +3,10 @@
 
 use std::fmt;
 
-use sha1::{Digest, Sha1};
 use terway_types::{AttachmentKey, ContainerId, IfName, NetworkName};
 
 use crate::kernel::nft::Comment;
+use crate::names::sha1_hex;
 
 /// What every mark starts with.
 const PREFIX: &str = "terway:";
@@ -26,9 +26,7 @@ impl Mark {
         if text.len() <= LONGEST {
             return Self(text);
         }
-        let digest = Sha1::digest(text.as_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("{PREFIX}#{hex}"))
+        Self(format!("{PREFIX}#{}", sha1_hex(&text)))
     }
 
     /// The mark in an alias or in user data, if it is one of ours (of whatever attachment).

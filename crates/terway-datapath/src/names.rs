@@ -23,7 +23,7 @@ pub fn host_link(key: &AttachmentKey, pod: &PodRef) -> String {
         let suffix = if ifname == USUAL_IFNAME { "" } else { ifname };
         format!("{}.{}{suffix}", pod.namespace, pod.name)
     };
-    format!("{HOST_LINK_PREFIX}{}", &hex_of(&text)[..11])
+    format!("{HOST_LINK_PREFIX}{}", &sha1_hex(&text)[..11])
 }
 
 /// The name an ENI's netdev has while no pod has it.
@@ -34,7 +34,7 @@ pub fn nic_home(mac: MacAddr) -> String {
 /// The pod's link that the ENI's incoming traffic passes when it is limited.
 pub fn ingress_link(ifname: &IfName) -> String {
     let readable = format!("ifb-{ifname}");
-    if readable.len() <= 15 { readable } else { format!("ifb{}", &hex_of(ifname.as_str())[..12]) }
+    if readable.len() <= 15 { readable } else { format!("ifb{}", &sha1_hex(ifname.as_str())[..12]) }
 }
 
 /// Which of an attachment's own links a MAC is for.
@@ -58,8 +58,11 @@ pub fn own_mac(key: &AttachmentKey, link: OwnLink) -> MacAddr {
     MacAddr(bytes)
 }
 
-fn hex_of(text: &str) -> String {
-    Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+/// The SHA-1 of a text in 40 digits.
+pub(crate) fn sha1_hex(text: &str) -> String {
+    Sha1::digest(text.as_bytes())
+        .iter()
+        .fold(String::with_capacity(40), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -96,15 +96,15 @@ pub enum ApplyError {
     #[error(transparent)]
     Look(#[from] KernelError),
     /// A step failed, and what was done before has been undone.
-    #[error("failed to {step}{}", undone(.undo.as_ref()))]
+    #[error("failed to {step}{}", undone(.undo.as_deref()))]
     Step {
         /// The step.
         step: Step,
         /// Why.
         #[source]
-        source: StepError,
+        source: Box<StepError>,
         /// What could not be undone, if anything.
-        undo: Option<RemoveError>,
+        undo: Option<Box<RemoveError>>,
     },
 }
 
@@ -133,23 +133,31 @@ impl ApplyError {
     pub fn fault(&self) -> Fault {
         let code = match self {
             Self::Nic(error) => return error.fault(),
-            Self::NoNic => FaultCode::Internal,
-            Self::HostNamespace => FaultCode::NetnsInvalid,
-            Self::NameTaken { .. } => FaultCode::InterfaceExists,
             Self::HostLinkTaken { name } => {
                 let remedy = format!("delete or rename link {name} of the node");
                 return Fault::new(FaultCode::InterfaceExists, self.to_string()).remedy(remedy);
             }
+            Self::HostNamespace => FaultCode::NetnsInvalid,
+            Self::NameTaken { .. } => FaultCode::InterfaceExists,
+            Self::NoNic => FaultCode::Internal,
             Self::NicInUse { .. } => FaultCode::PlanInvalid,
             Self::Look(error) => code_of(error),
-            Self::Step { source: StepError::Netns(_), .. } => FaultCode::NetnsInvalid,
-            Self::Step { source: StepError::Kernel(error), .. } => code_of(error),
-            Self::Step { .. } => FaultCode::KernelRefused,
+            Self::Step { source, .. } => source.code(),
         };
         let fault = Fault::new(code, self.to_string());
         match std::error::Error::source(self) {
             Some(cause) => fault.because(chain(cause)),
             None => fault,
+        }
+    }
+}
+
+impl StepError {
+    fn code(&self) -> FaultCode {
+        match self {
+            Self::Netns(_) => FaultCode::NetnsInvalid,
+            Self::Kernel(error) => code_of(error),
+            Self::Sysctl(_) | Self::Vanished(_) | Self::Stopped(_) => FaultCode::KernelRefused,
         }
     }
 }

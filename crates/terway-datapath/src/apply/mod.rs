@@ -54,7 +54,10 @@ pub fn apply(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Applied
     let mut work = Work { layout, context, host, pod, nic: &nic };
     match work.all_steps() {
         Ok(index) => Ok(Applied { nic: nic.name.clone(), index }),
-        Err((step, source)) => Err(ApplyError::Step { step, source, undo: work.undo(step) }),
+        Err((step, source)) => {
+            let undo = work.undo(step).map(Box::new);
+            Err(ApplyError::Step { step, source: Box::new(source), undo })
+        }
     }
 }
 

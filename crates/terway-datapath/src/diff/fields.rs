@@ -55,9 +55,11 @@ pub(super) fn deviation(
 struct Compared(Vec<Difference>);
 
 impl Compared {
-    fn field<T: PartialEq + fmt::Display>(&mut self, field: &'static str, wanted: T, found: T) {
+    #[expect(clippy::needless_pass_by_value, reason = "most callers have a value of their own to give")]
+    fn field(&mut self, field: &'static str, wanted: impl ToString, found: impl ToString) {
+        let (wanted, found) = (wanted.to_string(), found.to_string());
         if wanted != found {
-            self.0.push(Difference { field, found: found.to_string(), wanted: wanted.to_string() });
+            self.0.push(Difference { field, found, wanted });
         }
     }
 
@@ -87,12 +89,12 @@ fn link(wanted: &Link, found: &NamespaceState) -> Option<Deviation> {
     let mut compared = Compared::default();
     // Which kinds make a NIC depends on the node; its MAC says more.
     if !matches!(wanted.kind, LinkKind::Nic { .. }) {
-        compared.field("kind", wanted.kind.name().to_owned(), word(link.kind.as_ref()));
+        compared.field("kind", wanted.kind.name(), word(link.kind.as_ref()));
     }
-    compared.field("address", wanted.mac.to_string(), word(link.mac));
+    compared.field("address", wanted.mac, word(link.mac));
     compared.field("mtu", wanted.mtu, link.mtu);
-    compared.field("alias", wanted.mark.to_string(), word(link.alias.as_ref()));
-    compared.field("master", "none".to_owned(), word(link.master.map(|index| found.name_of(index))));
+    compared.field("alias", &wanted.mark, word(link.alias.as_ref()));
+    compared.field("master", "none", word(link.master.map(|index| found.name_of(index))));
     compared.switch("up", true, link.up);
     compared.outcome()
 }
@@ -178,7 +180,7 @@ fn neighbour(wanted: &Neighbour, found: &NamespaceState) -> Option<Deviation> {
         return Some(Deviation::Missing);
     };
     let mut compared = Compared::default();
-    compared.field("lladdr", wanted.mac.to_string(), word(neighbour.mac));
+    compared.field("lladdr", wanted.mac, word(neighbour.mac));
     compared.switch("permanent", true, neighbour.permanent);
     compared.outcome()
 }

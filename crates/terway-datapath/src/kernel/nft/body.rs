@@ -109,6 +109,12 @@ impl RuleBody {
         self.payload(PayloadBase::Network, 14, Comparison::Ne, address.octets().to_vec())
     }
 
+    /// An ARP message's sender address is this one.
+    #[must_use]
+    pub fn arp_saddr(self, address: std::net::Ipv4Addr) -> Self {
+        self.payload(PayloadBase::Network, 14, Comparison::Eq, address.octets().to_vec())
+    }
+
     /// The source port; say [`RuleBody::l4proto`] first.
     #[must_use]
     pub fn sport(self, port: u16) -> Self {

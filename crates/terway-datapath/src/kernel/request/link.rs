@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use terway_types::MacAddr;
 
@@ -103,6 +103,12 @@ impl Request {
     /// Makes a bridge.
     pub fn add_bridge(link: &NewLink<'_>) -> Self {
         Self::add_link(format!("create bridge {}", link.name), link, InfoKind::Bridge, None)
+    }
+
+    /// Makes a bridge that gives multicast to every port instead of learning who listens.
+    pub fn add_flooding_bridge(link: &NewLink<'_>) -> Self {
+        let data = InfoData::Bridge(vec![InfoBridge::MulticastSnooping(false)]);
+        Self::add_link(format!("create bridge {}", link.name), link, InfoKind::Bridge, Some(data))
     }
 
     /// Makes an intermediate functional block: a link whose egress stands for another one's ingress.

@@ -1,0 +1,141 @@
+//! The command line. Commands, types and names are those people already type; what is new has new names.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use terway_rpc::client::DEFAULT_SOCKET;
+
+/// Look into a node's pool of ENIs and its attachments.
+#[derive(Debug, Parser)]
+#[command(name = "terway-cli", version, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 fine, 1 failed, 2 wrong command line, 3 the node is not ready")]
+pub(crate) struct CommandLine {
+    /// The daemon's socket.
+    #[arg(long, global = true, env = "TERWAY_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH")]
+    pub(crate) socket: PathBuf,
+    /// How to print.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+    /// How long the daemon may take to answer, in seconds.
+    #[arg(long, global = true, default_value_t = 30, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) timeout: u64,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Whether the node can serve pods now, and the state of its pool.
+    Status,
+    /// Which ENI serves which pod.
+    Mapping {
+        /// Print again after every change, until interrupted.
+        #[arg(short, long)]
+        watch: bool,
+    },
+    /// Everything known about a pod's or a sandbox's attachments.
+    Explain {
+        #[command(flatten)]
+        subject: Subject,
+    },
+    /// List the types of resources, or the resources of a type.
+    List {
+        /// network_service, resource_pool or factory.
+        #[arg(value_name = "TYPE")]
+        kind: Option<String>,
+    },
+    /// Show configuration and state of a resource.
+    Show {
+        /// network_service, resource_pool or factory.
+        #[arg(value_name = "TYPE")]
+        kind: String,
+        /// The resource; by default the first of its type.
+        name: Option<String>,
+    },
+    /// Run a command of a resource.
+    Execute {
+        /// The resource's type.
+        #[arg(value_name = "TYPE")]
+        kind: String,
+        /// The resource.
+        name: String,
+        /// The command.
+        command: String,
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Put a program into a folder of the host, by rename, so that nobody ever starts half of it.
+    Install {
+        /// The program.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// Its new place: a folder, or a file name in one.
+        #[arg(long, value_name = "PATH")]
+        to: PathBuf,
+    },
+}
+
+/// A pod or a sandbox.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Subject {
+    /// A pod, as NAMESPACE/NAME.
+    #[arg(value_name = "NAMESPACE/POD", value_parser = pod)]
+    pub(crate) pod: Option<(String, String)>,
+    /// A sandbox, by its container id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) container: Option<String>,
+}
+
+fn pod(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err("write it as NAMESPACE/NAME".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        let line =
+            CommandLine::try_parse_from(["terway-cli", "mapping", "-o", "json", "--socket", "/s"]).unwrap();
+        assert_eq!((line.output, line.socket), (Format::Json, "/s".into()));
+    }
+
+    #[test]
+    fn a_wrong_line_is_a_usage_error() {
+        for line in [
+            vec!["terway-cli"],
+            vec!["terway-cli", "show"],
+            vec!["terway-cli", "explain"],
+            vec!["terway-cli", "explain", "pod-without-namespace"],
+            vec!["terway-cli", "status", "-o", "xml"],
+            vec!["terway-cli", "status", "--timeout", "0"],
+        ] {
+            assert_eq!(CommandLine::try_parse_from(&line).unwrap_err().exit_code(), 2, "{line:?}");
+        }
+    }
+}

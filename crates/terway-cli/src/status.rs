@@ -1,0 +1,150 @@
+//! `status`: whether the node can serve pods now, and how its pool stands.
+
+use serde::Serialize;
+use terway_rpc::DaemonClient;
+use terway_rpc::wire::{StatusReply, StatusRequest};
+use terway_types::{Fault, Timestamp};
+
+use crate::Verdict;
+use crate::age::age;
+use crate::pool::{self, FaultView, Pool};
+use crate::screen::Screen;
+use crate::table::{Table, properties};
+
+#[derive(Serialize)]
+struct Status {
+    ready: bool,
+    fault: Option<FaultView>,
+    version: String,
+    started_unix_ms: u64,
+    provider: String,
+    instance_id: String,
+    instance_type: String,
+    zone: String,
+    pool: Pool,
+}
+
+/// Asks and prints; the verdict says whether the node is ready.
+pub(crate) async fn run(
+    client: &DaemonClient,
+    screen: &mut Screen,
+    now: Timestamp,
+) -> Result<Verdict, Fault> {
+    let status = view(&client.status(StatusRequest {}).await?);
+    screen.show(&status, |status| text(status, now))?;
+    Ok(if status.ready { Verdict::Fine } else { Verdict::NotReady })
+}
+
+fn view(reply: &StatusReply) -> Status {
+    Status {
+        ready: reply.ready,
+        fault: reply.fault.as_ref().map(FaultView::from),
+        version: reply.version.clone(),
+        started_unix_ms: reply.started_unix_ms,
+        provider: reply.provider.clone(),
+        instance_id: reply.instance_id.clone(),
+        instance_type: reply.instance_type.clone(),
+        zone: reply.zone.clone(),
+        pool: Pool::from(&reply.pool.clone().unwrap_or_default()),
+    }
+}
+
+fn text(status: &Status, now: Timestamp) -> String {
+    let pool = &status.pool;
+    let ready = match &status.fault {
+        _ if status.ready => "yes".to_owned(),
+        Some(fault) => format!("no: {}", fault.line()),
+        None => "no".to_owned(),
+    };
+    let mut text = properties([
+        ("ready", ready),
+        ("version", format!("{}, up {}", status.version, age(Timestamp(status.started_unix_ms), now))),
+        (
+            "node",
+            format!(
+                "{} ({}) in {}, {}",
+                status.instance_id, status.instance_type, status.zone, status.provider
+            ),
+        ),
+        (
+            "enis",
+            format!(
+                "{} in use, {} idle (target {} to {}), {} at most",
+                pool.in_use, pool.idle, pool.min_idle, pool.max_idle, pool.max_enis
+            ),
+        ),
+        ("room", format!("{} at once, {} in all", pool.capacity_now, pool.capacity_later)),
+    ]);
+    if !pool.waiters.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&waiters(&pool.waiters, now));
+    }
+    text
+}
+
+fn waiters(waiters: &[pool::Waiter], now: Timestamp) -> String {
+    let mut table = Table::new(&["PLACE", "WAITING", "FOR", "REASON"]);
+    for waiter in waiters {
+        table.row([
+            waiter.place.to_string(),
+            waiter.attachment.as_ref().map(pool::Attachment::short).unwrap_or_default(),
+            age(Timestamp(waiter.since_unix_ms), now),
+            waiter.waits_for.clone(),
+        ]);
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use terway_types::FaultCode;
+
+    use super::*;
+    use crate::pool::samples;
+
+    fn reply() -> StatusReply {
+        StatusReply {
+            ready: true,
+            fault: None,
+            pool: Some(samples::pool()),
+            version: "0.1.0".into(),
+            started_unix_ms: samples::NOW - 18_120_000,
+            provider: "aliyun".into(),
+            instance_id: "i-1".into(),
+            instance_type: "ecs.g7.large".into(),
+            zone: "cn-hangzhou-h".into(),
+        }
+    }
+
+    #[test]
+    fn a_ready_node() {
+        assert_snapshot!(text(&view(&reply()), Timestamp(samples::NOW)), @r"
+        ready    yes
+        version  0.1.0, up 5h2m
+        node     i-1 (ecs.g7.large) in cn-hangzhou-h, aliyun
+        enis     1 in use, 1 idle (target 1 to 2), 3 at most
+        room     1 at once, 2 in all
+
+        PLACE  WAITING     FOR  REASON
+        1      early/eth0  2s   an ENI being created
+        2      late/eth0   1s   the instance's limit of 3 ENIs
+        ");
+    }
+
+    #[test]
+    fn a_node_that_is_not_ready_says_why() {
+        let fault = Fault::new(FaultCode::DaemonStarting, "the inventory is not complete");
+        let reply = StatusReply { ready: false, fault: Some((&fault).into()), pool: None, ..reply() };
+        let text = text(&view(&reply), Timestamp(samples::NOW));
+        assert_snapshot!(text.lines().next().unwrap_or_default(), @"ready    no: daemon-starting: the inventory is not complete (remedy: wait; see the daemon's log if it lasts)");
+    }
+
+    #[test]
+    fn json_has_the_numbers() {
+        let json = serde_json::to_value(view(&reply())).unwrap();
+        assert_eq!(json["ready"], true);
+        assert_eq!(json["pool"]["max_enis"], 3);
+        assert_eq!(json["pool"]["waiters"][0]["attachment"]["container_id"], "early");
+    }
+}

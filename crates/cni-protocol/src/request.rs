@@ -69,8 +69,9 @@ pub struct CheckRequest {
     pub attachment: Attachment,
     /// The container's network namespace.
     pub netns: String,
-    /// What the whole list made.
-    pub prev_result: PrevResult,
+    /// What the whole list made. The specification obliges the runtime to send it; a plugin that has other
+    /// things to complain of first may do so.
+    pub prev_result: Option<PrevResult>,
     /// The rest.
     pub context: Context,
 }
@@ -195,15 +196,9 @@ impl Subject {
                 Request::Del(DelRequest { attachment, netns, prev_result, context })
             }
             Verb::Check => {
-                let prev_result = PrevResult::read(raw)?.ok_or_else(|| {
-                    CniError::new(code::INVALID_NETWORK_CONFIG, "CHECK needs prevResult, the result of ADD")
-                })?;
-                Request::Check(CheckRequest {
-                    attachment,
-                    netns: netns.unwrap_or_default(),
-                    prev_result,
-                    context,
-                })
+                let prev_result = PrevResult::read(raw)?;
+                let netns = netns.unwrap_or_default();
+                Request::Check(CheckRequest { attachment, netns, prev_result, context })
             }
             Verb::Gc => Request::Gc(GcRequest { valid: ValidAttachments::read(raw)?, context }),
             Verb::Status => Request::Status(StatusRequest { context }),

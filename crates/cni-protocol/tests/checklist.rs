@@ -346,11 +346,13 @@ fn d3_del_goes_on_with_any_prev_result() {
 }
 
 #[test]
-fn c1_check_needs_the_previous_result() {
+fn c1_check_hands_over_the_previous_result() {
     let mut conf = conf("1.0.0");
-    conf["prevResult"] = Value::Null;
-    let (_, answer) = call_json(&Spy::default(), &env_of("CHECK"), &conf);
-    assert_eq!(answer["code"], 7);
+    for (value, is_there) in [(Value::Null, false), (json!({"ips": []}), true)] {
+        conf["prevResult"] = value;
+        let Request::Check(request) = seen(&env_of("CHECK"), &conf) else { panic!("not a CHECK") };
+        assert_eq!(request.prev_result.is_some(), is_there);
+    }
     conf["prevResult"] = json!({"ips": [{"address": "nonsense"}]});
     let (_, answer) = call_json(&Spy::default(), &env_of("CHECK"), &conf);
     assert_eq!(answer["code"], 6);

@@ -1,2 +1,72 @@
-//! x
-fn main() {}
+//! `terway`: the CNI plugin. This file is its edge: environment, standard streams, clock and exit code. The
+//! verbs are a file each; the protocol is in `cni-protocol`, the kernel's side in `terway-datapath`.
+
+mod add;
+mod attachment_lock;
+mod blueprint;
+mod check;
+mod daemon_client;
+mod del;
+#[cfg(test)]
+mod fixture;
+mod gc;
+mod netconf;
+mod outcome;
+mod plan;
+mod plugin;
+mod release;
+mod sandbox;
+mod spool;
+mod status;
+mod subject;
+mod teardown;
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::panic;
+use std::process::{self, ExitCode};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cni_protocol::{CniError, Outcome, Version, code, dispatch};
+use terway_types::Timestamp;
+
+use crate::plugin::Terway;
+
+fn main() -> ExitCode {
+    report_panics();
+    let plugin = Terway { now: now() };
+    let outcome = dispatch(&plugin, &|name: &str| std::env::var_os(name), standard_input());
+    finish(&outcome)
+}
+
+/// A person at a terminal sends no configuration; nobody shall wait for one.
+fn standard_input() -> Box<dyn Read> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() { Box::new(io::empty()) } else { Box::new(stdin.lock()) }
+}
+
+fn finish(outcome: &Outcome) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(&outcome.stdout).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::from(outcome.exit_code),
+        Err(error) => {
+            eprintln!("terway: failed to write to standard output: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A runtime reads standard output only, so even a defect of ours is said there.
+fn report_panics() {
+    panic::set_hook(Box::new(|defect| {
+        let error = CniError::new(code::INTERNAL, "internal: the plugin met a defect of its own")
+            .details(format!("{defect}; remedy: report it with this message"));
+        let _ = writeln!(io::stdout(), "{}", error.to_json(Version::HIGHEST.as_str()));
+        eprintln!("terway: {defect}");
+        process::exit(1);
+    }));
+}

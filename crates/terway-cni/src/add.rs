@@ -1,0 +1,115 @@
+//! ADD: everything that can be wrong is looked at first; then the daemon gives the ENI, then the kernel
+//! gets its state. If that fails, nothing of it stays: not in the kernel, not in the pool.
+
+use std::time::{Duration, Instant};
+
+use cni_protocol::{AddRequest, CniResult};
+use terway_datapath::apply::AttachmentContext;
+use terway_datapath::kernel::Netlink;
+use terway_rpc::wire;
+use terway_types::{Fault, FaultCode, Timestamp};
+
+use crate::blueprint::{Blueprint, lay_out};
+use crate::daemon_client::{ADD_PATIENCE, Daemon, is_away};
+use crate::netconf::{Options, Paths};
+use crate::plan::plans;
+use crate::release::release;
+use crate::sandbox::Sandbox;
+use crate::subject::{Subject, refuse_unknown_args};
+use crate::teardown::{Known, tear_down};
+use crate::{attachment_lock, outcome, spool};
+
+/// How long an older call for the same attachment may take to end.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the netdev of an ENI that is attached may take to show up.
+const NIC_PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fault> {
+    let until = Instant::now() + ADD_PATIENCE;
+    let context = &request.context;
+    let options = Options::read(&context.config)?;
+    let paths = Paths::read(&context.config)?;
+    let subject = Subject::of(&request.attachment, context)?;
+    refuse_unknown_args(context)?;
+    let sandbox = Sandbox::open(&request.netns)?;
+    let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
+    sandbox.require_free(&subject.key.ifname)?;
+    spool::withdraw(&paths.spool(), &subject.key)?;
+
+    let daemon = Daemon::connect(&paths.socket)?;
+    let reply = daemon.allocate(subject.allocate_request(&request.netns, context), until);
+    let built = match reply {
+        Ok(reply) => build(&reply, &subject, &options, &sandbox),
+        // It may have been given without our hearing of it.
+        Err(fault) if is_away(&fault) => Err(fault),
+        Err(fault) => return Err(fault),
+    };
+    match built {
+        Ok(mut result) => {
+            fill_pci_addresses(&mut result, &sandbox);
+            Ok(result)
+        }
+        Err(fault) => {
+            let undone = release(Ok(&daemon), &paths, &subject, None, "ADD failed", now);
+            Err(undone.err().map_or(fault.clone(), |second| also(fault, &second)))
+        }
+    }
+}
+
+/// Builds what the daemon answered, all interfaces or none.
+fn build(
+    reply: &wire::AllocateReply,
+    subject: &Subject,
+    options: &Options,
+    sandbox: &Sandbox,
+) -> Result<CniResult, Fault> {
+    let plans = plans(reply.r#type, &reply.interfaces, &subject.key, options)?;
+    if !reply.success || plans.is_empty() {
+        let what = format!("terwayd answered without an interface for {}", subject.key);
+        return Err(Fault::new(FaultCode::Internal, what));
+    }
+    let blueprints = lay_out(plans, subject, &sandbox.host)?;
+    for (at, blueprint) in blueprints.iter().enumerate() {
+        if let Err(fault) = apply(blueprint, sandbox) {
+            // A failed one has undone itself; those before it are complete.
+            let undone = if at == 0 { Ok(()) } else { undo(&blueprints[0], subject, sandbox) };
+            return Err(undone.err().map_or(fault.clone(), |second| also(fault, &second)));
+        }
+    }
+    let netns = sandbox.pod.path().map(|path| path.to_string_lossy()).unwrap_or_default();
+    Ok(outcome::result(&blueprints, &netns))
+}
+
+fn apply(blueprint: &Blueprint, sandbox: &Sandbox) -> Result<(), Fault> {
+    let context = AttachmentContext {
+        host: &sandbox.host,
+        pod: &sandbox.pod,
+        rule: &blueprint.nic_rule(),
+        deadline: Instant::now() + NIC_PATIENCE,
+        before_step: None,
+    };
+    terway_datapath::apply(&blueprint.layout, &context).map(drop).map_err(|error| error.fault())
+}
+
+fn undo(first: &Blueprint, subject: &Subject, sandbox: &Sandbox) -> Result<(), Fault> {
+    let known = Known { mac: Some(first.plan.mac), nic_kinds: first.plan.nic_kinds.clone() };
+    tear_down(&subject.key, &known, &sandbox.host, Some(&sandbox.pod))
+}
+
+/// The first failure is the one to mend; the second says what else is left to do.
+fn also(first: Fault, second: &Fault) -> Fault {
+    let cause = match first.cause.as_str() {
+        "" => format!("and to undo it failed: {second}"),
+        cause => format!("{cause}; and to undo it failed: {second}"),
+    };
+    first.because(cause)
+}
+
+/// An ENI on the PCI bus has an address there. It is a courtesy: without it the result is still right.
+fn fill_pci_addresses(result: &mut CniResult, sandbox: &Sandbox) {
+    let Ok(mut netlink) = Netlink::open(&sandbox.pod) else { return };
+    for interface in result.interfaces.iter_mut().filter(|interface| interface.sandbox.is_some()) {
+        let link = netlink.link_by_name(&interface.name).ok().flatten();
+        interface.pci_id = link.and_then(|link| link.pci);
+    }
+}

@@ -1,0 +1,68 @@
+//! CHECK: what the daemon says the attachment should be is laid out anew and compared with the kernel and
+//! with the result the runtime has kept. Every drift is named; nothing is repaired.
+
+use std::time::Duration;
+
+use cni_protocol::{CheckRequest, CniResult};
+use terway_datapath::{diff, observe};
+use terway_types::{Fault, FaultCode};
+
+use crate::attachment_lock;
+use crate::blueprint::{Blueprint, lay_out};
+use crate::daemon_client::Daemon;
+use crate::netconf::{Options, Paths};
+use crate::outcome;
+use crate::plan::plans;
+use crate::sandbox::Sandbox;
+use crate::subject::Subject;
+
+/// How long an ADD or DEL of the same attachment may take to end.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
+    let conf = &request.context.config;
+    let options = Options::read(conf)?;
+    let paths = Paths::read(conf)?;
+    let subject = Subject::of(&request.attachment, &request.context)?;
+    let sandbox = Sandbox::open(&request.netns)?;
+    let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
+
+    let reply = Daemon::connect(&paths.socket)?.info(subject.info_request())?;
+    let plans = plans(reply.r#type, &reply.interfaces, &subject.key, &options)?;
+    if plans.is_empty() {
+        let what = format!("terwayd knows no attachment {}", subject.key);
+        return Err(Fault::new(FaultCode::AttachmentUnknown, what));
+    }
+    let kept = request.prev_result.as_ref().ok_or_else(|| {
+        Fault::new(FaultCode::ConfigInvalid, "CHECK needs prevResult, the result of ADD")
+            .remedy("call CHECK through a runtime that has kept the result")
+    })?;
+    let blueprints = lay_out(plans, &subject, &sandbox.host)?;
+    let mut drifts = kernel_drifts(&blueprints, &sandbox)?;
+    drifts.extend(kept_drifts(&kept.result, &blueprints, &request.netns));
+    verdict(&subject, &drifts)
+}
+
+fn kernel_drifts(blueprints: &[Blueprint], sandbox: &Sandbox) -> Result<Vec<String>, Fault> {
+    let mut drifts = Vec::new();
+    for Blueprint { layout, .. } in blueprints {
+        let observed = observe(layout, &sandbox.host, &sandbox.pod).map_err(|error| {
+            let what = format!("failed to look at attachment {}", layout.key);
+            Fault::new(FaultCode::KernelRefused, what).caused_by(&error)
+        })?;
+        drifts.extend(diff(layout, &observed).iter().map(ToString::to_string));
+    }
+    Ok(drifts)
+}
+
+fn kept_drifts(kept: &CniResult, blueprints: &[Blueprint], netns: &str) -> Vec<String> {
+    outcome::deviations(kept, &outcome::result(blueprints, netns))
+}
+
+fn verdict(subject: &Subject, drifts: &[String]) -> Result<(), Fault> {
+    if drifts.is_empty() {
+        return Ok(());
+    }
+    let what = format!("attachment {} is not as it was made, in {} respects", subject.key, drifts.len());
+    Err(Fault::new(FaultCode::Drift, what).because(drifts.join("; ")))
+}

@@ -1,0 +1,74 @@
+//! The plugin's way to the daemon: blocking calls, each with a deadline that covers connecting, too.
+
+use std::future::Future;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use terway_rpc::{DaemonClient, wire};
+use terway_types::{Fault, FaultCode};
+use tokio::runtime::Runtime;
+
+/// For ADD: an ENI may have to be made first. Less than the two minutes after which a runtime gives up,
+/// so that the reason still reaches it.
+pub(crate) const ADD_PATIENCE: Duration = Duration::from_secs(110);
+/// For everything that needs no cloud.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection to the daemon.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    // Fields are dropped in order: the connection's tasks live on the runtime.
+    client: DaemonClient,
+    runtime: Runtime,
+}
+
+impl Daemon {
+    /// Connects; fails at once if nobody listens.
+    pub(crate) fn connect(socket: &Path) -> Result<Self, Fault> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+                Fault::new(FaultCode::Internal, "failed to start the call to terwayd").caused_by(&error)
+            })?;
+        let client = runtime.block_on(DaemonClient::connect(socket, PATIENCE))?;
+        Ok(Self { client, runtime })
+    }
+
+    pub(crate) fn allocate(
+        &self,
+        request: wire::AllocateRequest,
+        until: Instant,
+    ) -> Result<wire::AllocateReply, Fault> {
+        let patience = until.saturating_duration_since(Instant::now());
+        let client = self.client.with_deadline(patience);
+        self.wait(client.alloc_ip(request))
+    }
+
+    pub(crate) fn release(&self, request: wire::ReleaseRequest) -> Result<wire::ReleaseReply, Fault> {
+        self.wait(self.client.release_ip(request))
+    }
+
+    pub(crate) fn info(&self, request: wire::InfoRequest) -> Result<wire::InfoReply, Fault> {
+        self.wait(self.client.get_ip_info(request))
+    }
+
+    pub(crate) fn status(&self) -> Result<wire::StatusReply, Fault> {
+        self.wait(self.client.status(wire::StatusRequest {}))
+    }
+
+    pub(crate) fn collect_garbage(
+        &self,
+        request: wire::CollectGarbageRequest,
+    ) -> Result<wire::CollectGarbageReply, Fault> {
+        self.wait(self.client.collect_garbage(request))
+    }
+
+    fn wait<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        self.runtime.block_on(call)
+    }
+}
+
+/// Whether a fault says that the daemon did not do its part, now or at all: whoever must not lose the call
+/// has to keep it.
+pub(crate) fn is_away(fault: &Fault) -> bool {
+    matches!(fault.code, FaultCode::DaemonUnreachable | FaultCode::DaemonStarting)
+}

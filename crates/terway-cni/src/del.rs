@@ -1,0 +1,136 @@
+//! DEL: takes the attachment out of the kernel, then gives its ENI back. It works with what is there: no
+//! namespace, no daemon, an ADD half done or never seen, a DEL repeated.
+
+use std::time::Duration;
+
+use cni_protocol::{DelRequest, PrevResult};
+use terway_datapath::kernel::Netns;
+use terway_rpc::{InterfaceParts, wire};
+use terway_types::{AttachmentKey, Fault, FaultCode, MacAddr, Timestamp};
+
+use crate::attachment_lock::{self, AttachmentLock};
+use crate::daemon_client::Daemon;
+use crate::netconf::Paths;
+use crate::release::release;
+use crate::sandbox;
+use crate::subject::Subject;
+use crate::teardown::{Known, still_holds_nic, tear_down};
+
+/// How long an older call for the same attachment may take to end.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn del(request: &DelRequest, now: Timestamp) -> Result<(), Fault> {
+    let paths = Paths::read(&request.context.config)?;
+    let subject = Subject::of(&request.attachment, &request.context)?;
+    let lock = lock(&paths, &subject.key)?;
+    let daemon = Daemon::connect(&paths.socket);
+    let known = known(daemon.as_ref(), &subject, request.prev_result.as_ref());
+    let host = sandbox::host()?;
+    let pod = pod_namespace(request.netns.as_deref(), &host)?;
+
+    let torn_down = tear_down(&subject.key, &known, &host, pod.as_ref());
+    if let Err(fault) = &torn_down
+        && pod.as_ref().is_some_and(|pod| still_holds_nic(&subject.key, &known, pod))
+    {
+        // The pod still speaks with the ENI's address: nobody else may get it. The runtime tries again.
+        return Err(fault.clone());
+    }
+    release(daemon.as_ref(), &paths, &subject, known.mac, "DEL", now)?;
+    torn_down?;
+    if let Some(lock) = lock {
+        lock.retire();
+    }
+    Ok(())
+}
+
+/// Waits for an ADD of the same attachment. A folder for locks that cannot be written does not keep a pod
+/// from going away.
+fn lock(paths: &Paths, key: &AttachmentKey) -> Result<Option<AttachmentLock>, Fault> {
+    match attachment_lock::acquire(&paths.run_dir, key, LOCK_PATIENCE) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(fault) if fault.code == FaultCode::AttachmentBusy => Err(fault),
+        Err(fault) => {
+            eprintln!("terway: going on without lock: {fault}");
+            Ok(None)
+        }
+    }
+}
+
+/// The pod's namespace if it still exists. The host's own is nobody's sandbox, whatever the path says.
+fn pod_namespace(path: Option<&str>, host: &Netns) -> Result<Option<Netns>, Fault> {
+    let Some(path) = path else { return Ok(None) };
+    match sandbox::open(path) {
+        Ok(pod) if pod.is_same(host) => {
+            eprintln!("terway: CNI_NETNS {path:?} is the host's own network namespace; passed over");
+            Ok(None)
+        }
+        Ok(pod) => Ok(Some(pod)),
+        Err(error) if error.is_gone() => Ok(None),
+        Err(error) => {
+            let what = format!("CNI_NETNS {path:?} cannot be opened");
+            Err(Fault::new(FaultCode::NetnsInvalid, what).caused_by(&error))
+        }
+    }
+}
+
+/// What is known of the attachment's ENI. The daemon knows whether it still belongs to this attachment; what
+/// the runtime kept from ADD is asked only while the daemon cannot give the ENI to anyone else.
+fn known(daemon: Result<&Daemon, &Fault>, subject: &Subject, prev: Option<&PrevResult>) -> Known {
+    let answer = daemon.map_err(Clone::clone).and_then(|daemon| daemon.info(subject.info_request()));
+    match answer {
+        Ok(reply) => held(&reply, &subject.key),
+        Err(_) => Known { mac: prev.and_then(|prev| kept_mac(prev, &subject.key)), ..Known::default() },
+    }
+}
+
+fn held(reply: &wire::InfoReply, key: &AttachmentKey) -> Known {
+    let all = reply.interfaces.iter().filter_map(|interface| InterfaceParts::try_from(interface).ok());
+    let own = |parts: &InterfaceParts| parts.ifname.as_ref().is_none_or(|name| *name == key.ifname);
+    let parts = all.into_iter().find(own);
+    parts.map_or_else(Known::default, |parts| Known { mac: Some(parts.mac), nic_kinds: parts.nic_kinds })
+}
+
+fn kept_mac(prev: &PrevResult, key: &AttachmentKey) -> Option<MacAddr> {
+    let inside = |sandbox: &Option<String>| sandbox.as_ref().is_some_and(|path| !path.is_empty());
+    let own = prev
+        .result
+        .interfaces
+        .iter()
+        .find(|interface| interface.name == key.ifname.as_str() && inside(&interface.sandbox))?;
+    own.mac.as_ref()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{interface, key, prev_result};
+
+    #[test]
+    fn d2_d5_a_namespace_that_is_gone_is_none() {
+        let host = sandbox::host().unwrap();
+        for path in
+            [None, Some("/run/netns/there-is-none"), Some("/dev/null"), Some("/proc/thread-self/ns/net")]
+        {
+            assert!(pod_namespace(path, &host).unwrap().is_none(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn the_daemon_knows_better_than_the_runtime() {
+        let mut reply = wire::InfoReply { interfaces: vec![interface()], ..Default::default() };
+        assert_eq!(held(&reply, &key()).mac, "00:16:3e:01:02:03".parse().ok());
+        reply.interfaces[0].ifname = "eth7".to_owned();
+        assert_eq!(held(&reply, &key()), Known::default());
+        assert_eq!(held(&wire::InfoReply::default(), &key()), Known::default());
+    }
+
+    #[test]
+    fn d3_the_kept_result_is_taken_as_far_as_it_goes() {
+        let kept = |json: serde_json::Value| kept_mac(&prev_result(&json), &key());
+        let entry = |sandbox: &str, mac: &str| serde_json::json!({"interfaces": [{"name": "eth0", "sandbox": sandbox, "mac": mac}]});
+        assert_eq!(kept(entry("/run/netns/a", "00:16:3e:01:02:03")), "00:16:3e:01:02:03".parse().ok());
+        assert_eq!(kept(entry("", "00:16:3e:01:02:03")), None, "a link of the host");
+        assert_eq!(kept(entry("/run/netns/a", "vlan-7")), None, "what other plugins keep there");
+        assert_eq!(kept(serde_json::json!({})), None);
+    }
+}

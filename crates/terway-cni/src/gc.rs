@@ -1,0 +1,97 @@
+//! GC: the daemon releases every attachment of this network that is not listed; what such an attachment
+//! left in the kernel goes with it. Failures do not stop the rest; all are reported.
+
+use cni_protocol::{Attachment, GcRequest, ValidAttachments};
+use terway_rpc::wire;
+use terway_types::{AttachmentKey, Fault, FaultCode};
+
+use crate::daemon_client::Daemon;
+use crate::netconf::Paths;
+use crate::teardown::{Known, tear_down};
+use crate::{sandbox, subject};
+
+pub(crate) fn gc(request: &GcRequest) -> Result<(), Fault> {
+    let network = &request.context.config.name;
+    let valid = valid_keys(network, &request.valid)?;
+    let paths = Paths::read(&request.context.config)?;
+    let message = wire::CollectGarbageRequest {
+        network: network.clone(),
+        valid: valid.iter().map(wire::Attachment::from).collect(),
+    };
+    let reply = Daemon::connect(&paths.socket)?.collect_garbage(message)?;
+    let mut faults: Vec<Fault> = reply.faults.into_iter().map(Fault::from).collect();
+    faults.extend(reply.released.iter().filter_map(|released| clean(released, &valid).err()));
+    combined(network, faults)
+}
+
+/// What must stay. Null is how a runtime without any valid attachment may write its empty list; no list at
+/// all says nothing about anything, so nothing may be deleted by it.
+fn valid_keys(network: &str, valid: &ValidAttachments) -> Result<Vec<AttachmentKey>, Fault> {
+    let list: &[Attachment] = match valid {
+        ValidAttachments::Absent => {
+            let what = "GC without cni.dev/valid-attachments: everything would be garbage";
+            return Err(Fault::new(FaultCode::GcUnbounded, what));
+        }
+        ValidAttachments::Null => &[],
+        ValidAttachments::Listed(list) => list,
+    };
+    list.iter().map(|attachment| subject::key(network, attachment)).collect()
+}
+
+/// Removes what a released attachment left in the host. Its namespace is gone, or will be (SPEC, GC).
+fn clean(released: &wire::Attachment, valid: &[AttachmentKey]) -> Result<(), Fault> {
+    let key = AttachmentKey::try_from(released).map_err(|error| {
+        Fault::new(FaultCode::Internal, "terwayd released something without a proper name").caused_by(&error)
+    })?;
+    if valid.contains(&key) {
+        let what = format!("terwayd released {key}, which is listed as valid");
+        return Err(Fault::new(FaultCode::Internal, what));
+    }
+    tear_down(&key, &Known::default(), &sandbox::host()?, None)
+}
+
+fn combined(network: &str, mut faults: Vec<Fault>) -> Result<(), Fault> {
+    match faults.len() {
+        0 => Ok(()),
+        1 => Err(faults.remove(0)),
+        count => {
+            let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            let what = format!("garbage collection of network {network} had {count} failures");
+            Err(Fault::new(faults[0].code, what).because(all.join("; ")).remedy("see each of the causes"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attachment(container_id: &str) -> Attachment {
+        Attachment { container_id: container_id.to_owned(), ifname: "eth0".to_owned() }
+    }
+
+    #[test]
+    fn g1_absent_is_refused_null_and_empty_are_lists() {
+        let fault = valid_keys("net", &ValidAttachments::Absent).unwrap_err();
+        assert_eq!((fault.code, fault.code.cni_code()), (FaultCode::GcUnbounded, 7));
+        assert_eq!(valid_keys("net", &ValidAttachments::Null), Ok(vec![]));
+        assert_eq!(valid_keys("net", &ValidAttachments::Listed(vec![])), Ok(vec![]));
+        let listed = ValidAttachments::Listed(vec![attachment("a")]);
+        assert_eq!(valid_keys("net", &listed).unwrap()[0].to_string(), "net/a/eth0");
+    }
+
+    #[test]
+    fn g2_all_failures_are_reported() {
+        assert_eq!(combined("net", vec![]), Ok(()));
+        let faults = ["first", "second"].map(|what| Fault::new(FaultCode::KernelRefused, what));
+        let fault = combined("net", faults.to_vec()).unwrap_err();
+        assert!(fault.cause.contains("first") && fault.cause.contains("second"), "{fault}");
+    }
+
+    #[test]
+    fn what_is_valid_is_not_cleaned_even_if_the_daemon_says_so() {
+        let key = subject::key("net", &attachment("a")).unwrap();
+        let fault = clean(&wire::Attachment::from(&key), &[key]).unwrap_err();
+        assert_eq!(fault.code, FaultCode::Internal);
+    }
+}

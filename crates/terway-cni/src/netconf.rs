@@ -1,0 +1,361 @@
+//! Terway's own keys of the network configuration, typed and checked; everything wrong is reported at
+//! once. DEL reads only the paths, so that no other key can keep a pod from going away.
+
+use std::path::{Path, PathBuf};
+
+use cni_protocol::{CniError, NetConf};
+use ipnetwork::IpNetwork;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use terway_rpc::client::DEFAULT_SOCKET;
+use terway_types::{Bandwidth, Fault, FaultCode};
+
+/// Where the daemon keeps its state; releases it missed are spooled below.
+const DEFAULT_STATE_DIR: &str = "/var/lib/cni/terway";
+/// Where the locks of attachments are; emptied by a reboot, as locks should be.
+const DEFAULT_RUN_DIR: &str = "/var/run/eni/attachments";
+/// The MTU of links unless the configuration says otherwise.
+const DEFAULT_MTU: u32 = 1500;
+/// The MTUs a data path can have; IPv6 needs 1280, which only the plan knows.
+const MTU_RANGE: std::ops::RangeInclusive<i64> = 576..=9600;
+/// Longest path of a Unix socket (`sun_path` without its NUL).
+const SOCKET_PATH_LIMIT: usize = 107;
+/// Runtimes say "no opinion about the burst" with values from here on (containerd `MaxUint32`, CRI-O
+/// eight times that): 256 MiB of unlimited traffic is no limit.
+const NO_BURST: i64 = i32::MAX as i64;
+
+/// Capabilities that ask for something this plugin does not do. Passing them over in silence would give
+/// the pod less than it was promised (CONVENTIONS.md, "Dynamic Plugin specific fields").
+const UNSUPPORTED_CAPABILITIES: [(&str, &str); 5] = [
+    ("portMappings", "chain the portmap plugin behind terway"),
+    ("ips", "addresses are given by the VPC"),
+    ("mac", "the hardware address is the ENI's"),
+    ("ipRanges", "addresses are given by the VPC"),
+    ("infinibandGUID", "terway has no Infiniband data path"),
+];
+
+/// Where things are on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Paths {
+    /// `socket_path`: the daemon's socket.
+    pub(crate) socket: PathBuf,
+    /// `state_dir`: the daemon's state; the spool is below it.
+    pub(crate) state_dir: PathBuf,
+    /// `run_dir`: locks of attachments.
+    pub(crate) run_dir: PathBuf,
+}
+
+/// How the interfaces should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// `host_stack_cidrs`: destinations that pass the host's stack.
+    pub(crate) host_stack_cidrs: Vec<IpNetwork>,
+    /// Not `disable_host_peer`: whether the pod gets a pair of links to the node.
+    pub(crate) host_peer: bool,
+    /// `mtu` in bytes.
+    pub(crate) mtu: u32,
+    /// `runtimeConfig.bandwidth`: limit into the pod.
+    pub(crate) ingress: Option<Bandwidth>,
+    /// The same out of the pod.
+    pub(crate) egress: Option<Bandwidth>,
+}
+
+/// Bits and bits per second, as the CNI conventions have it.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct BandwidthKeys {
+    ingress_rate: i64,
+    ingress_burst: i64,
+    egress_rate: i64,
+    egress_burst: i64,
+}
+
+impl Paths {
+    pub(crate) fn read(conf: &NetConf) -> Result<Self, Fault> {
+        let mut keys = Keys::new(conf);
+        let paths = Self {
+            socket: keys.path("socket_path", DEFAULT_SOCKET),
+            state_dir: keys.path("state_dir", DEFAULT_STATE_DIR),
+            run_dir: keys.path("run_dir", DEFAULT_RUN_DIR),
+        };
+        let length = paths.socket.as_os_str().len();
+        if length > SOCKET_PATH_LIMIT {
+            keys.refuse(format!("socket_path has {length} bytes, at most {SOCKET_PATH_LIMIT} are possible"));
+        }
+        keys.finish(paths)
+    }
+
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.state_dir.join("spool")
+    }
+}
+
+impl Options {
+    pub(crate) fn read(conf: &NetConf) -> Result<Self, Fault> {
+        let mut keys = Keys::new(conf);
+        let (ingress, egress) = keys.bandwidth();
+        let options = Self {
+            host_stack_cidrs: keys.cidrs("host_stack_cidrs"),
+            host_peer: !keys.flag("disable_host_peer"),
+            mtu: keys.mtu(),
+            ingress,
+            egress,
+        };
+        keys.check_keys_of_other_data_paths();
+        keys.check_capabilities();
+        keys.finish(options)
+    }
+}
+
+/// Reads keys one after the other and remembers everything wrong.
+struct Keys<'a> {
+    conf: &'a NetConf,
+    wrong: Vec<String>,
+    code: FaultCode,
+}
+
+impl<'a> Keys<'a> {
+    fn new(conf: &'a NetConf) -> Self {
+        Self { conf, wrong: Vec::new(), code: FaultCode::ConfigInvalid }
+    }
+
+    fn finish<T>(self, value: T) -> Result<T, Fault> {
+        if self.wrong.is_empty() { Ok(value) } else { Err(Fault::new(self.code, self.wrong.join("; "))) }
+    }
+
+    fn refuse(&mut self, text: String) {
+        self.wrong.push(text);
+    }
+
+    /// The value of a key, or its default; a wrong type makes the whole failure one of decoding.
+    fn typed<T: DeserializeOwned + Default>(&mut self, read: Result<Option<T>, CniError>) -> Option<T> {
+        read.unwrap_or_else(|error| {
+            self.code = FaultCode::CniDecode;
+            self.refuse(error.msg);
+            None
+        })
+    }
+
+    fn flag(&mut self, key: &str) -> bool {
+        self.typed(self.conf.key(key)).unwrap_or_default()
+    }
+
+    fn path(&mut self, key: &str, default: &str) -> PathBuf {
+        let text: String = self.typed(self.conf.key(key)).unwrap_or_default();
+        if text.is_empty() {
+            return default.into();
+        }
+        if !Path::new(&text).is_absolute() || text.contains('\0') {
+            self.refuse(format!("{key} {text:?} is not an absolute path"));
+        }
+        text.into()
+    }
+
+    fn mtu(&mut self) -> u32 {
+        let mtu: i64 = self.typed(self.conf.key("mtu")).unwrap_or_default();
+        match u32::try_from(mtu) {
+            Ok(0) => DEFAULT_MTU,
+            Ok(fitting) if MTU_RANGE.contains(&mtu) => fitting,
+            _ => {
+                let (least, most) = (MTU_RANGE.start(), MTU_RANGE.end());
+                self.refuse(format!("mtu {mtu} is not within {least} to {most}"));
+                DEFAULT_MTU
+            }
+        }
+    }
+
+    fn cidrs(&mut self, key: &str) -> Vec<IpNetwork> {
+        let texts: Vec<String> = self.typed(self.conf.key(key)).unwrap_or_default();
+        let mut cidrs = Vec::with_capacity(texts.len());
+        for (at, text) in texts.iter().enumerate() {
+            match text.parse::<IpNetwork>() {
+                Ok(cidr) if cidr.prefix() == 0 => {
+                    self.refuse(format!("{key}[{at}] {text:?} would send all traffic through the host"));
+                }
+                Ok(cidr) if text.contains('/') => cidrs.push(cidr),
+                Ok(_) => self.refuse(format!("{key}[{at}] {text:?} has no prefix length")),
+                Err(error) => self.refuse(format!("{key}[{at}] {text:?} is not a CIDR: {error}")),
+            }
+        }
+        cidrs
+    }
+
+    /// Limits into and out of the pod. The wire has bits, the kernel bytes; zero is no limit.
+    fn bandwidth(&mut self) -> (Option<Bandwidth>, Option<Bandwidth>) {
+        let keys: BandwidthKeys = self.typed(self.conf.capability("bandwidth")).unwrap_or_default();
+        for (name, rate) in [("ingressRate", keys.ingress_rate), ("egressRate", keys.egress_rate)] {
+            if rate < 0 {
+                self.refuse(format!("runtimeConfig.bandwidth.{name} {rate} is negative"));
+            }
+        }
+        (limit(keys.ingress_rate, keys.ingress_burst), limit(keys.egress_rate, keys.egress_burst))
+    }
+
+    /// Keys of existing configurations that other data paths and other programs use: typed, so that a
+    /// mistake shows on the first ADD and not when the data path changes.
+    fn check_keys_of_other_data_paths(&mut self) {
+        for key in ["enable_network_priority", "debug", "symmetric_routing", "auto_mtu"] {
+            self.flag(key);
+        }
+        for (key, allowed) in [
+            ("eniip_virtual_type", &[][..]),
+            ("veth_prefix", &[]),
+            ("network_policy_provider", &[]),
+            ("vlan_strip_type", &["", "filter", "vlan"]),
+            ("bandwidth_mode", &["", "edt", "tc"]),
+        ] {
+            let text: String = self.typed(self.conf.key(key)).unwrap_or_default();
+            if !allowed.is_empty() && !allowed.contains(&text.to_lowercase().as_str()) {
+                self.refuse(format!("{key} {text:?} is none of {}", allowed[1..].join(", ")));
+            }
+        }
+    }
+
+    fn check_capabilities(&mut self) {
+        for (name, remedy) in UNSUPPORTED_CAPABILITIES {
+            let Some(value) = self.typed::<Value>(self.conf.capability(name)) else { continue };
+            if !asks_for_nothing(&value) {
+                self.code = FaultCode::CniField;
+                self.refuse(format!("runtimeConfig.{name} is not supported: {value} ({remedy})"));
+            }
+        }
+    }
+}
+
+fn limit(rate: i64, burst: i64) -> Option<Bandwidth> {
+    let rate = u64::try_from(rate).ok().filter(|rate| *rate > 0)?;
+    let burst_bytes = u32::try_from(burst / 8).ok().filter(|bytes| *bytes > 0 && burst < NO_BURST);
+    Some(Bandwidth { bytes_per_second: rate.div_ceil(8), burst_bytes })
+}
+
+fn asks_for_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(object) => object.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixture::conf;
+
+    fn options(keys: &Value) -> Result<Options, Fault> {
+        Options::read(&conf(keys))
+    }
+
+    #[test]
+    fn without_keys_there_are_defaults() {
+        let paths = Paths::read(&conf(&json!({}))).unwrap();
+        assert_eq!(paths.socket, Path::new("/var/run/eni/eni.socket"));
+        assert_eq!(paths.spool(), Path::new("/var/lib/cni/terway/spool"));
+        let options = options(&json!({})).unwrap();
+        assert_eq!((options.mtu, options.host_peer, options.ingress), (1500, true, None));
+    }
+
+    #[test]
+    fn keys_of_existing_configurations_are_accepted() {
+        let existing = json!({
+            "eniip_virtual_type": "Veth", "host_stack_cidrs": ["169.254.20.10/32", "fd00::/64"],
+            "disable_host_peer": true, "mtu": 8500, "vlan_strip_type": "vlan", "veth_prefix": "cali",
+            "bandwidth_mode": "edt", "enable_network_priority": true, "debug": true, "symmetric_routing": true,
+            "symmetric_routing_config": {"mask": 1}, "auto_mtu": false, "network_policy_provider": "ebpf",
+            "cilium_enable_hubble": "true", "ipam": {}, "dns": {},
+        });
+        let options = options(&existing).unwrap();
+        assert_eq!((options.mtu, options.host_peer), (8500, false));
+        assert_eq!(options.host_stack_cidrs.len(), 2);
+    }
+
+    #[test]
+    fn bandwidth_is_bits_and_zero_is_no_limit() {
+        let of = |rate: i64, burst: i64| {
+            let keys = json!({"runtimeConfig": {"bandwidth": {"ingressRate": rate, "ingressBurst": burst}}});
+            options(&keys).unwrap().ingress
+        };
+        let bytes = |bytes_per_second, burst_bytes| Some(Bandwidth { bytes_per_second, burst_bytes });
+        assert_eq!(of(8_000_000, 0), bytes(1_000_000, None));
+        assert_eq!(of(8_000_000, 800_000), bytes(1_000_000, Some(100_000)));
+        assert_eq!(of(8_000_000, i64::from(u32::MAX)), bytes(1_000_000, None), "containerd's no opinion");
+        assert_eq!(of(8_000_000, i64::MAX), bytes(1_000_000, None));
+        assert_eq!(of(1, 0), bytes(1, None), "a limit is never rounded to none");
+        assert_eq!((of(0, 0), of(0, i64::MAX)), (None, None));
+    }
+
+    #[test]
+    fn everything_wrong_is_named_at_once() {
+        let fault = options(&json!({
+            "mtu": 100, "host_stack_cidrs": ["10.0.0.0/33", "10.0.0.1", "::/0"], "bandwidth_mode": "magic",
+            "runtimeConfig": {"bandwidth": {"egressRate": -1}},
+        }))
+        .unwrap_err();
+        assert_eq!(fault.code, FaultCode::ConfigInvalid);
+        for part in [
+            "mtu 100",
+            "host_stack_cidrs[0]",
+            "host_stack_cidrs[1]",
+            "host_stack_cidrs[2] \"::/0\"",
+            "bandwidth_mode \"magic\"",
+            "egressRate -1",
+        ] {
+            assert!(fault.what.contains(part), "{part}: {fault}");
+        }
+    }
+
+    #[test]
+    fn mtu_has_a_range() {
+        for mtu in [-1, 1, 575, 9601, i64::MAX, i64::MIN] {
+            assert_eq!(options(&json!({"mtu": mtu})).unwrap_err().code, FaultCode::ConfigInvalid, "{mtu}");
+        }
+        for (mtu, expected) in [(0, 1500), (576, 576), (9600, 9600)] {
+            assert_eq!(options(&json!({"mtu": mtu})).unwrap().mtu, expected);
+        }
+    }
+
+    #[test]
+    fn wrong_types_are_failures_of_decoding() {
+        for (keys, path) in [
+            (json!({"mtu": "1500"}), "mtu"),
+            (json!({"mtu": 1500.5}), "mtu"),
+            (json!({"disable_host_peer": 1}), "disable_host_peer"),
+            (json!({"host_stack_cidrs": "10.0.0.0/8"}), "host_stack_cidrs"),
+            (json!({"host_stack_cidrs": [1]}), "host_stack_cidrs[0]"),
+            (
+                json!({"runtimeConfig": {"bandwidth": {"egressRate": "1M"}}}),
+                "runtimeConfig.bandwidth.egressRate",
+            ),
+        ] {
+            let fault = options(&keys).unwrap_err();
+            assert_eq!(fault.code, FaultCode::CniDecode, "{keys}");
+            assert!(fault.what.contains(&format!("at {path}:")), "{fault}");
+        }
+    }
+
+    #[test]
+    fn paths_are_absolute_and_fit_a_socket() {
+        for keys in [
+            json!({"socket_path": "eni.socket"}),
+            json!({"run_dir": "../run"}),
+            json!({"socket_path": format!("/{}", "x".repeat(107))}),
+        ] {
+            assert_eq!(Paths::read(&conf(&keys)).unwrap_err().code, FaultCode::ConfigInvalid, "{keys}");
+        }
+    }
+
+    #[test]
+    fn e15_a_capability_that_cannot_be_honoured_is_refused_with_key_and_value() {
+        let fault = options(&json!({"runtimeConfig": {"portMappings": [{"hostPort": 80}]}})).unwrap_err();
+        assert_eq!(fault.code.cni_code(), 2);
+        assert!(fault.what.contains("portMappings") && fault.what.contains("80"), "{fault}");
+        for nothing in [json!([]), json!(null), json!({})] {
+            assert!(options(&json!({"runtimeConfig": {"portMappings": nothing}})).is_ok());
+        }
+        assert!(options(&json!({"runtimeConfig": {"dns": {"Servers": []}}})).is_ok());
+    }
+}

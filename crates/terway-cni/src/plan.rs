@@ -1,0 +1,139 @@
+//! From the daemon's answer and the configuration to what shall be built: one plan per interface.
+
+use terway_rpc::{InterfaceParts, datapath, wire};
+use terway_types::{AttachmentKey, Bandwidth, Datapath, Fault, FaultCode, InterfacePlan};
+
+use crate::netconf::Options;
+
+/// The plans of an answer to `AllocIP` or `GetIPInfo`; the runtime's own interface comes first. An answer
+/// without interfaces is for the caller to judge.
+pub(crate) fn plans(
+    kind: i32,
+    interfaces: &[wire::Interface],
+    key: &AttachmentKey,
+    options: &Options,
+) -> Result<Vec<InterfacePlan>, Fault> {
+    let unusable = |error: &dyn std::error::Error| {
+        Fault::new(FaultCode::PlanInvalid, format!("terwayd's answer for {key} is unusable")).caused_by(error)
+    };
+    let datapath = datapath(kind).map_err(|error| unusable(&error))?;
+    let mut plans = Vec::with_capacity(interfaces.len());
+    for interface in interfaces {
+        let parts = InterfaceParts::try_from(interface).map_err(|error| unusable(&error))?;
+        plans.push(plan(parts, datapath, key, options));
+    }
+    check_names(&plans, key)?;
+    plans.sort_by_key(|plan| plan.ifname != key.ifname);
+    Ok(plans)
+}
+
+fn plan(parts: InterfaceParts, datapath: Datapath, key: &AttachmentKey, options: &Options) -> InterfacePlan {
+    // A limit of the runtime goes over one of the daemon, as existing installations have it.
+    let limit = |ours: Option<Bandwidth>, theirs: Option<u64>| {
+        ours.or(theirs.map(|bytes_per_second| Bandwidth { bytes_per_second, burst_bytes: None }))
+    };
+    InterfacePlan {
+        ifname: parts.ifname.unwrap_or_else(|| key.ifname.clone()),
+        datapath,
+        eni: parts.eni,
+        mac: parts.mac,
+        addresses: parts.addresses,
+        subnets: parts.subnets,
+        gateways: parts.gateways,
+        default_route: parts.default_route,
+        extra_routes: parts.extra_routes,
+        service_cidrs: parts.service_cidrs,
+        host_stack_cidrs: options.host_stack_cidrs.clone(),
+        host_peer: options.host_peer,
+        mtu: options.mtu,
+        ingress: limit(options.ingress, parts.ingress),
+        egress: limit(options.egress, parts.egress),
+        nic_kinds: parts.nic_kinds,
+    }
+}
+
+/// Each name once, and the one the runtime asked for among them: runtimes look for their pod's address
+/// under it.
+fn check_names(plans: &[InterfacePlan], key: &AttachmentKey) -> Result<(), Fault> {
+    let refuse = |what| Err(Fault::new(FaultCode::PlanInvalid, what));
+    if plans.is_empty() {
+        return Ok(());
+    }
+    for (at, plan) in plans.iter().enumerate() {
+        if plans[..at].iter().any(|other| other.ifname == plan.ifname) {
+            return refuse(format!("terwayd's answer for {key} has interface {} twice", plan.ifname));
+        }
+    }
+    if !plans.iter().any(|plan| plan.ifname == key.ifname) {
+        return refuse(format!("terwayd's answer for {key} lacks interface {}", key.ifname));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{go_interface, interface, key, options};
+
+    const EXCLUSIVE: i32 = wire::AttachmentType::TypeVpceni as i32;
+
+    fn plans_of(interfaces: &[wire::Interface]) -> Result<Vec<InterfacePlan>, Fault> {
+        plans(EXCLUSIVE, interfaces, &key(), &options())
+    }
+
+    #[test]
+    fn a_go_daemons_answer_is_enough() {
+        let plans = plans_of(&[go_interface()]).unwrap();
+        assert_eq!(plans[0].ifname.as_str(), "eth0", "no name means CNI_IFNAME");
+        assert_eq!(plans[0].eni, None);
+        assert!(plans[0].nic_kinds.is_empty());
+        assert_eq!(plans[0].gateways.v4, "10.0.1.253".parse().ok());
+    }
+
+    #[test]
+    fn the_configurations_part_is_joined_in() {
+        let options = Options {
+            host_stack_cidrs: vec!["169.254.20.10/32".parse().unwrap()],
+            host_peer: false,
+            mtu: 8500,
+            ingress: Some(Bandwidth { bytes_per_second: 7, burst_bytes: None }),
+            egress: None,
+        };
+        let mut answer = interface();
+        answer.pod = Some(wire::PodInfo { ingress: 1, egress: 2, ..Default::default() });
+        let plan = plans(EXCLUSIVE, &[answer], &key(), &options).unwrap().remove(0);
+        assert_eq!((plan.mtu, plan.host_peer, plan.host_stack_cidrs.len()), (8500, false, 1));
+        assert_eq!(plan.ingress.unwrap().bytes_per_second, 7, "the runtime's limit wins");
+        assert_eq!(plan.egress.unwrap().bytes_per_second, 2, "the daemon's holds where it has none");
+    }
+
+    #[test]
+    fn the_runtimes_interface_comes_first() {
+        let second = wire::Interface { ifname: "eth1".to_owned(), ..interface() };
+        let names: Vec<_> =
+            plans_of(&[second, interface()]).unwrap().iter().map(|plan| plan.ifname.to_string()).collect();
+        assert_eq!(names, ["eth0", "eth1"]);
+    }
+
+    #[test]
+    fn names_are_unique_and_the_runtimes_is_there() {
+        let named = |name: &str| wire::Interface { ifname: name.to_owned(), ..interface() };
+        for (interfaces, word) in
+            [(vec![named(""), named("eth0")], "twice"), (vec![named("eth1")], "lacks interface eth0")]
+        {
+            let fault = plans_of(&interfaces).unwrap_err();
+            assert_eq!(fault.code, FaultCode::PlanInvalid);
+            assert!(fault.what.contains(word), "{fault}");
+        }
+        assert_eq!(plans_of(&[]), Ok(vec![]));
+    }
+
+    #[test]
+    fn other_data_paths_and_broken_values_are_refused_by_name() {
+        let fault = plans(wire::AttachmentType::TypeEniMultiIp as i32, &[interface()], &key(), &options());
+        assert!(fault.unwrap_err().cause.contains("TypeENIMultiIP"));
+        let mut broken = interface();
+        broken.eni.as_mut().unwrap().mac = "ff:ff:ff:ff:ff:ff".to_owned();
+        assert!(plans_of(&[broken]).unwrap_err().cause.contains("eni.mac"));
+    }
+}

@@ -1,0 +1,83 @@
+//! The pod's network namespace, proven to be one, and proven not to be the host's.
+
+use terway_datapath::kernel::{Netlink, Netns, NetnsError};
+use terway_types::{Fault, FaultCode, IfName};
+
+/// Both sides of an attachment.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    /// The namespace the runtime calls us in.
+    pub(crate) host: Netns,
+    /// The pod's.
+    pub(crate) pod: Netns,
+}
+
+impl Sandbox {
+    /// Opens the namespace at the path of `CNI_NETNS`. Working in the host's own would take the node's NIC
+    /// away from it, so that is found out before anything is touched.
+    pub(crate) fn open(path: &str) -> Result<Self, Fault> {
+        let host = host()?;
+        let pod = open(path).map_err(|error| {
+            Fault::new(FaultCode::NetnsInvalid, format!("CNI_NETNS {path:?} cannot be used"))
+                .caused_by(&error)
+        })?;
+        if pod.is_same(&host) {
+            let what = format!("CNI_NETNS {path:?} is the host's own network namespace");
+            return Err(Fault::new(FaultCode::NetnsInvalid, what));
+        }
+        Ok(Self { host, pod })
+    }
+
+    /// Fails if the pod has a link of this name already.
+    pub(crate) fn require_free(&self, ifname: &IfName) -> Result<(), Fault> {
+        let kernel = |error: &dyn std::error::Error| {
+            Fault::new(FaultCode::KernelRefused, format!("failed to look for {ifname} in the pod"))
+                .caused_by(error)
+        };
+        let mut netlink = Netlink::open(&self.pod).map_err(|error| kernel(&error))?;
+        match netlink.link_by_name(ifname.as_str()).map_err(|error| kernel(&error))? {
+            None => Ok(()),
+            Some(link) => {
+                let owner = link.alias.map_or_else(String::new, |alias| format!(", marked {alias:?}"));
+                let what = format!("the pod has an interface {ifname} already{owner}");
+                Err(Fault::new(FaultCode::InterfaceExists, what))
+            }
+        }
+    }
+}
+
+/// Opens a namespace and proves that it is one of the network kind: the others look alike until entered.
+pub(crate) fn open(path: &str) -> Result<Netns, NetnsError> {
+    let pod = Netns::open(path)?;
+    pod.run(|| ())?;
+    Ok(pod)
+}
+
+/// The namespace the runtime calls us in.
+pub(crate) fn host() -> Result<Netns, Fault> {
+    Netns::current().map_err(|error| {
+        Fault::new(FaultCode::KernelRefused, "failed to open the host's own network namespace")
+            .caused_by(&error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_own_namespace_is_refused() {
+        let fault = Sandbox::open("/proc/thread-self/ns/net").unwrap_err();
+        assert_eq!(fault.code, FaultCode::NetnsInvalid);
+        assert!(fault.what.contains("the host's own"), "{fault}");
+    }
+
+    #[test]
+    fn what_is_no_namespace_is_refused() {
+        for path in ["/proc/self/ns/mnt", "/dev/null", "/", "/run/netns/there-is-none"] {
+            let fault = Sandbox::open(path).unwrap_err();
+            assert_eq!(fault.code, FaultCode::NetnsInvalid, "{path}");
+            assert!(fault.what.contains(path), "{fault}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Taking an attachment out of the kernel, with as much as is known about it.
+
+use terway_datapath::Mark;
+use terway_datapath::kernel::{Netlink, Netns, NicRule};
+use terway_datapath::remove::{Removal, remove};
+use terway_types::{AttachmentKey, Fault, MacAddr};
+
+/// What is known about the ENI of an attachment that goes away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Its hardware address.
+    pub(crate) mac: Option<MacAddr>,
+    /// Link kinds that count as a NIC besides those without any.
+    pub(crate) nic_kinds: Vec<String>,
+}
+
+/// Removes what is there; nothing being there is success.
+pub(crate) fn tear_down(
+    key: &AttachmentKey,
+    known: &Known,
+    host: &Netns,
+    pod: Option<&Netns>,
+) -> Result<(), Fault> {
+    let removal = Removal { key: key.clone(), mac: known.mac };
+    let rule = NicRule::with_kinds(&known.nic_kinds);
+    remove(&removal, host, pod, &rule).map(drop).map_err(|error| error.fault())
+}
+
+/// Whether the attachment's ENI may still be in the pod. If the namespace cannot be read it may.
+pub(crate) fn still_holds_nic(key: &AttachmentKey, known: &Known, pod: &Netns) -> bool {
+    let Ok(links) = Netlink::open(pod).and_then(|mut netlink| netlink.links()) else { return true };
+    let mark = Mark::of(key);
+    let rule = NicRule::with_kinds(&known.nic_kinds);
+    links.iter().any(|link| {
+        let is_marked = link.alias.as_deref() == Some(mark.as_str());
+        let is_the_pods = link.name == key.ifname.as_str();
+        (known.mac.is_some() && link.mac == known.mac) || (is_marked && (is_the_pods || rule.is_nic(link)))
+    })
+}

@@ -1,1 +1,21 @@
-//! x
+//! A simulated cloud with a real kernel data path. `model` is the cloud as a pure state machine, `api`
+//! speaks the vendor's wire protocol and the instance metadata service, `fabric` makes the ENIs real
+//! links in network namespaces, `live` ties them to a clock, `serve` starts it all.
+
+mod api;
+pub mod config;
+mod fabric;
+pub mod faults;
+pub mod live;
+pub mod model;
+pub mod serve;
+
+pub use config::{Config, ConfigError};
+pub use fabric::FabricError;
+pub use faults::{Fault, FaultKind};
+pub use live::Live;
+pub use model::World;
+pub use serve::{Endpoints, Options, Place, Running, ServeError, serve};
+
+#[cfg(test)]
+mod fixture;

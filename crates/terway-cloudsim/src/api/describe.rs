@@ -1,0 +1,202 @@
+//! The reading actions: filters, pages and the vendor's shapes of ENIs, instance types and vSwitches.
+
+use serde_json::{Value, json};
+use terway_types::{InstanceId, SecurityGroupId, Timestamp};
+
+use super::error::ApiError;
+use super::parameters::Parameters;
+use crate::config::InstanceTypeConfig;
+use crate::model::{Eni, VSwitch, World};
+
+/// `DescribeNetworkInterfaces`: unknown ids are simply not in the answer.
+pub(super) fn network_interfaces(world: &World, given: &Parameters) -> Result<Value, ApiError> {
+    let ids = given.list("NetworkInterfaceId");
+    if ids.len() > 100 {
+        return Err(ApiError::new("InvalidParameter", "more than 100 values of NetworkInterfaceId.N"));
+    }
+    let tags = given.tags()?;
+    let is = |name: &str, actual: Option<&str>| given.get(name).is_none_or(|wanted| Some(wanted) == actual);
+    let matching: Vec<&Eni> = world
+        .enis()
+        .filter(|eni| ids.is_empty() || ids.iter().any(|id| id == eni.id.as_str()))
+        .filter(|eni| is("InstanceId", eni.instance().map(InstanceId::as_str)))
+        .filter(|eni| is("VSwitchId", Some(eni.vswitch.as_str())))
+        .filter(|_| is("VpcId", Some(&world.config().vpc.id)))
+        .filter(|eni| is("Type", Some(eni.kind.name())))
+        .filter(|eni| is("Status", Some(eni.status.name())))
+        .filter(|eni| {
+            tags.iter().all(|(key, value)| match (eni.tags.get(key), value) {
+                (Some(actual), Some(wanted)) => actual == wanted,
+                (actual, None) => actual.is_some(),
+                (None, Some(_)) => false,
+            })
+        })
+        .collect();
+    let page = Page::of(&matching, given, 500, |eni| eni.id.as_str())?;
+    let set: Vec<Value> = page.items.iter().map(|eni| network_interface(world, eni)).collect();
+    let mut answer = page.frame();
+    answer["NetworkInterfaceSets"] = json!({ "NetworkInterfaceSet": set });
+    Ok(answer)
+}
+
+/// An ENI as both Create and Describe show it.
+pub(super) fn network_interface(world: &World, eni: &Eni) -> Value {
+    let zone = world.vswitch(&eni.vswitch).map(|vswitch| vswitch.zone.as_str()).unwrap_or_default();
+    let private_ips: Vec<Value> = (eni.ipv4.iter().enumerate())
+        .map(|(index, address)| json!({ "PrivateIpAddress": address, "Primary": index == 0 }))
+        .collect();
+    let ipv6s: Vec<Value> = eni.ipv6.iter().map(|address| json!({ "Ipv6Address": address })).collect();
+    let tags: Vec<Value> =
+        eni.tags.iter().map(|(key, value)| json!({ "TagKey": key, "TagValue": value })).collect();
+    let groups: Vec<&str> = eni.security_groups.iter().map(SecurityGroupId::as_str).collect();
+    let mut shape = json!({
+        "NetworkInterfaceId": eni.id.as_str(),
+        "Status": eni.status.name(),
+        "Type": eni.kind.name(),
+        "VpcId": world.config().vpc.id,
+        "VSwitchId": eni.vswitch.as_str(),
+        "ZoneId": zone,
+        "MacAddress": eni.mac.to_string(),
+        "PrivateIpAddress": eni.ipv4.first(),
+        "PrivateIpSets": { "PrivateIpSet": private_ips },
+        "Ipv6Sets": { "Ipv6Set": ipv6s },
+        "Ipv4PrefixSets": { "Ipv4PrefixSet": [] },
+        "Ipv6PrefixSets": { "Ipv6PrefixSet": [] },
+        "SecurityGroupIds": { "SecurityGroupId": groups },
+        "Tags": { "Tag": tags },
+        "Description": eni.description,
+        "CreationTime": iso_time(eni.created),
+        "NetworkInterfaceTrafficMode": "Standard",
+        "ResourceGroupId": "",
+        "InstanceId": "",
+        "ServiceManaged": false,
+    });
+    if let Some(attachment) = &eni.attachment {
+        shape["InstanceId"] = json!(attachment.instance.as_str());
+        shape["Attachment"] = json!({
+            "InstanceId": attachment.instance.as_str(),
+            "DeviceIndex": attachment.device_index,
+            "NetworkCardIndex": 0,
+            "TrunkNetworkInterfaceId": "",
+        });
+    }
+    shape
+}
+
+/// `DescribeInstanceTypes`.
+pub(super) fn instance_types(world: &World, given: &Parameters) -> Result<Value, ApiError> {
+    let ids = given.list("InstanceTypes");
+    let matching: Vec<&InstanceTypeConfig> = world
+        .config()
+        .instance_types
+        .iter()
+        .filter(|kind| ids.is_empty() || ids.contains(&kind.id))
+        .collect();
+    let page = Page::of(&matching, given, 100, |kind| kind.id.as_str())?;
+    let set: Vec<Value> = page
+        .items
+        .iter()
+        .map(|kind| {
+            json!({
+                "InstanceTypeId": kind.id,
+                "EniQuantity": kind.enis,
+                "EniTotalQuantity": kind.enis + kind.members,
+                "EniPrivateIpAddressQuantity": kind.ipv4_per_eni,
+                "EniIpv6AddressQuantity": kind.ipv6_per_eni,
+                "EniTrunkSupported": kind.members > 0,
+                "EriQuantity": 0,
+                "InstanceBandwidthRx": 10_240_000,
+                "InstanceBandwidthTx": 10_240_000,
+                "NetworkCards": { "NetworkCardInfo": [] },
+            })
+        })
+        .collect();
+    let mut answer = page.frame();
+    answer["InstanceTypes"] = json!({ "InstanceType": set });
+    Ok(answer)
+}
+
+/// `DescribeVSwitches` of the VPC product.
+pub(super) fn vswitches(world: &World, given: &Parameters) -> Result<Value, ApiError> {
+    if given.get("RegionId").is_none() && given.get("VpcId").is_none() {
+        return Err(ApiError::missing("RegionId"));
+    }
+    let is = |name: &str, actual: &str| given.get(name).is_none_or(|wanted| wanted == actual);
+    let matching: Vec<&VSwitch> = world
+        .vswitches()
+        .filter(|vswitch| is("VSwitchId", vswitch.id.as_str()) && is("ZoneId", &vswitch.zone))
+        .filter(|_| is("VpcId", &world.config().vpc.id) && is("RegionId", &world.config().region))
+        .collect();
+    let page = Page::of(&matching, given, 50, |vswitch| vswitch.id.as_str())?;
+    let set: Vec<Value> = page
+        .items
+        .iter()
+        .map(|vswitch| {
+            json!({
+                "VSwitchId": vswitch.id.as_str(),
+                "VpcId": world.config().vpc.id,
+                "ZoneId": vswitch.zone,
+                "Status": "Available",
+                "CidrBlock": vswitch.subnets.v4,
+                "Ipv6CidrBlock": vswitch.subnets.v6.map(|cidr| cidr.to_string()).unwrap_or_default(),
+                "AvailableIpAddressCount": u64::try_from(vswitch.free_ipv4()).unwrap_or(u64::MAX),
+            })
+        })
+        .collect();
+    let mut answer = page.frame();
+    answer["VSwitches"] = json!({ "VSwitch": set });
+    Ok(answer)
+}
+
+/// One page of an answer. Callers who give `PageNumber` or `PageSize` page the old way, all others by
+/// token.
+struct Page<'a, T> {
+    items: &'a [T],
+    total: usize,
+    number: usize,
+    size: usize,
+    next: Option<String>,
+}
+
+impl<'a, T> Page<'a, T> {
+    fn of(all: &'a [T], given: &Parameters, most: usize, id: impl Fn(&T) -> &str) -> Result<Self, ApiError> {
+        let number = given.number::<usize>("PageNumber")?;
+        let page_size = given.number::<usize>("PageSize")?;
+        let numbered = number.is_some() || page_size.is_some();
+        // The vendor moves values out of range to the nearest bound instead of refusing them.
+        let wanted = if numbered { page_size } else { given.number("MaxResults")? };
+        let size = wanted.unwrap_or(10).clamp(if numbered { 1 } else { 10 }, most);
+        let number = number.unwrap_or(1).max(1);
+        let start = match given.get("NextToken") {
+            _ if numbered => (number - 1).saturating_mul(size).min(all.len()),
+            None => 0,
+            Some(token) => {
+                let last =
+                    token.strip_prefix(TOKEN_MARK).ok_or_else(|| ApiError::invalid("NextToken", token))?;
+                all.iter().position(|item| id(item) > last).unwrap_or(all.len())
+            }
+        };
+        let items = &all[start..all.len().min(start + size)];
+        let more = !numbered && start + size < all.len();
+        let next = items.last().filter(|_| more).map(|last| format!("{TOKEN_MARK}{}", id(last)));
+        Ok(Self { items, total: all.len(), number, size, next })
+    }
+
+    fn frame(&self) -> Value {
+        json!({
+            "TotalCount": self.total,
+            "PageNumber": self.number,
+            "PageSize": self.size,
+            "NextToken": self.next.as_deref().unwrap_or_default(),
+        })
+    }
+}
+
+/// Tokens name the last item of the page before: items that come or go in between disturb nobody.
+const TOKEN_MARK: &str = "after:";
+
+pub(super) fn iso_time(time: Timestamp) -> String {
+    let ms = i64::try_from(time.0).unwrap_or_default();
+    let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

@@ -1,0 +1,190 @@
+//! The world's description in JSON: what exists before the first call. Checked once, here, so that the
+//! model may trust it.
+
+use std::path::{Path, PathBuf};
+
+use ipnetwork::{Ipv4Network, Ipv6Network};
+use serde::{Deserialize, Serialize};
+
+/// A world description that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("failed to read world description {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The text is not a world description.
+    #[error("failed to parse world description")]
+    Parse(#[source] serde_json::Error),
+    /// Two parts of the description contradict each other.
+    #[error("world description is inconsistent: {0}")]
+    Inconsistent(String),
+}
+
+/// The whole description.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The region's id.
+    pub region: String,
+    /// The one VPC.
+    pub vpc: VpcConfig,
+    /// Its vSwitches.
+    pub vswitches: Vec<VSwitchConfig>,
+    /// The ids of its security groups.
+    pub security_groups: Vec<String>,
+    /// What instances may be.
+    pub instance_types: Vec<InstanceTypeConfig>,
+    /// The nodes.
+    pub instances: Vec<InstanceConfig>,
+    /// Keys the API accepts.
+    pub credentials: Vec<CredentialConfig>,
+    /// How long things take.
+    #[serde(default)]
+    pub latency_ms: Latency,
+    /// The account's limits.
+    #[serde(default)]
+    pub quota: Quota,
+}
+
+/// The VPC and the namespace that plays it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VpcConfig {
+    /// Its id.
+    pub id: String,
+    /// Its IPv4 range.
+    pub ipv4_cidr: Ipv4Network,
+    /// Its IPv6 range.
+    #[serde(default)]
+    pub ipv6_cidr: Option<Ipv6Network>,
+    /// Where the namespace is bound.
+    #[serde(default = "default_vpc_netns")]
+    pub netns: PathBuf,
+}
+
+fn default_vpc_netns() -> PathBuf {
+    PathBuf::from("/run/netns/vpc")
+}
+
+/// A vSwitch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VSwitchConfig {
+    /// Its id.
+    pub id: String,
+    /// Its zone.
+    pub zone: String,
+    /// Its IPv4 range, /16 to /29 as the vendor allows.
+    pub ipv4: Ipv4Network,
+    /// Its IPv6 range, if it has one.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Network>,
+}
+
+/// What instances of a type can carry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceTypeConfig {
+    /// E.g. `ecs.g7.large`.
+    pub id: String,
+    /// ENIs including the primary one.
+    pub enis: u32,
+    /// IPv4 addresses per ENI.
+    pub ipv4_per_eni: u32,
+    /// IPv6 addresses per ENI.
+    #[serde(default)]
+    pub ipv6_per_eni: u32,
+    /// Members of trunk ENIs.
+    #[serde(default)]
+    pub members: u32,
+}
+
+/// A node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceConfig {
+    /// Its id.
+    pub id: String,
+    /// Its type's id.
+    #[serde(rename = "type")]
+    pub instance_type: String,
+    /// The vSwitch of its primary ENI.
+    pub vswitch: String,
+    /// The network namespace that plays it; made when missing. Not needed without a fabric.
+    #[serde(default)]
+    pub netns: PathBuf,
+}
+
+/// An access key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialConfig {
+    /// The public half.
+    pub access_key_id: String,
+    /// The secret half.
+    pub access_key_secret: String,
+    /// The token that must come along, for temporary keys.
+    #[serde(default)]
+    pub security_token: Option<String>,
+    /// The instance role by which the metadata service hands this key out.
+    #[serde(default)]
+    pub role: Option<String>,
+}
+
+/// How long the cloud takes, in milliseconds; also the body of `POST /v1/latency`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Latency {
+    /// From Create to Available.
+    pub create: u64,
+    /// From Attach to InUse.
+    pub attach: u64,
+    /// From Detach to Available.
+    pub detach: u64,
+    /// From Delete to gone.
+    pub delete: u64,
+    /// From Attach to the link in the node, or with `link_after_in_use` from InUse to the link.
+    pub link: u64,
+    /// Whether the API says InUse before the link exists.
+    pub link_after_in_use: bool,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self { create: 20, attach: 100, detach: 100, delete: 20, link: 50, link_after_in_use: false }
+    }
+}
+
+/// The account's limits; also the body of `POST /v1/quota`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// Secondary ENIs in the region.
+    pub enis: u32,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { enis: 1000 }
+    }
+}
+
+impl Config {
+    /// Reads a description from a file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text)
+    }
+
+    /// Reads a description from a text.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        serde_json::from_str(text).map_err(ConfigError::Parse)
+    }
+}

@@ -1,0 +1,68 @@
+//! One ENI's link: a veth pair with one end as a port of its vSwitch's bridge, the other made directly in
+//! the node, where it stands for a hot-plugged NIC.
+
+use std::path::Path;
+
+use terway_datapath::kernel::nft::Deletion;
+use terway_datapath::kernel::{LinkChange, Netns, NewLink, Request};
+
+use super::vpc::{Vpc, index_of};
+use super::{FabricError, guard, node};
+use crate::model::Nic;
+
+/// The kernel gives the lowest free number, as it does for a NIC it discovers.
+const HOT_PLUGGED: &str = "eth%d";
+
+/// The VPC's side of an ENI's link.
+#[derive(Clone, Debug)]
+pub(super) struct Port {
+    /// Its name, made of the ENI's MAC.
+    pub(super) name: String,
+    /// Its index. A port made anew has another one.
+    pub(super) index: u32,
+}
+
+/// Makes an ENI's link. The port comes up when its guard stands. A secondary NIC stays down and bare; a
+/// primary one is configured.
+pub(super) fn plug(vpc: &mut Vpc, nic: &Nic, node: &Path) -> Result<Port, FabricError> {
+    let (bridge, subnets) = vpc.vswitch(&nic.vswitch)?;
+    let netns = Netns::open(node)?;
+    let name = format!("p{}", nic.mac.hex());
+    let near = NewLink { name: &name, master: Some(bridge), ..NewLink::default() };
+    let far_name = if nic.primary { node::PRIMARY } else { HOT_PLUGGED };
+    let far = NewLink { name: far_name, mac: Some(nic.mac), netns: Some(&netns), ..NewLink::default() };
+    vpc.netlink.transact(&[Request::add_veth(&near, &far)])?;
+    let outcome = finish(vpc, nic, &name).and_then(|port| {
+        if nic.primary {
+            node::boot(&netns, nic, subnets)?;
+        }
+        Ok(port)
+    });
+    if outcome.is_err() {
+        // The first error is the one that matters.
+        let _ = vpc.netlink.transact(&[Request::delete_link(&*name)]);
+    }
+    outcome
+}
+
+fn finish(vpc: &mut Vpc, nic: &Nic, name: &str) -> Result<Port, FabricError> {
+    let alias = nic.eni.as_str();
+    let index = index_of(&mut vpc.netlink, name)?;
+    vpc.nft.commit(&guard::install(name, nic))?;
+    let change = LinkChange { up: Some(true), alias: Some(alias), ..LinkChange::default() };
+    vpc.netlink.transact(&[Request::set_link(index, &change)])?;
+    Ok(Port { name: name.to_owned(), index })
+}
+
+/// Takes an ENI's link away, wherever its other end is.
+pub(super) fn unplug(vpc: &mut Vpc, port: &Port) -> Result<(), FabricError> {
+    match vpc.netlink.transact(&[Request::delete_link(port.index)]) {
+        // It died with its namespace a moment ago.
+        Err(error) if !error.is_absent() => return Err(error.into()),
+        _ => {}
+    }
+    match vpc.nft.commit(&guard::remove(&port.name, Deletion::Whole)) {
+        Err(error) if !error.is_absent() => Err(error.into()),
+        _ => Ok(()),
+    }
+}

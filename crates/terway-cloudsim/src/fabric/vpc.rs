@@ -1,0 +1,148 @@
+//! The namespace that plays the VPC: a bridge with the gateway's addresses per vSwitch, forwarding
+//! between them, and the cloud's services on loopback.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use terway_datapath::kernel::nft::Nft;
+use terway_datapath::kernel::sysctl::{Sysctl, SysctlError};
+use terway_datapath::kernel::{LinkChange, Netlink, Netns, NetnsError, NewLink, Request};
+use terway_types::{MacAddr, Subnets, VSwitchId};
+
+use super::FabricError;
+use crate::config::Config;
+
+/// Where the instance metadata service listens.
+pub(crate) const METADATA: &str = "100.100.100.200";
+/// Where the API listens.
+pub(crate) const API: &str = "100.100.100.201";
+
+/// Routes for others, does not meddle with them, and is not slowed down by duplicate detection.
+const ROUTER: &[(&str, &str)] = &[
+    ("net/ipv4/conf/all/forwarding", "1"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/default/send_redirects", "0"),
+    ("net/ipv4/conf/all/rp_filter", "0"),
+    ("net/ipv4/conf/default/rp_filter", "0"),
+    ("net/ipv6/conf/all/accept_dad", "0"),
+    ("net/ipv6/conf/default/accept_dad", "0"),
+];
+/// Ports only carry frames: they have no addresses of their own. Set after the bridges are made.
+const PORTS: &[(&str, &str)] = &[("net/ipv6/conf/default/disable_ipv6", "1")];
+
+/// The VPC's namespace.
+#[derive(Debug)]
+pub(super) struct Vpc {
+    path: PathBuf,
+    netns: Netns,
+    pub(super) netlink: Netlink,
+    pub(super) nft: Nft,
+    /// The bridge of each vSwitch, by index, with the vSwitch's ranges.
+    vswitches: BTreeMap<VSwitchId, (u32, Subnets)>,
+}
+
+impl Vpc {
+    pub(super) fn create(config: &Config) -> Result<Self, FabricError> {
+        let path = config.vpc.netns.clone();
+        match Netns::open(&path) {
+            Ok(_) => return Err(FabricError::InUse(path)),
+            // The file a killed simulation's namespace was mounted on.
+            Err(NetnsError::NotANetns { .. }) => super::node::remove(&path),
+            Err(_) => {}
+        }
+        let netns = super::node::create(&path)?;
+        let outcome = Self::furnish(config, netns);
+        if outcome.is_err() {
+            super::node::remove(&path);
+        }
+        outcome
+    }
+
+    fn furnish(config: &Config, netns: Netns) -> Result<Self, FabricError> {
+        set(&netns, ROUTER)?;
+        let mut netlink = Netlink::open(&netns)?;
+        let nft = Nft::open(&netns)?;
+        serve_from_loopback(&mut netlink)?;
+        let mut vswitches = BTreeMap::new();
+        for (number, vswitch) in (0_u16..).zip(&config.vswitches) {
+            let subnets = Subnets::new(Some(vswitch.ipv4), vswitch.ipv6);
+            let index = add_bridge(&mut netlink, number, &vswitch.id, subnets)?;
+            vswitches.insert(VSwitchId(vswitch.id.clone()), (index, subnets));
+        }
+        set(&netns, PORTS)?;
+        Ok(Self { path: config.vpc.netns.clone(), netns, netlink, nft, vswitches })
+    }
+
+    pub(super) fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// The bridge of a vSwitch and the vSwitch's ranges.
+    pub(super) fn vswitch(&self, id: &VSwitchId) -> Result<(u32, Subnets), FabricError> {
+        self.vswitches.get(id).copied().ok_or_else(|| FabricError::Unknown(format!("vSwitch {id}")))
+    }
+
+    pub(super) fn listen(&self, address: &str) -> Result<TcpListener, FabricError> {
+        let failed = |source| FabricError::Listen { address: address.to_owned(), source };
+        let listener = self.netns.run(|| TcpListener::bind(address))?.map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        Ok(listener)
+    }
+
+    /// The bridges go with the namespace.
+    pub(super) fn remove(self) {
+        super::node::remove(&self.path);
+    }
+}
+
+fn serve_from_loopback(netlink: &mut Netlink) -> Result<(), FabricError> {
+    let lo = index_of(netlink, "lo")?;
+    let mut requests = vec![Request::set_link(lo, &LinkChange { up: Some(true), ..LinkChange::default() })];
+    for address in [METADATA, API] {
+        let address: Ipv4Network =
+            address.parse().map_err(|_| FabricError::Unknown(format!("service address {address}")))?;
+        requests.push(Request::add_address(lo, IpNetwork::V4(address)));
+    }
+    Ok(netlink.transact(&requests)?)
+}
+
+/// The bridge of a vSwitch, up, with the gateway's addresses and a MAC that does not follow its ports'.
+fn add_bridge(netlink: &mut Netlink, number: u16, id: &str, subnets: Subnets) -> Result<u32, FabricError> {
+    let name = format!("vsw{number}");
+    let [high, low] = number.to_be_bytes();
+    let mac = Some(MacAddr([0x02, 0xc5, 0xff, 0xff, high, low]));
+    let bridge = NewLink { name: &name, mac, up: true, ..NewLink::default() };
+    // An alias has 255 bytes at most; an id longer than that is only shortened for the eye.
+    let alias: String = id.chars().take(60).collect();
+    netlink.transact(&[
+        Request::add_flooding_bridge(&bridge),
+        Request::set_link(&*name, &LinkChange { alias: Some(&alias), ..LinkChange::default() }),
+    ])?;
+    let index = index_of(netlink, &name)?;
+    let gateways = subnets.gateways();
+    let v4 = subnets.v4.zip(gateways.v4).and_then(|(net, ip)| Ipv4Network::new(ip, net.prefix()).ok());
+    let v6 = subnets.v6.zip(gateways.v6).and_then(|(net, ip)| Ipv6Network::new(ip, net.prefix()).ok());
+    let addresses: Vec<Request> = (v4.map(IpNetwork::V4).into_iter())
+        .chain(v6.map(IpNetwork::V6))
+        .map(|network| Request::add_address(index, network))
+        .collect();
+    netlink.transact(&addresses)?;
+    Ok(index)
+}
+
+/// The index of a link that must be there.
+pub(super) fn index_of(netlink: &mut Netlink, name: &str) -> Result<u32, FabricError> {
+    let link = netlink.link_by_name(name)?;
+    link.map(|link| link.index).ok_or_else(|| FabricError::Unknown(format!("link {name}")))
+}
+
+/// Makes settings inside a namespace.
+pub(super) fn set(netns: &Netns, settings: &[(&str, &str)]) -> Result<(), FabricError> {
+    let sysctl = Sysctl::default();
+    let outcome: Result<(), SysctlError> =
+        netns.run(|| settings.iter().try_for_each(|(name, value)| sysctl.set(name, value).map(|_| ())))?;
+    Ok(outcome?)
+}

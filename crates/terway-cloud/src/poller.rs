@@ -204,3 +204,6 @@ fn answer(waiting: Waiting, verdict: CloudResult<Option<EniDescription>>) {
     // Whoever asked may have left meanwhile, which is all right.
     let _ = waiting.reply.send(verdict);
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode};
 use serde::de::DeserializeOwned;
 use terway_types::fault::chain;
@@ -122,7 +122,8 @@ impl Caller {
             .http
             .post(endpoint.with_query(&signed.query))
             .headers(header_map(action, &signed.headers)?)
-            .body("");
+            // Some gateways answer 411 to a POST without it (RFC 9110, 8.6).
+            .header(CONTENT_LENGTH, 0);
         let response = request.send().await.map_err(|error| {
             let kind = transport::broken(&error, action.changes);
             failure(kind, action.name, format!("{endpoint}: {}", chain(&error.without_url())))

@@ -38,6 +38,7 @@ pub struct AliyunMetadata {
     base: Url,
     http: Client,
     token: Mutex<Option<Token>>,
+    pause: Backoff,
     random: Random,
 }
 
@@ -67,7 +68,13 @@ impl AliyunMetadata {
         // A proxy would answer for its own instance, not for this one.
         let http = transport::client(ClientOptions { timeouts: TIMEOUTS, tls: false, proxies: false })
             .map_err(ConfigError::Client)?;
-        Ok(Self { base, http, token: Mutex::new(None), random: random::fraction })
+        Ok(Self { base, http, token: Mutex::new(None), pause: PAUSE, random: random::fraction })
+    }
+
+    #[cfg(test)]
+    pub(super) fn hasty(mut self) -> Self {
+        self.pause.first = Duration::from_millis(1);
+        self
     }
 
     /// Reads one path below `meta-data/`, with a few attempts where another one may help.
@@ -80,7 +87,7 @@ impl AliyunMetadata {
                     if failures == ATTEMPTS {
                         return Err(failure);
                     }
-                    tokio::time::sleep(PAUSE.delay(failures, (self.random)())).await;
+                    tokio::time::sleep(self.pause.delay(failures, (self.random)())).await;
                 }
                 outcome => return outcome,
             }

@@ -1,0 +1,164 @@
+//! What answers mean when all is well, and when an object already is as wanted.
+
+use std::collections::BTreeMap;
+
+use terway_types::{Addresses, CloudFailureKind as Kind, InstanceId, MacAddr, Subnets};
+
+use super::*;
+use crate::cloud::{Cloud, EniDescription, EniFilter, EniStatus, InstanceLimits, VSwitch};
+
+fn described(status: EniStatus, instance: Option<&str>) -> EniDescription {
+    EniDescription {
+        id: "eni-7".into(),
+        status,
+        mac: MacAddr([0, 0x16, 0x3e, 0, 0, 7]),
+        vswitch: "vsw-1".into(),
+        zone: "cn-hangzhou-h".into(),
+        security_groups: vec!["sg-1".into(), "sg-2".into()],
+        addresses: Addresses::new("10.0.0.7".parse().ok(), "fd00::7".parse().ok()),
+        instance: instance.map(InstanceId::from),
+        primary: false,
+        tags: BTreeMap::from([("creator".into(), "terway".into())]),
+    }
+}
+
+#[tokio::test]
+async fn an_eni_is_understood_in_every_status() {
+    let statuses = [
+        ("Available", EniStatus::Available),
+        ("Attaching", EniStatus::Attaching),
+        ("InUse", EniStatus::InUse),
+        ("Detaching", EniStatus::Detaching),
+        ("Deleting", EniStatus::Deleting),
+        ("Creating", EniStatus::Creating),
+        ("SomethingNew", EniStatus::Creating),
+    ];
+    let answers = statuses.map(|(text, _)| page(&[eni("eni-7", text, "i-1")], ""));
+    let server = Server::giving(answers).await;
+    let cloud = server.cloud();
+    for (text, status) in statuses {
+        let found = cloud.describe_enis(&EniFilter::default()).await.unwrap();
+        assert_eq!(found, [described(status, Some("i-1"))], "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_primary_interface_and_the_attachment_are_seen() {
+    let body = r#"{"NetworkInterfaceId":"eni-0","Status":"InUse","Type":"Primary","MacAddress":"00:16:3e:00:00:01",
+        "InstanceId":"","Attachment":{"InstanceId":"i-9"}}"#;
+    let server = Server::giving([page(&[body.to_owned()], "")]).await;
+    let found = server.cloud().describe_enis(&EniFilter::default()).await.unwrap();
+    assert!(found[0].primary);
+    assert_eq!(found[0].instance, Some("i-9".into()));
+    assert!(found[0].addresses.is_empty());
+}
+
+#[tokio::test]
+async fn a_listing_goes_over_all_pages() {
+    let server = Server::giving([
+        page(&[eni("eni-1", "InUse", "i-1"), eni("eni-2", "InUse", "i-1")], "t1"),
+        page(&[], "t2"),
+        page(&[eni("eni-3", "InUse", "i-1")], ""),
+    ])
+    .await;
+    let found = server.cloud().describe_enis(&EniFilter::default()).await.unwrap();
+    let ids: Vec<_> = found.iter().map(|eni| eni.id.as_str()).collect();
+    assert_eq!(ids, ["eni-1", "eni-2", "eni-3"]);
+    let tokens: Vec<_> = server.seen().iter().map(|seen| seen.parameter("NextToken")).collect();
+    assert_eq!(tokens, [None, Some("t1".into()), Some("t2".into())]);
+}
+
+#[tokio::test]
+async fn many_ids_are_asked_for_in_several_calls() {
+    let server = Server::giving([page(&[], ""), page(&[], ""), page(&[], "")]).await;
+    let ids = (0..205).map(|n| format!("eni-{n}").into()).collect();
+    server.cloud().describe_enis(&EniFilter { ids, ..EniFilter::default() }).await.unwrap();
+    let asked = |seen: &Seen| {
+        let parameters = seen.parameters();
+        parameters.iter().filter(|(name, _)| name.starts_with("NetworkInterfaceId.")).count()
+    };
+    let counts: Vec<_> = server.seen().iter().map(asked).collect();
+    assert_eq!(counts, [100, 100, 5]);
+}
+
+#[tokio::test]
+async fn a_vswitch_is_found_or_none() {
+    let body = r#"{"VSwitches":{"VSwitch":[{"VSwitchId":"vsw-1","ZoneId":"cn-hangzhou-h","CidrBlock":"10.0.0.0/24",
+        "Ipv6CidrBlock":"","AvailableIpAddressCount":250}]}}"#;
+    let none = Answer::refusal(404, "InvalidVswitchID.NotFound", "no such vSwitch");
+    let server = Server::giving([Answer::ok(body), Answer::ok(body), none]).await;
+    let cloud = server.cloud();
+    let expected = VSwitch {
+        id: "vsw-1".into(),
+        zone: "cn-hangzhou-h".into(),
+        subnets: Subnets::new("10.0.0.0/24".parse().ok(), None),
+        free_ipv4: 250,
+    };
+    assert_eq!(cloud.describe_vswitch(&"vsw-1".into()).await, Ok(Some(expected)));
+    assert_eq!(cloud.describe_vswitch(&"vsw-2".into()).await, Ok(None), "another one is not the one");
+    assert_eq!(cloud.describe_vswitch(&"vsw-2".into()).await, Ok(None));
+}
+
+#[tokio::test]
+async fn an_instance_types_limits_are_read() {
+    let body = r#"{"InstanceTypes":{"InstanceType":[
+        {"InstanceTypeId":"ecs.a","EniQuantity":3,"EniTotalQuantity":3,"EniPrivateIpAddressQuantity":6,
+         "EniIpv6AddressQuantity":1,"EniTrunkSupported":false},
+        {"InstanceTypeId":"ecs.b","EniQuantity":8,"EniTotalQuantity":68,"EniPrivateIpAddressQuantity":20,
+         "EniIpv6AddressQuantity":20,"EniTrunkSupported":true}]}}"#;
+    let server = Server::giving([Answer::ok(body), Answer::ok(body)]).await;
+    let cloud = server.cloud();
+    let small = InstanceLimits { enis: 3, ipv4_per_eni: 6, ipv6_per_eni: 1, members: 0 };
+    let large = InstanceLimits { enis: 8, ipv4_per_eni: 20, ipv6_per_eni: 20, members: 60 };
+    assert_eq!(cloud.instance_limits("ecs.a").await, Ok(Some(small)));
+    assert_eq!(cloud.instance_limits("ecs.b").await, Ok(Some(large)));
+}
+
+fn wrong_state() -> Answer {
+    Answer::refusal(403, "InvalidOperation.InvalidEniState", "wrong state")
+}
+
+#[tokio::test]
+async fn what_is_attached_already_is_attached() {
+    let attach = async |status, instance| {
+        let server = Server::giving([wrong_state(), page(&[eni("eni-7", status, instance)], "")]).await;
+        let outcome = server.cloud().attach_eni(&"eni-7".into(), &"i-1".into()).await;
+        assert_eq!(server.actions(), ["AttachNetworkInterface", "DescribeNetworkInterfaces"]);
+        outcome.map_err(|failure| failure.kind)
+    };
+    assert_eq!(attach("InUse", "i-1").await, Ok(()));
+    assert_eq!(attach("Attaching", "i-1").await, Ok(()));
+    assert_eq!(attach("InUse", "i-2").await, Err(Kind::InvalidState));
+    assert_eq!(attach("Detaching", "i-1").await, Err(Kind::InvalidState));
+    assert_eq!(attach("Available", "").await, Err(Kind::InvalidState));
+}
+
+#[tokio::test]
+async fn what_is_detached_or_gone_is_detached() {
+    let detach = async |answers: Vec<Answer>| {
+        let server = Server::giving(answers).await;
+        let outcome = server.cloud().detach_eni(&"eni-7".into(), &"i-1".into()).await;
+        outcome.map_err(|failure| failure.kind)
+    };
+    let looked = |status, instance| vec![wrong_state(), page(&[eni("eni-7", status, instance)], "")];
+    let refused = |code| vec![Answer::refusal(404, code, "no such thing")];
+    assert_eq!(detach(refused("InvalidEniId.NotFound")).await, Ok(()));
+    assert_eq!(detach(refused("InvalidEcsId.NotFound")).await, Ok(()));
+    assert_eq!(detach(looked("Available", "")).await, Ok(()));
+    assert_eq!(detach(looked("Detaching", "i-1")).await, Ok(()));
+    assert_eq!(detach(looked("InUse", "i-2")).await, Err(Kind::InvalidState));
+    assert_eq!(detach(looked("InUse", "i-1")).await, Err(Kind::InvalidState));
+    assert_eq!(detach(vec![wrong_state(), page(&[], "")]).await, Err(Kind::InvalidState), "one look only");
+}
+
+#[tokio::test]
+async fn what_is_gone_is_deleted() {
+    let delete = async |answers: Vec<Answer>| {
+        let server = Server::giving(answers).await;
+        server.cloud().delete_eni(&"eni-7".into()).await.map_err(|failure| failure.kind)
+    };
+    assert_eq!(delete(vec![Answer::refusal(404, "InvalidEniId.NotFound", "gone")]).await, Ok(()));
+    assert_eq!(delete(vec![wrong_state(), page(&[eni("eni-7", "Deleting", "")], "")]).await, Ok(()));
+    let in_use = vec![wrong_state(), page(&[eni("eni-7", "InUse", "i-1")], "")];
+    assert_eq!(delete(in_use).await, Err(Kind::InvalidState));
+}

@@ -1,4 +1,5 @@
-//! The rules of the house: the floors, the shared lints, the absences, and a report of file sizes.
+//! The rules of the house: the floors, the shared lints, the absences, the copies that must agree, and a
+//! report of file sizes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use serde::Deserialize;
 
 use crate::metadata::Metadata;
 use crate::workspace::Workspace;
-use crate::{absences, floors, sizes};
+use crate::{absences, copies, floors, sizes};
 
 /// Folders with Rust code of ours.
 const SOURCES: &[&str] = &["crates", "tests", "xtask"];
@@ -23,6 +24,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             wrong.push(format!("{} lacks `[lints] workspace = true`", member.name));
         }
     }
+    wrong.extend(copies::violations(&workspace.root, env!("CARGO_PKG_VERSION"))?);
     let mut lengths = Vec::new();
     for path in rust_files(&workspace.root)? {
         let file = workspace.root.join(&path);

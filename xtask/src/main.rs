@@ -10,6 +10,7 @@ use crate::workspace::Workspace;
 mod absences;
 mod build;
 mod check;
+mod copies;
 mod dependencies;
 mod elf;
 mod floors;

@@ -40,12 +40,6 @@ const ABSENCES: &[Absence] = &[
         why: "unsafe code is forbidden in the whole workspace",
     },
     Absence {
-        pattern: "std::env::",
-        inside: &["crates/terway-types/src", "crates/terway-pool/src", "crates/cni-protocol/src"],
-        except: &[],
-        why: "the environment enters pure crates through parameters",
-    },
-    Absence {
         pattern: "std::fs",
         inside: &["crates/terway-types/src", "crates/terway-pool/src", "crates/cni-protocol/src"],
         except: &[],

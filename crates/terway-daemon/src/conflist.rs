@@ -1,0 +1,161 @@
+//! Keeps the runtime's CNI configuration in place once pods can be served. It is never removed, not even
+//! at shutdown: without it runtimes cannot run DEL either.
+//!
+//! containerd's watcher hears renames, but not files that are moved in from elsewhere; so the draft lies
+//! in the same directory, under a name no runtime reads.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::watched_dir::WatchedDir;
+
+/// The name it is installed under.
+const NAME: &str = "10-terway.conflist";
+/// The draft's name; runtimes read `.conf`, `.conflist` and `.json`.
+const DRAFT: &str = ".10-terway.conflist.draft";
+/// What older versions installed; it would win over ours by its name.
+const OLD_NAME: &str = "10-terway.conf";
+/// How often to look when nothing is heard.
+const SLOW: Duration = Duration::from_mins(1);
+
+/// Where the configuration comes from and goes to.
+#[derive(Clone, Debug)]
+pub struct Conflist {
+    /// The file to install.
+    pub source: PathBuf,
+    /// The runtime's directory.
+    pub directory: PathBuf,
+}
+
+impl Conflist {
+    /// Installs the configuration and puts it back whenever it vanishes or differs; runs until dropped.
+    pub async fn keep(self) {
+        let mut told = false;
+        loop {
+            // Watch before looking, so that no change falls between.
+            let watched = WatchedDir::new(&self.directory);
+            match self.install() {
+                Ok(true) => tracing::info!(directory = %self.directory.display(), "installed {NAME}"),
+                Ok(false) => {}
+                Err(error) if told => tracing::debug!(%error, "failed to install {NAME} again"),
+                Err(error) => {
+                    tracing::error!(%error, source = %self.source.display(), directory = %self.directory.display(),
+                        "failed to install {NAME}; trying again every minute");
+                    told = true;
+                }
+            }
+            match watched {
+                Ok(watched) => watched.changed(SLOW).await,
+                Err(_) => tokio::time::sleep(SLOW).await,
+            }
+        }
+    }
+
+    /// Installs the configuration unless it is in place; says whether anything was done.
+    pub fn install(&self) -> io::Result<bool> {
+        let wanted = fs::read(&self.source)?;
+        let target = self.directory.join(NAME);
+        let old = self.directory.join(OLD_NAME);
+        let old_is_there = old.try_exists()?;
+        let in_place = fs::read(&target).is_ok_and(|found| found == wanted)
+            && fs::metadata(&target).is_ok_and(|found| found.permissions().mode() & 0o777 == 0o644);
+        if !in_place {
+            let draft = self.directory.join(DRAFT);
+            write_durably(&draft, &wanted)?;
+            fs::rename(&draft, &target)?;
+        }
+        if old_is_there {
+            fs::remove_file(&old)?;
+        }
+        if !in_place || old_is_there {
+            File::open(&self.directory)?.sync_all()?;
+        }
+        Ok(!in_place || old_is_there)
+    }
+}
+
+fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+    // The mode above passes through the umask.
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn scene() -> (TempDir, Conflist) {
+        let root = tempfile::tempdir().unwrap();
+        let conflist = Conflist { source: root.path().join("source"), directory: root.path().join("net.d") };
+        fs::create_dir(&conflist.directory).unwrap();
+        fs::write(&conflist.source, "{\"name\": \"terway\"}").unwrap();
+        (root, conflist)
+    }
+
+    #[test]
+    fn the_runtime_hears_a_rename_within_its_directory() {
+        let (_root, conflist) = scene();
+        fs::write(conflist.directory.join(OLD_NAME), "{}").unwrap();
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+        inotify.add_watch(&conflist.directory, AddWatchFlags::IN_ALL_EVENTS).unwrap();
+        assert!(conflist.install().unwrap());
+        let events = inotify.read_events().unwrap();
+        let moved = |flag| events.iter().find(|event| event.mask.contains(flag)).expect("a move");
+        let (from, to) = (moved(AddWatchFlags::IN_MOVED_FROM), moved(AddWatchFlags::IN_MOVED_TO));
+        assert_eq!(from.cookie, to.cookie, "both ends of one move were seen, so it stayed in the directory");
+        assert_eq!(from.name.as_deref(), Some(DRAFT.as_ref()));
+        assert_eq!(to.name.as_deref(), Some(NAME.as_ref()));
+        let created = events.iter().filter(|event| event.mask.contains(AddWatchFlags::IN_CREATE));
+        assert!(created.into_iter().all(|event| event.name.as_deref() == Some(DRAFT.as_ref())));
+        assert!(!conflist.directory.join(OLD_NAME).exists());
+        assert_eq!(fs::metadata(conflist.directory.join(NAME)).unwrap().permissions().mode() & 0o777, 0o644);
+    }
+
+    #[test]
+    fn what_is_in_place_is_not_touched() {
+        let (_root, conflist) = scene();
+        assert!(conflist.install().unwrap());
+        assert!(!conflist.install().unwrap());
+        fs::write(conflist.directory.join(NAME), "else").unwrap();
+        assert!(conflist.install().unwrap());
+    }
+
+    #[test]
+    fn a_missing_source_leaves_what_is_installed() {
+        let (_root, conflist) = scene();
+        conflist.install().unwrap();
+        fs::remove_file(&conflist.source).unwrap();
+        assert!(conflist.install().is_err());
+        assert!(conflist.directory.join(NAME).exists());
+    }
+
+    #[tokio::test]
+    async fn it_comes_back_when_somebody_removes_it() {
+        let (_root, conflist) = scene();
+        let target = conflist.directory.join(NAME);
+        let watched = WatchedDir::new(&conflist.directory).unwrap();
+        let keeper = tokio::spawn(conflist.clone().keep());
+        let appeared = async |wanted: &str| {
+            while fs::read_to_string(&target).ok().as_deref() != Some(wanted) {
+                watched.changed(Duration::from_secs(10)).await;
+            }
+        };
+        let all = async {
+            appeared("{\"name\": \"terway\"}").await;
+            fs::remove_file(&target).unwrap();
+            appeared("{\"name\": \"terway\"}").await;
+            fs::write(&target, "{}").unwrap();
+            appeared("{\"name\": \"terway\"}").await;
+        };
+        tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
+        keeper.abort();
+    }
+}

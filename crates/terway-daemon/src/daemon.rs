@@ -1,0 +1,137 @@
+//! The daemon's life: listen at once, bring the pool up (trying again while cloud or disk refuse), serve,
+//! and go away without touching a running pod.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use terway_rpc::wire::terway_backend_server::TerwayBackendServer;
+use terway_rpc::wire::terway_tracing_server::TerwayTracingServer;
+use tokio::net::UnixListener;
+use tokio::sync::{oneshot, watch};
+use tokio_stream::wrappers::UnixListenerStream;
+
+use crate::bring_up::BringUp;
+use crate::conflist::Conflist;
+use crate::flags::Listen;
+use crate::health;
+use crate::inspection::Inspection;
+use crate::node::{Node, Serving, State};
+use crate::service::Backend;
+use crate::socket;
+use crate::spool::Spool;
+
+/// First and longest pause between attempts to bring the pool up.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long calls under way may take to end at shutdown.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What the daemon is made of.
+#[derive(Debug)]
+pub struct Daemon {
+    /// How the pool comes up.
+    pub bring_up: BringUp,
+    /// The socket of the plugin and the CLI.
+    pub socket: PathBuf,
+    /// Where health and metrics are served; nowhere in some tests.
+    pub readonly: Option<Listen>,
+    /// The CNI configuration to keep in place.
+    pub conflist: Option<Conflist>,
+}
+
+impl Daemon {
+    /// Runs until `stop` resolves.
+    pub async fn run(
+        self,
+        node: Arc<Node>,
+        state: watch::Sender<State>,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        let listener = socket::listen(&self.socket)?;
+        let (farewell, farewell_heard) = oneshot::channel::<()>();
+        let mut server = tokio::spawn(serve(listener, Arc::clone(&node), farewell_heard));
+        if let Some(readonly) = self.readonly {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move {
+                if let Err(error) = health::serve(&readonly, node).await {
+                    tracing::error!(error = format!("{error:#}"), "health and metrics are not served");
+                }
+            });
+        }
+        let keeping = keep_up(self.bring_up, self.conflist, Arc::clone(&node), &state);
+        let failed = tokio::select! {
+            () = stop => None,
+            () = keeping => None,
+            ended = &mut server => Some(ended),
+        };
+        tracing::info!("shutting down; running pods are not touched");
+        let last = state.send_replace(State::Stopping);
+        if let State::Serving(serving) = last {
+            // Blocks until the ledger is closed; whoever waits for an ENI is answered before.
+            tokio::task::spawn_blocking(move || serving.driver.stop())
+                .await
+                .context("the pool's thread panicked")?;
+        }
+        if let Some(ended) = failed {
+            ended.context("the server panicked")??;
+            anyhow::bail!("the server at {} ended", self.socket.display());
+        }
+        let _ = farewell.send(());
+        match tokio::time::timeout(FAREWELL, server).await {
+            Ok(ended) => ended.context("the server panicked")?.context("the server failed"),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+async fn serve(
+    listener: UnixListener,
+    node: Arc<Node>,
+    farewell: oneshot::Receiver<()>,
+) -> Result<(), tonic::transport::Error> {
+    tonic::transport::Server::builder()
+        .add_service(TerwayBackendServer::new(Backend::new(Arc::clone(&node))))
+        .add_service(TerwayTracingServer::new(Inspection::new(node)))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async {
+            let _ = farewell.await;
+        })
+        .await
+}
+
+/// Brings the pool up and keeps what belongs to a serving node in place; never ends.
+async fn keep_up(
+    bring_up: BringUp,
+    conflist: Option<Conflist>,
+    node: Arc<Node>,
+    state: &watch::Sender<State>,
+) {
+    let (serving, spool) = persist(&bring_up, &node, state).await;
+    let driver = serving.driver.clone();
+    state.send_replace(State::Serving(serving));
+    tracing::info!("serving");
+    let conflist = async {
+        match conflist {
+            Some(conflist) => conflist.keep().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::join!(conflist, spool.keep(driver, &node.turns, &node.metrics));
+}
+
+/// Tries until it works. Why it does not is what STATUS tells meanwhile.
+async fn persist(bring_up: &BringUp, node: &Node, state: &watch::Sender<State>) -> (Arc<Serving>, Spool) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match bring_up.attempt(node).await {
+            Ok(up) => return up,
+            Err(fault) => {
+                tracing::warn!(%fault, again_ms = pause.as_millis(), "cannot serve yet");
+                state.send_replace(State::Starting(fault));
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

@@ -1,0 +1,318 @@
+//! The one thread that owns pool and ledger. It takes whatever lies in its inbox, lets the pool decide,
+//! makes all changes of the batch durable in one transaction, and only then carries out the rest.
+//!
+//! A commit that fails means that memory and disk disagree: the pool is thrown away, whoever waits is
+//! told, and a new pool is built from what the ledger holds.
+
+mod fuse;
+mod handle;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use terway_ledger::Ledger;
+use terway_pool::{
+    Answer, Capacity, CloudAction, CloudAnswer, Effect, Event, Note, OperationId, Pool, PoolSettings,
+    RequestId,
+};
+use terway_types::{CloudFailure, Fault, FaultCode, LedgerChange, MacAddr, Timestamp};
+use tokio::sync::{oneshot, watch};
+
+pub use self::fuse::{Fuse, kill_self};
+pub use self::handle::DriverHandle;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+
+/// Events decided on before they are made durable together.
+const BATCH: usize = 256;
+/// Longest sleep: the wall clock may jump.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// Pause between attempts to build a pool from a ledger that cannot be read.
+const REBUILD_PAUSE: Duration = Duration::from_secs(1);
+
+/// Names a cloud operation over rebuilds of the pool, each of which counts its operations from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    epoch: u64,
+    operation: OperationId,
+}
+
+/// Whoever carries out cloud operations, and comes back with [`DriverHandle::done`].
+pub trait Hands: Send {
+    /// Starts an operation; must not block.
+    fn start(&mut self, ticket: Ticket, action: CloudAction);
+}
+
+/// What the driver is made of.
+pub struct Parts {
+    /// The open ledger.
+    pub ledger: Ledger,
+    /// The pool's targets. The generation is replaced by one that was never used.
+    pub settings: PoolSettings,
+    /// The time.
+    pub clock: Clock,
+    /// Where latencies and counts go.
+    pub metrics: Arc<Metrics>,
+    /// For crash tests: burns down with each effect.
+    pub fuse: Fuse,
+}
+
+/// A reader of the pool.
+type Look = Box<dyn FnOnce(&Pool, Timestamp) + Send>;
+
+enum Message {
+    Ask { request: RequestId, event: Event, reply: oneshot::Sender<Answer> },
+    Tell(Event),
+    Link { mac: MacAddr, present: bool },
+    Done { ticket: Ticket, outcome: Result<CloudAnswer, CloudFailure> },
+    Look(Look),
+    Stop,
+}
+
+/// Why the driver ended.
+enum End {
+    Stopped,
+    FuseBurnt,
+}
+
+struct Driver<H> {
+    parts: Parts,
+    hands: H,
+    pool: Result<Pool, Fault>,
+    epoch: u64,
+    links: BTreeSet<MacAddr>,
+    waiting: HashMap<RequestId, oneshot::Sender<Answer>>,
+    revision: watch::Sender<u64>,
+    capacity: watch::Sender<Capacity>,
+}
+
+/// Starts the driver's thread. It ends when the handle says stop, or when the fuse has burnt down.
+pub fn start<H: Hands + 'static>(
+    parts: Parts,
+    hands: impl FnOnce(&DriverHandle) -> H,
+) -> std::io::Result<DriverHandle> {
+    let (inbox, messages) = mpsc::channel();
+    let (revision, revisions) = watch::channel(0);
+    let (capacity, capacities) = watch::channel(Capacity::default());
+    let handle = DriverHandle::new(inbox, revisions, capacities);
+    let driver = Driver {
+        parts,
+        hands: hands(&handle),
+        pool: Err(Fault::new(FaultCode::DaemonStarting, "the pool is being built")),
+        epoch: 0,
+        links: BTreeSet::new(),
+        waiting: HashMap::new(),
+        revision,
+        capacity,
+    };
+    let thread =
+        std::thread::Builder::new().name("driver".to_owned()).spawn(move || driver.run(&messages))?;
+    handle.owns(thread);
+    Ok(handle)
+}
+
+impl<H: Hands> Driver<H> {
+    fn run(mut self, messages: &Receiver<Message>) {
+        let mut going = self.rebuild();
+        while going.is_ok() {
+            going = self.turn(messages);
+        }
+        if let Err(End::FuseBurnt) = going {
+            self.parts.fuse.blow();
+            return;
+        }
+        let fault = Fault::new(FaultCode::DaemonUnreachable, "terwayd is shutting down")
+            .remedy("none needed; the runtime tries again when it is back");
+        self.fail_waiting(&fault);
+    }
+
+    /// One batch.
+    fn turn(&mut self, messages: &Receiver<Message>) -> Result<(), End> {
+        let first = match messages.recv_timeout(self.sleep()) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return Err(End::Stopped),
+        };
+        if self.pool.is_err() {
+            self.rebuild()?;
+        }
+        let mut effects = Vec::new();
+        let mut looks = Vec::new();
+        let mut stopped = false;
+        for message in first.into_iter().chain(messages.try_iter().take(BATCH)) {
+            match message {
+                Message::Stop => {
+                    stopped = true;
+                    break;
+                }
+                Message::Look(look) => looks.push(look),
+                message => self.decide(message, &mut effects),
+            }
+        }
+        let due = self.pool.as_ref().ok().and_then(Pool::next_deadline);
+        if due.is_some_and(|due| due <= (self.parts.clock)()) {
+            self.handle(Event::Tick, &mut effects);
+        }
+        self.carry_out(effects)?;
+        if let Ok(pool) = &self.pool {
+            for look in looks {
+                look(pool, (self.parts.clock)());
+            }
+        }
+        if stopped { Err(End::Stopped) } else { Ok(()) }
+    }
+
+    fn sleep(&self) -> Duration {
+        match &self.pool {
+            Ok(pool) => pool
+                .next_deadline()
+                .map_or(LONGEST_SLEEP, |due| due.since((self.parts.clock)()).min(LONGEST_SLEEP)),
+            Err(_) => REBUILD_PAUSE,
+        }
+    }
+
+    fn decide(&mut self, message: Message, effects: &mut Vec<Effect>) {
+        match message {
+            Message::Ask { request, event, reply } => match &self.pool {
+                Ok(_) => {
+                    self.waiting.insert(request, reply);
+                    self.handle(event, effects);
+                }
+                Err(fault) => drop(reply.send(Answer::Failed(fault.clone()))),
+            },
+            Message::Tell(Event::Reconfigure(settings)) => {
+                let generation = self.parts.settings.generation;
+                self.parts.settings = PoolSettings { generation, ..settings };
+                self.handle(Event::Reconfigure(self.parts.settings.clone()), effects);
+            }
+            Message::Tell(event) => {
+                if let Event::Cancel { request } = &event {
+                    self.waiting.remove(request);
+                }
+                self.handle(event, effects);
+            }
+            Message::Link { mac, present: true } => {
+                self.links.insert(mac);
+                self.handle(Event::LinkUp { mac }, effects);
+            }
+            Message::Link { mac, present: false } => {
+                self.links.remove(&mac);
+                self.handle(Event::LinkGone { mac }, effects);
+            }
+            Message::Done { ticket, outcome } if ticket.epoch == self.epoch => {
+                self.handle(Event::CloudDone { operation: ticket.operation, outcome }, effects);
+            }
+            Message::Done { .. } | Message::Look(_) | Message::Stop => {}
+        }
+    }
+
+    fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
+        if let Ok(pool) = &mut self.pool {
+            effects.extend(pool.handle((self.parts.clock)(), event));
+        }
+    }
+
+    /// Makes every change of the batch durable, then does the rest in order.
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), End> {
+        if effects.is_empty() {
+            return Ok(());
+        }
+        let persists: Vec<&[LedgerChange]> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Persist(changes) => Some(changes.as_slice()),
+                _ => None,
+            })
+            .collect();
+        let allowed = self.parts.fuse.burn(persists.len());
+        let changes = persists[..allowed].concat();
+        let last_breath = allowed < persists.len();
+        if let Err(fault) = self.commit(&changes) {
+            tracing::error!(%fault, "the pool is built anew from the ledger");
+            self.fail_waiting(&fault);
+            // Built with the next message or soon: at once would go in circles on a full disk.
+            self.pool = Err(fault);
+            return Ok(());
+        }
+        if last_breath {
+            return Err(End::FuseBurnt);
+        }
+        for effect in effects {
+            self.perform(effect)?;
+        }
+        self.revision.send_modify(|revision| *revision += 1);
+        Ok(())
+    }
+
+    fn commit(&mut self, changes: &[LedgerChange]) -> Result<(), Fault> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let outcome = self.parts.ledger.commit(changes).map_err(|error| error.fault());
+        self.parts.metrics.commit(start.elapsed(), outcome.is_ok());
+        outcome
+    }
+
+    fn perform(&mut self, effect: Effect) -> Result<(), End> {
+        if matches!(effect, Effect::Cloud { .. } | Effect::Reply { .. }) && self.parts.fuse.burn(1) == 0 {
+            return Err(End::FuseBurnt);
+        }
+        match effect {
+            Effect::Persist(_) => {}
+            Effect::Cloud { operation, action } => {
+                self.hands.start(Ticket { epoch: self.epoch, operation }, action);
+            }
+            Effect::Reply { request, answer } => {
+                if let Some(reply) = self.waiting.remove(&request) {
+                    // The asker may have gone; its turn then ends with a cancellation.
+                    let _ = reply.send(answer);
+                }
+            }
+            Effect::Publish(capacity) => drop(self.capacity.send_replace(capacity)),
+            Effect::Note(note) => log(&note),
+        }
+        Ok(())
+    }
+
+    /// Builds the pool from the ledger and tells it which NICs are at home.
+    fn rebuild(&mut self) -> Result<(), End> {
+        let now = (self.parts.clock)();
+        let snapshot = match self.parts.ledger.snapshot() {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                let fault = error.fault();
+                tracing::error!(%fault, "cannot build the pool");
+                self.pool = Err(fault);
+                return Ok(());
+            }
+        };
+        self.epoch += 1;
+        // Tokens must never repeat, not even when the clock was set back or the pool is built twice a millisecond.
+        self.parts.settings.generation = now.0.max(self.parts.settings.generation + 1);
+        let (pool, mut effects) = Pool::new(self.parts.settings.clone(), snapshot, now);
+        self.pool = Ok(pool);
+        for mac in self.links.clone() {
+            self.handle(Event::LinkUp { mac }, &mut effects);
+        }
+        self.carry_out(effects)
+    }
+
+    fn fail_waiting(&mut self, fault: &Fault) {
+        for (_, reply) in self.waiting.drain() {
+            let _ = reply.send(Answer::Failed(fault.clone()));
+        }
+    }
+}
+
+fn log(note: &Note) {
+    match note {
+        Note::Phase { token, eni, from, to } => {
+            let eni = eni.as_ref().map(ToString::to_string).unwrap_or_default();
+            tracing::info!(%token, eni, from, to, "ENI changed its phase");
+        }
+        Note::Failure { token, fault } => tracing::warn!(%token, %fault, "cloud operation failed"),
+    }
+}

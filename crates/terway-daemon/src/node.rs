@@ -1,0 +1,103 @@
+//! How far the daemon is: starting (and what it waits for), serving, or stopping. Everyone who answers
+//! somebody looks here first.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+use terway_pool::{Pool, PoolView};
+use terway_rpc::InterfaceParts;
+use terway_types::{EniRecord, Fault, FaultCode, Timestamp};
+use tokio::sync::watch;
+
+use crate::driver::DriverHandle;
+use crate::metrics::Metrics;
+use crate::node_facts::NodeFacts;
+use crate::turns::Turns;
+
+/// How far the daemon is.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Not there yet; the fault says what it waits for.
+    Starting(Fault),
+    /// The pool runs.
+    Serving(Arc<Serving>),
+    /// On its way out.
+    Stopping,
+}
+
+/// What there is while the pool runs.
+#[derive(Debug)]
+pub struct Serving {
+    /// The pool's thread.
+    pub driver: DriverHandle,
+    /// The node as the cloud describes it.
+    pub facts: NodeFacts,
+    /// The cloud's name.
+    pub provider: &'static str,
+    /// What every interface is told besides its ENI.
+    pub interface: InterfaceSettings,
+}
+
+/// The parts of an interface that are the same for all pods of the node.
+#[derive(Clone, Debug, Default)]
+pub struct InterfaceSettings {
+    /// Service CIDRs of the cluster.
+    pub service_cidrs: Vec<IpNetwork>,
+    /// Kernel link kinds that count as a NIC besides those without any.
+    pub nic_kinds: Vec<String>,
+    /// Whether pods get IPv6.
+    pub ipv6: bool,
+}
+
+/// The daemon as its services see it.
+#[derive(Debug)]
+pub struct Node {
+    state: watch::Receiver<State>,
+    /// Calls about one attachment take turns.
+    pub turns: Turns,
+    /// What is counted and measured.
+    pub metrics: Arc<Metrics>,
+    /// When this process started.
+    pub started: Timestamp,
+    /// Where the configuration is.
+    pub config: PathBuf,
+}
+
+impl Node {
+    /// A daemon that is starting, and the end by which to tell how far it is.
+    pub fn new(metrics: Arc<Metrics>, started: Timestamp, config: PathBuf) -> (Self, watch::Sender<State>) {
+        let fault = Fault::new(FaultCode::DaemonStarting, "terwayd is starting");
+        let (sender, state) = watch::channel(State::Starting(fault));
+        (Self { state, turns: Turns::default(), metrics, started, config }, sender)
+    }
+
+    /// What there is while the pool runs, or why it does not.
+    pub fn serving(&self) -> Result<Arc<Serving>, Fault> {
+        match &*self.state.borrow() {
+            State::Serving(serving) => Ok(Arc::clone(serving)),
+            State::Starting(fault) => Err(fault.clone()),
+            State::Stopping => Err(Fault::new(FaultCode::DaemonUnreachable, "terwayd is shutting down")),
+        }
+    }
+
+    /// The pool now, or why there is none.
+    pub async fn pool(&self) -> Result<PoolView, Fault> {
+        self.serving()?.driver.look(Pool::view).await
+    }
+}
+
+impl InterfaceSettings {
+    /// What the plugin is told about an ENI it may use.
+    pub fn interface(&self, eni: &EniRecord) -> Result<InterfaceParts, Fault> {
+        let parts = InterfaceParts::of_eni(eni).map_err(|error| {
+            Fault::new(FaultCode::Internal, format!("ENI {} cannot be described", eni.token))
+                .caused_by(&error)
+        })?;
+        Ok(InterfaceParts {
+            service_cidrs: self.service_cidrs.clone(),
+            nic_kinds: self.nic_kinds.clone(),
+            ..parts
+        })
+    }
+}

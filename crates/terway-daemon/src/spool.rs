@@ -1,0 +1,162 @@
+//! Releases that the plugin wrote to disk while the daemon was away. Each is made durable in the ledger
+//! first and unlinked then, under the attachment's turn, so that no later ADD of the same key is undone.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use terway_pool::{Answer, Event};
+use terway_types::{AttachmentKey, ContainerId, Fault, IfName, NameError, NetworkName};
+
+use crate::driver::DriverHandle;
+use crate::instance_lock::private_directory;
+use crate::metrics::Metrics;
+use crate::turns::Turns;
+use crate::watched_dir::WatchedDir;
+
+/// How often to look when nothing is heard.
+const SLOW: Duration = Duration::from_mins(1);
+/// How long a release may wait for another operation on its attachment.
+const PATIENCE: Duration = Duration::from_secs(130);
+
+/// The spool's directory.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    directory: PathBuf,
+}
+
+/// One file, as the plugin writes it.
+#[derive(Debug, Deserialize)]
+struct Entry {
+    version: u32,
+    network: String,
+    container_id: String,
+    ifname: String,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum EntryError {
+    #[error("failed to read")]
+    Io(#[from] io::Error),
+    #[error("is not what the plugin writes")]
+    Json(#[from] serde_json::Error),
+    #[error("has version {0}, this daemon reads version 1")]
+    Version(u32),
+    #[error("names no attachment")]
+    Name(#[from] NameError),
+}
+
+impl Spool {
+    /// The spool of a state directory; made if need be, so that the plugin and the watch find it.
+    pub fn open(state_dir: &Path) -> io::Result<Self> {
+        let directory = state_dir.join("spool");
+        private_directory(&directory)?;
+        Ok(Self { directory })
+    }
+
+    /// Consumes what is there, and then whatever appears, until dropped.
+    pub async fn keep(self, driver: DriverHandle, turns: &Turns, metrics: &Metrics) {
+        loop {
+            // Watch before looking, so that no file falls between.
+            let watched = WatchedDir::new(&self.directory);
+            if let Err(error) = self.drain(&driver, turns, metrics).await {
+                tracing::warn!(%error, "spooled releases wait");
+            }
+            match watched {
+                Ok(watched) => watched.changed(SLOW).await,
+                Err(_) => tokio::time::sleep(SLOW).await,
+            }
+        }
+    }
+
+    /// Consumes what is there now. A release that fails stays for the next time.
+    pub async fn drain(&self, driver: &DriverHandle, turns: &Turns, metrics: &Metrics) -> Result<(), Fault> {
+        let mut failed = None;
+        for path in self.files() {
+            match read(&path) {
+                Ok(key) => match self.release(&path, key, driver, turns).await {
+                    Ok(()) => metrics.spooled("released"),
+                    Err(fault) => failed = Some(fault),
+                },
+                Err(EntryError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    set_aside(&path, &error);
+                    metrics.spooled("set-aside");
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn release(
+        &self,
+        path: &Path,
+        key: AttachmentKey,
+        driver: &DriverHandle,
+        turns: &Turns,
+    ) -> Result<(), Fault> {
+        let _turn = turns.take(&key, Instant::now() + PATIENCE).await?;
+        let asked = key.clone();
+        match driver.ask(|request| Event::Release { request, key: asked }).await {
+            Answer::Failed(fault) => return Err(fault),
+            Answer::Released(held) => {
+                let eni = held.and_then(|eni| eni.id).map(|id| id.0).unwrap_or_default();
+                tracing::info!(attachment = %key, eni, "spooled release done");
+            }
+            Answer::Allocated(_) | Answer::Collected(_) => {}
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::error!(%error, path = %path.display(), "a spooled release is done but cannot be unlinked");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Complete files: the plugin writes drafts under other names.
+    fn files(&self) -> Vec<PathBuf> {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::error!(%error, directory = %self.directory.display(), "failed to read the spool");
+                return Vec::new();
+            }
+        };
+        let mut files: Vec<_> = entries
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| path.extension().is_some_and(|suffix| suffix == "json"))
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+fn read(path: &Path) -> Result<AttachmentKey, EntryError> {
+    let entry: Entry = serde_json::from_slice(&fs::read(path)?)?;
+    if entry.version != 1 {
+        return Err(EntryError::Version(entry.version));
+    }
+    Ok(AttachmentKey {
+        network: NetworkName::new(entry.network)?,
+        container: ContainerId::new(entry.container_id)?,
+        ifname: IfName::new(entry.ifname)?,
+    })
+}
+
+/// Nobody can use it, and it must not stop those after it.
+fn set_aside(path: &Path, error: &EntryError) {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".bad");
+    let aside = path.with_file_name(name);
+    let error = terway_types::fault::chain(error);
+    match fs::rename(path, &aside) {
+        Ok(()) => tracing::error!(error, path = %aside.display(), "set a broken spool file aside"),
+        Err(failed) => {
+            tracing::error!(error, %failed, path = %path.display(), "failed to set a broken spool file aside");
+        }
+    }
+}

@@ -10,6 +10,8 @@ const NFTA_EXPR_DATA: u16 = 2;
 const NFTA_DATA_VALUE: u16 = 1;
 const NFTA_DATA_VERDICT: u16 = 2;
 const NFTA_VERDICT_CODE: u16 = 1;
+/// `NF_NAT_RANGE_PROTO_SPECIFIED`: the port is to be translated too.
+const PROTO_SPECIFIED: u32 = 2;
 
 /// A place for data between expressions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,7 +173,7 @@ impl Expr {
             Self::Mask { register, mask } => {
                 #[expect(clippy::cast_possible_truncation, reason = "a register has 16 bytes")]
                 let length = mask.len() as u32;
-                let data = new().u32(1, register.0).u32(2, register.0).u32(6, 0).u32(3, length);
+                let data = new().u32(1, register.0).u32(2, register.0).u32(3, length);
                 ("bitwise", data.nest(4, &data_value(mask)).nest(5, &data_value(&vec![0; mask.len()])))
             }
             Self::Cmp { register, comparison, value } => {
@@ -185,10 +187,10 @@ impl Expr {
             }
             Self::Nat { kind, ipv6, address, port } => {
                 let data = new().u32(1, *kind as u32).u32(2, if *ipv6 { 10 } else { 2 }).u32(3, address.0);
-                ("nat", port.iter().fold(data, |data, port| data.u32(5, port.0)))
+                ("nat", port.iter().fold(data, |data, port| data.u32(5, port.0).u32(7, PROTO_SPECIFIED)))
             }
             Self::Masquerade => ("masq", new()),
-            Self::Counter => ("counter", new().u64(1, 0).u64(2, 0)),
+            Self::Counter => ("counter", new()),
             Self::Unknown(name) => (name, new()),
         }
     }

@@ -13,3 +13,6 @@ pub use body::{EtherType, RuleBody};
 pub use client::{InstalledRule, Nft};
 pub use expression::{Comparison, Expr, MetaKey, NatKind, PayloadBase, Register, Verdict};
 pub use object::{Base, Chain, Comment, CommentTooLong, Family, Hook, Kind, Policy, Table, priority};
+
+#[cfg(test)]
+mod golden;

@@ -167,7 +167,7 @@ impl Chain {
             Policy::Drop => 0,
             Policy::Accept => 1,
         };
-        attributes.nest(NFTA_CHAIN_HOOK, &hook).u32(NFTA_CHAIN_POLICY, policy).text(NFTA_CHAIN_TYPE, kind)
+        attributes.text(NFTA_CHAIN_TYPE, kind).u32(NFTA_CHAIN_POLICY, policy).nest(NFTA_CHAIN_HOOK, &hook)
     }
 
     /// The attributes that name it.

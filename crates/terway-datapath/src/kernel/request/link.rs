@@ -55,7 +55,8 @@ pub struct NewLink<'a> {
     pub mac: Option<MacAddr>,
     /// Its MTU in bytes; none takes the kind's own.
     pub mtu: Option<u32>,
-    /// Whether it is up from the start.
+    /// Whether it is up from the start. The far end of a pair cannot be: it is made first, and a pair's end does not
+    /// come up alone (`ENOTCONN`).
     pub up: bool,
     /// The namespace it is made in; none for that of the request.
     pub netns: Option<&'a Netns>,

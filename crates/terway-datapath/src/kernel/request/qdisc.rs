@@ -47,9 +47,12 @@ impl Request {
         )
     }
 
-    /// Takes clsact away, and with it every filter on it.
+    /// Takes clsact (or its older kin, ingress) away, and with it every filter on it.
     pub fn delete_clsact(index: u32) -> Self {
-        let message = message(index, TcHandle::CLSACT, CLSACT, "clsact");
+        // Without handle and kind: where there is none, the kernel then says so (ENOENT) and does not complain
+        // that its placeholder has another handle (EINVAL).
+        let mut message = TcMessage::default();
+        message.header = header(index, TcHandle::CLSACT, TcHandle::UNSPEC);
         let what = format!("delete clsact of link #{index}");
         Self::new(what, 0, &RouteNetlinkMessage::DelQueueDiscipline(message))
     }

@@ -23,7 +23,7 @@ mod teardown;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::panic;
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cni_protocol::{CniError, Outcome, Version, code, dispatch};
@@ -60,13 +60,13 @@ fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A runtime reads standard output only, so even a defect of ours is said there.
+/// A runtime reads standard output only, so even a defect of ours is said there. The process aborts after
+/// it, and libcni reads what an aborted plugin has printed.
 fn report_panics() {
     panic::set_hook(Box::new(|defect| {
         let error = CniError::new(code::INTERNAL, "internal: the plugin met a defect of its own")
             .details(format!("{defect}; remedy: report it with this message"));
         let _ = writeln!(io::stdout(), "{}", error.to_json(Version::HIGHEST.as_str()));
         eprintln!("terway: {defect}");
-        process::exit(1);
     }));
 }

@@ -1,0 +1,292 @@
+//! The built plugin against real namespaces and a stand-in daemon: every verb, and every way in which a
+//! call can be wrong. Needs user namespaces, `ip`, `nft`, `unshare` and `nsenter`.
+
+#![expect(clippy::unwrap_used, unreachable_pub, reason = "a test fails by panicking")]
+
+mod bench;
+
+use std::process::{Command, Stdio};
+
+use bench::daemon::{Daemon, Script};
+use bench::{ENI_MAC, Node, Outcome, interface, is_empty};
+use serde_json::{Value, json};
+use terway_rpc::wire;
+use terway_rpc::wire::{Attachment, CollectGarbageReply, StatusReply};
+use terway_types::{Fault, FaultCode};
+
+fn node_with_daemon() -> (Node, Daemon) {
+    let node = Node::new();
+    let daemon =
+        Daemon::start(node.dir.path(), Script { interfaces: vec![interface()], ..Script::default() });
+    (node, daemon)
+}
+
+#[test]
+fn a_pod_comes_and_goes() {
+    let (node, daemon) = node_with_daemon();
+    let before = node.state();
+    let result = node.call("ADD").ok();
+    assert_eq!(daemon.asked(), ["alloc c0ffee/eth0 pod=web"]);
+    assert_eq!(result["interfaces"][0]["name"], "eth0");
+    assert_eq!(result["interfaces"][0]["mac"], ENI_MAC);
+    assert_eq!(result["interfaces"][0]["sandbox"], "/run/netns/a");
+    assert_eq!(result["ips"][0]["address"], "10.0.1.5/32");
+    let seen: Value = serde_json::from_str(&node.sh("ip -n a -j link show dev eth0")).unwrap();
+    assert_eq!(
+        (&seen[0]["address"], &seen[0]["ifalias"]),
+        (&json!(ENI_MAC), &json!("terway:terway/c0ffee/eth0"))
+    );
+    for interface in result["interfaces"].as_array().unwrap() {
+        let name = interface["name"].as_str().unwrap();
+        let place = if interface.get("sandbox").is_some() { "ip netns exec a " } else { "" };
+        let link: Value = serde_json::from_str(&node.sh(&format!("{place}ip -j link show {name}"))).unwrap();
+        assert_eq!((&link[0]["address"], &link[0]["mtu"]), (&interface["mac"], &interface["mtu"]), "{name}");
+    }
+
+    node.call("CHECK").key("prevResult", result.clone()).ok();
+    assert_eq!(daemon.asked(), ["info c0ffee/eth0"]);
+
+    node.call("DEL").key("prevResult", result).ok();
+    assert_eq!(daemon.asked(), ["info c0ffee/eth0", "release c0ffee/eth0: DEL"]);
+    let home = node.sh("ip -br link show eni00163e000001");
+    assert!(home.contains("DOWN"), "{home}");
+    node.sh("ip link set eni00163e000001 name nic0");
+    assert_eq!(node.state(), before);
+    assert!(is_empty(&node.dir.path().join("locks")), "no lock stays behind");
+
+    node.call("DEL").env("CNI_NETNS", "").ok();
+    node.call("DEL").env("CNI_NETNS", "/run/netns/gone").ok();
+}
+
+#[test]
+fn version_needs_nothing() {
+    let node = Node::new();
+    let podman = ["CNI_NETNS", "CNI_IFNAME", "CNI_PATH"];
+    let call =
+        podman.iter().fold(node.call("VERSION").env("CNI_ARGS", ""), |call, name| call.env(name, "dummy"));
+    let answer = call.ok();
+    assert_eq!(answer["cniVersion"], "1.1.0");
+    assert_eq!(answer["supportedVersions"], json!(["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]));
+}
+
+#[test]
+fn without_variables_and_input_the_answer_is_still_an_error_object() {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_terway")).env_clear().stdin(Stdio::null()).output().unwrap();
+    let outcome = Outcome::of(&output);
+    assert!(!outcome.ok);
+    assert_eq!(outcome.output["code"], 4);
+    assert!(outcome.output["msg"].as_str().unwrap().contains("CNI_COMMAND is not set"), "{outcome:?}");
+}
+
+#[test]
+fn what_is_wrong_is_found_before_anything_is_touched() {
+    let (node, daemon) = node_with_daemon();
+    let before = node.state();
+    let add = || node.call("ADD");
+    add()
+        .env("CNI_IFNAME", "eth0/..")
+        .env("CNI_CONTAINERID", "")
+        .fails(4, &["CNI_IFNAME", "CNI_CONTAINERID"]);
+    add().env("CNI_ARGS", "COLOUR=red").fails(4, &["COLOUR"]);
+    add().key("cniVersion", json!("0.2.0")).fails(1, &["0.2.0", "1.1.0"]);
+    add().key("mtu", json!("large")).fails(6, &["at mtu"]);
+    add().key("mtu", json!(100)).fails(7, &["mtu 100"]);
+    add().key("host_stack_cidrs", json!(["10.0.0.0/33"])).fails(7, &["10.0.0.0/33"]);
+    add().key("runtimeConfig", json!({"portMappings": [{"hostPort": 80}]})).fails(2, &["portMappings", "80"]);
+    add().env("CNI_NETNS", "/run/netns/gone").fails(8, &["netns-invalid", "/run/netns/gone"]);
+    add().env("CNI_NETNS", "/etc/passwd").fails(8, &["/etc/passwd"]);
+    add().env("CNI_NETNS", "/proc/self/ns/mnt").fails(8, &["/proc/self/ns/mnt"]);
+    add().env("CNI_NETNS", "/proc/self/ns/net").fails(8, &["the host's own"]);
+    node.sh("ip -n a link add eth0 type bridge");
+    add().fails(101, &["interface-exists", "eth0"]);
+    node.sh("ip -n a link del eth0");
+    assert_eq!(daemon.asked(), Vec::<String>::new(), "the daemon is asked last");
+    assert_eq!(node.state(), before);
+}
+
+#[test]
+fn a_daemon_that_is_away_is_told_apart_by_how() {
+    let node = Node::new();
+    let socket = node.dir.path().join("eni.socket");
+    node.call("ADD").fails(11, &["daemon-unreachable", "eni.socket", "there is no socket"]);
+    node.call("CHECK").key("prevResult", json!({})).fails(11, &["daemon-unreachable"]);
+    node.call("STATUS").fails(50, &["not-ready", "eni.socket"]);
+    node.call("GC").key("cni.dev/valid-attachments", json!([])).fails(11, &["daemon-unreachable"]);
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    node.call("ADD").fails(11, &["nobody listens"]);
+    assert_eq!(node.spooled(), Vec::<Value>::new(), "nothing was allocated, so nothing is to be released");
+}
+
+#[test]
+fn a_del_without_daemon_leaves_the_release_in_the_spool() {
+    let (node, daemon) = node_with_daemon();
+    let result = node.call("ADD").ok();
+    std::fs::remove_file(&daemon.socket).unwrap();
+    let outcome = node.call("DEL").key("prevResult", result).run();
+    assert!(outcome.ok && outcome.log.contains("spool"), "{outcome:?}");
+    let spooled = node.spooled();
+    assert_eq!(spooled.len(), 1);
+    assert_eq!((&spooled[0]["container_id"], &spooled[0]["mac"]), (&json!("c0ffee"), &json!(ENI_MAC)));
+    assert!(node.sh("ip -br link").contains("eni00163e000001"), "the ENI is home");
+
+    node.call("DEL").env("CNI_NETNS", "").ok();
+    assert_eq!(node.spooled().len(), 1, "a repetition is the same release");
+}
+
+#[test]
+fn a_new_attachment_of_the_same_name_withdraws_the_old_release() {
+    let (node, daemon) = node_with_daemon();
+    let away = node.dir.path().join("away");
+    std::fs::rename(&daemon.socket, &away).unwrap();
+    node.call("DEL").ok();
+    assert_eq!(node.spooled().len(), 1);
+    std::fs::rename(&away, &daemon.socket).unwrap();
+    node.call("ADD").ok();
+    assert_eq!(node.spooled().len(), 0);
+}
+
+#[test]
+fn what_was_allocated_for_a_failed_add_is_released() {
+    let (node, daemon) = node_with_daemon();
+    let before = node.state();
+    let mut no_gateway = interface();
+    no_gateway.basic.as_mut().unwrap().gateway.as_mut().unwrap().ipv6.clear();
+    let mut uplink = interface();
+    uplink.eni.as_mut().unwrap().mac = node.sh("cat /sys/class/net/up0/address").trim().to_owned();
+    let trunk = {
+        let mut trunk = interface();
+        trunk.eni.as_mut().unwrap().trunk = true;
+        trunk
+    };
+    for (interface, code, words) in [
+        (no_gateway, 101, &["plan-invalid", "fd00:1::5", "no IPv6 gateway"][..]),
+        (uplink, 101, &["plan-invalid", "uplink"]),
+        (trunk, 101, &["plan-invalid", "eni.trunk"]),
+    ] {
+        daemon.script().interfaces = vec![interface];
+        node.call("ADD").fails(code, words);
+        assert_eq!(
+            daemon.asked(),
+            ["alloc c0ffee/eth0 pod=web", "release c0ffee/eth0: ADD failed"],
+            "{words:?}"
+        );
+        assert_eq!(node.state(), before, "{words:?}");
+    }
+}
+
+#[test]
+fn an_eni_whose_netdev_does_not_come_is_given_back() {
+    let (node, daemon) = node_with_daemon();
+    daemon.script().interfaces[0].eni.as_mut().unwrap().mac = "00:16:3e:00:00:99".to_owned();
+    node.call("ADD").fails(11, &["nic-missing", "00:16:3e:00:00:99"]);
+    assert_eq!(daemon.asked().last().unwrap(), "release c0ffee/eth0: ADD failed");
+}
+
+#[test]
+fn a_refusal_of_the_daemon_reaches_the_runtime_whole() {
+    let (node, daemon) = node_with_daemon();
+    daemon.script().refusal =
+        Some(Fault::new(FaultCode::PoolExhausted, "no ENI for c0ffee").because("7 of 7 in use"));
+    node.call("ADD").fails(11, &["pool-exhausted", "no ENI for c0ffee", "7 of 7 in use", "max_pool_size"]);
+    assert_eq!(daemon.asked(), ["alloc c0ffee/eth0 pod=web"], "nothing was given");
+}
+
+#[test]
+fn a_go_daemons_answer_works_too() {
+    let (node, daemon) = node_with_daemon();
+    let mut interface = interface();
+    interface.eni.as_mut().unwrap().id.clear();
+    daemon.script().interfaces = vec![interface];
+    node.call("ADD").env("CNI_IFNAME", "net1").env("CNI_ARGS", "").ok();
+    assert!(node.sh("ip -n a -br link").contains("net1"), "no name in the answer means CNI_IFNAME");
+    node.call("DEL").env("CNI_IFNAME", "net1").env("CNI_ARGS", "").ok();
+}
+
+#[test]
+fn two_adds_of_one_attachment_make_one() {
+    let (node, daemon) = node_with_daemon();
+    let calls = [node.call("ADD").start(), node.call("ADD").start()];
+    let outcomes = calls.map(|child| Outcome::of(&child.wait_with_output().unwrap()));
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.ok).count(), 1, "{outcomes:?}");
+    let second = outcomes.iter().find(|outcome| !outcome.ok).unwrap();
+    assert!(second.output["msg"].as_str().unwrap().contains("interface-exists"), "{second:?}");
+    assert_eq!(daemon.asked(), ["alloc c0ffee/eth0 pod=web"], "the second one asks for nothing");
+}
+
+#[test]
+fn a_late_del_leaves_the_new_sandbox_alone() {
+    let (node, daemon) = node_with_daemon();
+    let old = |verb| node.call(verb).env("CNI_CONTAINERID", "old");
+    old("ADD").ok();
+    node.sh("ip netns del a");
+    node.sh("ip netns add a");
+    // The kernel takes the ENI's veth along with its namespace, in its own time.
+    node.sh("timeout 30 sh -c 'while ip link show nic1; do :; done' 2>&1");
+    node.sh(&format!("ip link add nic0 address {ENI_MAC} type veth peer nic1"));
+    let result = node.call("ADD").ok();
+    daemon.script().interfaces.clear();
+    old("DEL").ok();
+    old("DEL").env("CNI_NETNS", "").ok();
+    daemon.script().interfaces = vec![interface()];
+    node.call("CHECK").key("prevResult", result).ok();
+}
+
+#[test]
+fn check_names_every_drift() {
+    let (node, daemon) = node_with_daemon();
+    node.call("CHECK").fails(7, &["prevResult"]);
+    let result = node.call("ADD").ok();
+    let check = || node.call("CHECK").key("prevResult", result.clone());
+    node.sh("ip -n a addr del 10.0.1.5/32 dev eth0; ip -n a link set veth1 mtu 1400");
+    check().fails(103, &["drift", "10.0.1.5/32", "veth1", "1400"]);
+    let mut other = result.clone();
+    other["ips"][0]["address"] = json!("10.0.1.77/32");
+    node.call("CHECK").key("prevResult", other).fails(103, &["prevResult lacks address 10.0.1.5"]);
+    daemon.script().interfaces.clear();
+    check().fails(103, &["attachment-unknown"]);
+}
+
+#[test]
+fn status_says_whether_and_why_not() {
+    let (node, daemon) = node_with_daemon();
+    node.call("STATUS").ok();
+    daemon.script().status = Some(StatusReply { ready: true, ..Default::default() });
+    node.call("STATUS").ok();
+    let fault =
+        Fault::new(FaultCode::CloudDenied, "CreateNetworkInterface is not allowed").remedy("grant it");
+    daemon.script().status =
+        Some(StatusReply { ready: false, fault: Some(wire::Fault::from(&fault)), ..Default::default() });
+    node.call("STATUS").fails(50, &["cloud-denied", "CreateNetworkInterface", "grant it"]);
+    node.call("STATUS").key("mtu", json!(1)).fails(7, &["mtu"]);
+}
+
+#[test]
+fn garbage_is_what_is_not_listed() {
+    let (node, daemon) = node_with_daemon();
+    node.call("GC").fails(7, &["gc-unbounded", "cni.dev/valid-attachments"]);
+    assert_eq!(daemon.asked(), Vec::<String>::new());
+
+    node.call("ADD").ok();
+    node.sh("ip netns del a");
+    daemon.script().garbage = CollectGarbageReply {
+        released: vec![Attachment {
+            network: "terway".to_owned(),
+            container_id: "c0ffee".to_owned(),
+            ifname: "eth0".to_owned(),
+        }],
+        faults: Vec::new(),
+    };
+    daemon.asked();
+    let valid = json!([{"containerID": "other", "ifname": "eth0"}]);
+    assert_eq!(node.call("GC").key("cni.dev/valid-attachments", valid).ok(), Value::Null);
+    assert_eq!(daemon.asked(), ["gc terway keeps 1"]);
+    let left = node.sh("ip -br link; nft list ruleset");
+    assert!(!left.contains("cali") && !left.contains("10.0.1.5"), "{left}");
+
+    daemon.script().garbage = CollectGarbageReply {
+        faults: ["one", "two"].map(|what| (&Fault::new(FaultCode::StateFull, what)).into()).to_vec(),
+        ..Default::default()
+    };
+    node.call("GC").key("cni.dev/attachments", Value::Null).fails(11, &["one", "two", "2 failures"]);
+}

@@ -1,7 +1,10 @@
 //! Everything that must hold before a change lands, in the order in which it fails fastest.
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context as _, Result};
 use clap::Args;
+use serde::Deserialize;
 
 use crate::metadata::Metadata;
 use crate::stages::{self, Choice, Stage};
@@ -21,9 +24,6 @@ pub(crate) struct Arguments {
 
 /// The package of the test bench. Its scenarios need the shipped programs, so they come last.
 const RIG: &str = "terway-rig";
-
-/// Test binaries with these names work on real namespaces, links and routes.
-const KERNEL_TESTS: &[&str] = &["kernel", "fabric"];
 
 const STAGES: &[Stage<Workspace>] = &[
     Stage {
@@ -61,7 +61,7 @@ const STAGES: &[Stage<Workspace>] = &[
             )
         },
     },
-    Stage { name: "unit", about: "tests that run anywhere", needs: None, run: unit },
+    Stage { name: "unit", about: "tests with the usual harness", needs: Some("tools"), run: unit },
     Stage { name: "kernel", about: "tests in namespaces of their own", needs: Some("tools"), run: kernel },
     Stage { name: "build", about: "the shipped programs", needs: None, run: build::run },
     Stage {
@@ -80,18 +80,19 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 
 fn unit(workspace: &Workspace) -> Result<()> {
     let mut command = workspace.cargo("test --workspace --all-features --no-fail-fast --lib --bins");
-    for name in test_binaries(workspace)?.iter().filter(|name| !is_kernel_test(name)) {
-        command.args(["--test", name]);
+    for test in test_binaries(workspace)?.iter().filter(|test| test.harness) {
+        command.args(["--test", &test.name]);
     }
     run_command(&mut command)?;
     run_command(&mut workspace.cargo("test --workspace --all-features --doc"))
 }
 
+/// Tests on namespaces, links and routes bring their own harness: it has to make the namespaces before it
+/// starts threads.
 fn kernel(workspace: &Workspace) -> Result<()> {
-    let names = test_binaries(workspace)?;
     let mut command = workspace.cargo("test --workspace --all-features --no-fail-fast");
-    for name in names.iter().filter(|name| is_kernel_test(name)) {
-        command.args(["--test", name]);
+    for test in test_binaries(workspace)?.iter().filter(|test| !test.harness) {
+        command.args(["--test", &test.name]);
     }
     run_command(&mut command)
 }
@@ -101,17 +102,40 @@ fn world(workspace: &Workspace) -> Result<()> {
     run_command(command.args(["--package", RIG]).env("TERWAY_BIN_DIR", workspace.dist()))
 }
 
-fn is_kernel_test(name: &str) -> bool {
-    KERNEL_TESTS.contains(&name)
+/// A `[[test]]` table of a manifest; cargo's metadata leaves the harness out.
+#[derive(Deserialize)]
+struct TestTable {
+    name: String,
+    #[serde(default = "usual_harness")]
+    harness: bool,
 }
 
-/// The names of all test binaries but the bench's, each once.
-fn test_binaries(workspace: &Workspace) -> Result<Vec<String>> {
+fn usual_harness() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    test: Vec<TestTable>,
+}
+
+/// All test binaries but the bench's, each name once.
+fn test_binaries(workspace: &Workspace) -> Result<Vec<TestTable>> {
     let metadata = Metadata::read(workspace)?;
-    let targets = metadata.members().filter(|member| member.name != RIG).flat_map(|member| &member.targets);
-    let mut names: Vec<String> =
-        targets.filter(|target| target.kind == ["test"]).map(|target| target.name.clone()).collect();
-    names.sort();
-    names.dedup();
-    Ok(names)
+    let mut tests = Vec::new();
+    for member in metadata.members().filter(|member| member.name != RIG) {
+        let path = &member.manifest_path;
+        let text = fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
+        let declared: Manifest =
+            toml::from_str(&text).with_context(|| format!("failed to read {}", path.display()))?;
+        let targets = member.targets.iter().filter(|target| target.kind == ["test"]);
+        tests.extend(targets.map(|target| TestTable {
+            name: target.name.clone(),
+            harness: declared.test.iter().all(|table| table.name != target.name || table.harness),
+        }));
+    }
+    tests.sort_by(|left, right| left.name.cmp(&right.name));
+    tests.dedup_by(|left, right| left.name == right.name);
+    Ok(tests)
 }

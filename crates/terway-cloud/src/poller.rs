@@ -70,9 +70,10 @@ impl EniWatch {
 
     /// Waits until the ENI has reached the goal, and returns it as it is then; `None` for [`Goal::Gone`].
     ///
-    /// Fails with `Gone` when the ENI turns out to be absent, `InvalidState` when it goes another way,
-    /// `Ambiguous` or the last failed look's kind when the time is up, and at once when looking is
-    /// refused for good. There is a look at the deadline, so the wait may last as long as that call.
+    /// Fails with `Gone` when the ENI turns out to be absent, `InvalidState` when it goes another way, and
+    /// at once when looking is denied. When the time is up: `Ambiguous`, or `Throttled` or `Transient` if
+    /// that is why the last look failed. There is a look at the deadline, so the wait may last as long as
+    /// that call.
     pub async fn until(
         &self,
         eni: &EniId,
@@ -184,14 +185,19 @@ impl Round {
     fn endure(&mut self, failure: &CloudFailure) {
         self.failures = self.failures.saturating_add(1);
         let pause = RETRY.delay(self.failures, random::fraction());
-        let hopeless = matches!(failure.kind, Kind::Denied | Kind::Invalid | Kind::ClockSkew);
+        let hopeless = matches!(failure.kind, Kind::Denied | Kind::ClockSkew);
         let now = Instant::now();
         for mut waiting in std::mem::take(&mut self.waiting) {
             if hopeless {
                 answer(waiting, Err(failure.clone()));
             } else if waiting.is_over(now) {
-                let told = format!("{}: {}", waiting.expired(now).message, failure.message);
-                answer(waiting, Err(CloudFailure { message: told, ..failure.clone() }));
+                let message = format!("{}: {}", waiting.expired(now).message, failure.message);
+                // That a look was refused says nothing about the operation whose end it was to show.
+                let kind = match &failure.kind {
+                    passing @ (Kind::Throttled | Kind::Transient) => passing.clone(),
+                    _ => Kind::Ambiguous,
+                };
+                answer(waiting, Err(CloudFailure { kind, message, ..failure.clone() }));
             } else {
                 waiting.due = (now + pause).min(waiting.deadline);
                 self.waiting.push(waiting);

@@ -1,7 +1,6 @@
 //! One call from parameters to typed answer: budget, signature, exchange, and what a failure means.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -15,7 +14,7 @@ use super::api::{Action, Parameters};
 use super::config::{AliyunConfig, ConfigError, Endpoint, Product};
 use super::errors::{self, Meaning};
 use super::sign::{self, Unsigned};
-use super::wire::Refusal;
+use super::wire::{self, Refusal};
 use crate::budget::Budget;
 use crate::cloud::CloudResult;
 use crate::credentials::{AccessKey, CredentialSource};
@@ -80,20 +79,11 @@ impl Caller {
     ) -> CloudResult<T> {
         self.budget.acquire(action.name).await;
         let key = self.credentials.access_key().await?;
-        let start = Instant::now();
         let outcome = self.exchange(action, parameters, &key).await;
-        let took_ms = start.elapsed().as_millis();
         match &outcome {
-            Ok(_) => {
-                self.budget.accepted(action.name);
-                tracing::debug!(action = action.name, took_ms, "cloud call succeeded");
-            }
-            Err(failure) => {
-                if failure.kind == Kind::Throttled {
-                    self.budget.throttled(action.name);
-                }
-                tracing::debug!(action = action.name, took_ms, %failure, "cloud call failed");
-            }
+            Ok(_) => self.budget.accepted(action.name),
+            Err(failure) if failure.kind == Kind::Throttled => self.budget.throttled(action.name),
+            Err(_) => {}
         }
         outcome
     }
@@ -134,10 +124,9 @@ impl Caller {
             .await
             .map_err(|error| failure(Meaning::Outage.kind("", action.changes), action.name, chain(&error)))?;
         if status.is_success() {
-            return serde_json::from_slice(&body)
-                .map_err(|error| unreadable(action, status, &body, &error.to_string()));
+            return wire::read(&body).map_err(|error| unreadable(action, status, &body, &error.to_string()));
         }
-        match serde_json::from_slice::<Refusal>(&body) {
+        match wire::read::<Refusal>(&body) {
             Ok(refusal) if !refusal.code.is_empty() => {
                 Err(refused(action, status, refusal, key, signed_at, cloud_time))
             }

@@ -2,6 +2,8 @@
 //! needed and missing is an error that names it.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use terway_types::{Addresses, InstanceId, SecurityGroupId, Subnets};
 
 use crate::cloud::{EniDescription, EniStatus, InstanceLimits, VSwitch};
@@ -13,6 +15,24 @@ pub(super) struct WireError {
     object: String,
     field: &'static str,
     value: String,
+}
+
+/// Reads an answer. The vendor writes what is not there as an empty text, as `null`, or not at all.
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    let mut value = serde_json::from_slice(body)?;
+    drop_nulls(&mut value);
+    serde_json::from_value(value)
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }
 
 /// An answer that says no.

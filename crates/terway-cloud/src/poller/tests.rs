@@ -187,10 +187,12 @@ async fn passing_failures_are_borne() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_until_the_deadline_is_told() {
-    let cloud = Scripted::failing(|_, _| None, |_| Some(Kind::Throttled));
-    let failure = cloud.watch().until(&"eni-1".into(), in_use(), SECOND * 10).await.unwrap_err();
-    assert_eq!(failure.kind, Kind::Throttled);
-    assert_eq!(failure.message, "eni-1 did not come into use by i-1 within 10 s; never seen: scripted");
+    for (kind, told) in [(Kind::Throttled, Kind::Throttled), (Kind::Invalid, Kind::Ambiguous)] {
+        let cloud = Scripted::failing(|_, _| None, move |_| Some(kind.clone()));
+        let failure = cloud.watch().until(&"eni-1".into(), in_use(), SECOND * 10).await.unwrap_err();
+        assert_eq!(failure.kind, told);
+        assert_eq!(failure.message, "eni-1 did not come into use by i-1 within 10 s; never seen: scripted");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,7 +45,7 @@ async fn an_eni_is_understood_in_every_status() {
 #[tokio::test]
 async fn the_primary_interface_and_the_attachment_are_seen() {
     let body = r#"{"NetworkInterfaceId":"eni-0","Status":"InUse","Type":"Primary","MacAddress":"00:16:3e:00:00:01",
-        "InstanceId":"","Attachment":{"InstanceId":"i-9"}}"#;
+        "InstanceId":"","Attachment":{"InstanceId":"i-9"},"PrivateIpAddress":null,"Ipv6Sets":null}"#;
     let server = Server::giving([page(&[body.to_owned()], "")]).await;
     let found = server.cloud().describe_enis(&EniFilter::default()).await.unwrap();
     assert!(found[0].primary);

@@ -1,5 +1,5 @@
 //! Reads of kernel state. Filters are the kernel's own where it has them, so a node with ten thousand routes
-//! does not copy them all for the sake of one table.
+//! does not copy them all for the sake of one table. Kernels before 4.20 ignore them: they are applied here too.
 
 use netlink_packet_core::{DecodeError, NLM_F_REQUEST, Parseable as _};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -46,7 +46,8 @@ impl Netlink {
         message.header.index = index.unwrap_or(0);
         let what = index.map_or("list addresses".into(), |index| format!("list addresses of link #{index}"));
         self.dump(what, &RouteNetlinkMessage::GetAddress(message), |payload| {
-            Ok(decode::address(&AddressMessage::parse(payload)?))
+            let address = decode::address(&AddressMessage::parse(payload)?);
+            Ok(address.filter(|address| index.is_none_or(|wanted| address.index == wanted)))
         })
         .or_else(none_if_absent)
     }
@@ -69,7 +70,7 @@ impl Netlink {
         message.attributes.extend(filter.oif.map(RouteAttribute::Oif));
         let request = RouteNetlinkMessage::GetRoute(message);
         self.dump(format!("list {family} routes"), &request, |payload| {
-            Ok(decode::route(&RouteMessage::parse(payload)?))
+            Ok(decode::route(&RouteMessage::parse(payload)?).filter(|route| filter.lets_through(route)))
         })
         // A table nobody has written to does not exist.
         .or_else(none_if_absent)
@@ -81,20 +82,20 @@ impl Netlink {
         message.attributes.push(NeighbourAttribute::IfIndex(index));
         let request = RouteNetlinkMessage::GetNeighbour(message);
         self.dump(format!("list neighbours of link #{index}"), &request, |payload| {
-            Ok(decode::neighbour(&NeighbourMessage::parse(payload)?))
+            let neighbour = decode::neighbour(&NeighbourMessage::parse(payload)?);
+            Ok(neighbour.filter(|neighbour| neighbour.index == index))
         })
         .or_else(none_if_absent)
     }
 
     /// The queueing disciplines of a link.
     pub fn qdiscs(&mut self, index: u32) -> Result<Vec<Qdisc>, KernelError> {
-        // The kernel ignores the index in this dump and gives those of every link.
+        // Even new kernels ignore the index in this dump and give those of every link.
         let request = RouteNetlinkMessage::GetQueueDiscipline(tc(index, TcHandle::UNSPEC));
-        let mut all = self.dump(format!("list qdiscs of link #{index}"), &request, |payload| {
-            Ok(decode::qdisc(&TcMessage::parse(payload)?))
-        })?;
-        all.retain(|qdisc| qdisc.index == index);
-        Ok(all)
+        self.dump(format!("list qdiscs of link #{index}"), &request, |payload| {
+            let qdisc = decode::qdisc(&TcMessage::parse(payload)?);
+            Ok(qdisc.filter(|qdisc| qdisc.index == index))
+        })
     }
 
     /// The index of the link to which a filter on the clsact qdisc sends what arrives on this link.

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 
 use nix::errno::Errno;
+use terway_types::fault::chain;
+use terway_types::{Fault, FaultCode};
 
 use super::namespace::NetnsError;
 
@@ -29,9 +31,6 @@ pub enum Cause {
     /// A dump was disturbed by changes each time it was tried.
     #[error("the list changed during each of {0} attempts to read it")]
     Interrupted(u32),
-    /// The answer breaks the protocol.
-    #[error("malformed answer: {0}")]
-    Malformed(String),
     /// The socket to the kernel failed.
     #[error("netlink socket error")]
     Socket(#[source] io::Error),
@@ -93,6 +92,11 @@ impl KernelError {
         }
     }
 
+    /// The failure as a person meets it.
+    pub fn fault(&self) -> Fault {
+        Fault::new(FaultCode::KernelRefused, self.to_string()).because(chain(&self.cause))
+    }
+
     /// The object is already there.
     pub fn is_exists(&self) -> bool {
         self.errno() == Some(Errno::EEXIST)
@@ -119,7 +123,6 @@ impl KernelError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use terway_types::fault::chain;
 
     #[test]
     fn an_error_says_request_errno_and_extack_and_never_not_found() {

@@ -1,6 +1,5 @@
 //! The blocking rtnetlink client of one namespace: batches of changes here, reads in `dump`.
 
-use netlink_packet_core::DecodeError;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::error::{Cause, KernelError};
@@ -63,11 +62,5 @@ impl Netlink {
             None => Err(request.failed(Cause::Unanswered)),
         };
         requests.iter().zip(answers).map(verdict).collect()
-    }
-}
-
-impl From<DecodeError> for Cause {
-    fn from(error: DecodeError) -> Self {
-        Self::Malformed(error.to_string())
     }
 }

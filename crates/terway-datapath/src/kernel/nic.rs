@@ -65,7 +65,7 @@ impl NicError {
         let code = match self {
             Self::Missing { .. } => FaultCode::NicMissing,
             Self::Ambiguous { .. } => FaultCode::NicAmbiguous,
-            Self::Kernel(error) => return Fault::new(FaultCode::KernelRefused, error.to_string()),
+            Self::Kernel(error) => return error.fault(),
         };
         Fault::new(code, self.to_string())
     }

@@ -28,24 +28,34 @@ pub fn wait_for_nic(
     deadline: Instant,
 ) -> Result<Link, NicError> {
     let start = Instant::now();
+    let mut netlink = Netlink::open(netns)?;
+    // Nearly always it is there already.
+    if let Some(link) = look(&mut netlink, mac, rule)? {
+        return Ok(link);
+    }
     let failed = |cause: Cause| KernelError::new("watch link events", cause);
     // Subscribed first, listed second: a link that appears in between is in both, never in neither.
     let mut events = netns
         .run(|| Transport::subscribed(NETLINK_ROUTE, LINK_EVENTS))
         .map_err(|error| failed(error.into()))?
         .map_err(|error| failed(Cause::Socket(error)))?;
-    let mut netlink = Netlink::open(netns)?;
     loop {
-        match find_nic(&netlink.links()?, mac, rule) {
-            Ok(link) => return Ok(link.clone()),
-            Err(NicError::Missing { .. }) => {}
-            Err(error) => return Err(error),
+        if let Some(link) = look(&mut netlink, mac, rule)? {
+            return Ok(link);
         }
         if !await_event(&events, deadline).map_err(|errno| failed(Cause::Socket(errno.into())))? {
             let waited_ms = u64::try_from(start.elapsed().as_millis()).ok();
             return Err(NicError::Missing { mac, waited_ms });
         }
         drain(&mut events).map_err(|error| failed(Cause::Socket(error)))?;
+    }
+}
+
+fn look(netlink: &mut Netlink, mac: MacAddr, rule: &NicRule) -> Result<Option<Link>, NicError> {
+    match find_nic(&netlink.links()?, mac, rule) {
+        Ok(link) => Ok(Some(link.clone())),
+        Err(NicError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::attribute::Attributes;
 use super::body::RuleBody;
+use super::comment::Comment;
 use super::expression::encode_all;
-use super::object::{Chain, Comment, Family, Table};
+use super::object::{Chain, Family, Table};
 use crate::kernel::transport::Frame;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_NONREC};
@@ -46,7 +47,8 @@ impl Deletion {
     }
 }
 
-/// Changes for [`Nft::commit`](super::Nft::commit).
+/// Changes for [`Nft::commit`](super::Nft::commit). They travel in one message, which the default send buffer
+/// limits to some 200 KiB: about 500 rules.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub(super) commands: Vec<Command>,

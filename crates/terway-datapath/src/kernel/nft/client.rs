@@ -8,8 +8,9 @@ use super::batch::{
     fence, list, rule_of,
 };
 use super::body::RuleBody;
+use super::comment::Comment;
 use super::expression::decode_all;
-use super::object::{Chain, Comment, Table};
+use super::object::{Chain, Table};
 use crate::kernel::error::{Cause, KernelError};
 use crate::kernel::namespace::Netns;
 use crate::kernel::transport::{Answer, Transport};

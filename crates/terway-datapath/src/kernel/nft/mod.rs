@@ -5,14 +5,16 @@ mod attribute;
 mod batch;
 mod body;
 mod client;
+mod comment;
 mod expression;
 mod object;
 
 pub use batch::{Batch, Deletion};
 pub use body::{EtherType, RuleBody};
 pub use client::{InstalledRule, Nft};
+pub use comment::{Comment, CommentTooLong};
 pub use expression::{Comparison, Expr, MetaKey, NatKind, PayloadBase, Register, Verdict};
-pub use object::{Base, Chain, Comment, CommentTooLong, Family, Hook, Kind, Policy, Table, priority};
+pub use object::{Base, Chain, Family, Hook, Kind, Policy, Table, priority};
 
 #[cfg(test)]
 mod golden;

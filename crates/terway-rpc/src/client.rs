@@ -7,9 +7,15 @@ use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use terway_types::{Fault, FaultCode};
+use tokio::net::UnixStream;
+use tonic::codegen::Service;
+use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status, Streaming};
 
@@ -74,6 +80,27 @@ impl From<ConnectError> for Fault {
     }
 }
 
+/// Connects to one socket, whatever the URI. The transport's own connector brings name resolution and TCP
+/// along, which a third of the plugin would consist of.
+struct UnixConnector {
+    path: PathBuf,
+}
+
+impl Service<Uri> for UnixConnector {
+    type Response = TokioIo<UnixStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let path = self.path.clone();
+        Box::pin(async move { UnixStream::connect(path).await.map(TokioIo::new) })
+    }
+}
+
 /// A connection to the node daemon.
 #[derive(Clone, Debug)]
 pub struct DaemonClient {
@@ -84,13 +111,10 @@ pub struct DaemonClient {
 impl DaemonClient {
     /// Connects to the socket at `path`; this and every later call may take `deadline`.
     pub async fn connect(path: &Path, deadline: Duration) -> Result<Self, ConnectError> {
-        let other = |source| ConnectError::Other { path: path.to_owned(), source };
-        let Some(text) = path.to_str() else {
-            return Err(other("the path is not UTF-8".into()));
-        };
-        let endpoint =
-            Endpoint::from_shared(format!("unix://{text}")).map_err(|error| other(error.into()))?;
-        match tokio::time::timeout(deadline, endpoint.connect()).await {
+        // HTTP/2 wants a name for its peer; the connector alone knows where it goes.
+        let endpoint = Endpoint::from_static("http://terwayd");
+        let connecting = endpoint.connect_with_connector(UnixConnector { path: path.to_owned() });
+        match tokio::time::timeout(deadline, connecting).await {
             Ok(Ok(channel)) => Ok(Self { channel, deadline }),
             Ok(Err(error)) => Err(classify(path, error.into())),
             Err(_) => Err(ConnectError::TimedOut { path: path.to_owned(), after: deadline }),

@@ -11,6 +11,8 @@ mod eni;
 mod eni_life;
 pub mod event;
 mod failure;
+#[cfg(test)]
+mod histories;
 mod holdings;
 mod outbox;
 mod progress;

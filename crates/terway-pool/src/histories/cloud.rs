@@ -1,0 +1,129 @@
+//! A cloud and a node for histories: ENIs, vSwitches with few addresses, calls that fail, get lost, land late or
+//! are answered twice; netdevs that appear late, move into pods and come home.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use terway_types::{
+    Addresses, CloudFailure, CloudFailureKind as Kind, EniId, Gateways, IntentToken, MacAddr, Subnets,
+    VSwitchId,
+};
+
+use crate::{CloudAction, CloudAnswer, CloudEni};
+
+/// An ENI as it really is.
+#[derive(Clone, Debug)]
+pub(super) struct RealEni {
+    pub(super) id: EniId,
+    pub(super) mac: MacAddr,
+    pub(super) vswitch: VSwitchId,
+    pub(super) attached: bool,
+}
+
+/// The cloud, and where netdevs really are.
+#[derive(Debug, Default)]
+pub(super) struct RealCloud {
+    pub(super) enis: BTreeMap<IntentToken, RealEni>,
+    /// Tokens whose ENI is gone again. The cloud would answer them with that ENI.
+    spent: BTreeSet<IntentToken>,
+    made: u16,
+    /// Addresses left per vSwitch.
+    pub(super) free: BTreeMap<VSwitchId, u32>,
+    /// ENIs the instance carries at most.
+    pub(super) slots: usize,
+}
+
+pub(super) fn failure(kind: Kind) -> CloudFailure {
+    let (vendor_code, request_id) = (None, Some("r-1".to_owned()));
+    CloudFailure { kind, action: "Act".to_owned(), vendor_code, request_id, message: "said so".to_owned() }
+}
+
+impl RealCloud {
+    pub(super) fn new(slots: usize, free: [u32; 2]) -> Self {
+        let [a, b] = free;
+        Self { slots, free: BTreeMap::from([("vsw-a".into(), a), ("vsw-b".into(), b)]), ..Self::default() }
+    }
+
+    pub(super) fn by_id(&mut self, id: &EniId) -> Option<&mut RealEni> {
+        self.enis.values_mut().find(|eni| eni.id == *id)
+    }
+
+    /// Whether a definite refusal of this action would be a lie.
+    pub(super) fn is_made(&self, action: &CloudAction) -> bool {
+        matches!(action, CloudAction::Create { token, .. } if self.enis.contains_key(token))
+    }
+
+    /// Whether this token made an ENI that is gone, so that it can make none any more.
+    pub(super) fn is_spent(&self, token: &IntentToken) -> bool {
+        self.spent.contains(token)
+    }
+
+    /// Does what is asked, as an honest cloud: repeated calls change nothing.
+    pub(super) fn act(&mut self, action: &CloudAction) -> Result<CloudAnswer, CloudFailure> {
+        match action {
+            CloudAction::Create { token, vswitch, .. } => self.create(token, vswitch),
+            CloudAction::Attach { eni } => {
+                let used = self.enis.values().filter(|eni| eni.attached).count();
+                let full = used >= self.slots;
+                match self.by_id(eni) {
+                    None => Err(failure(Kind::Gone)),
+                    Some(real) if !real.attached && full => {
+                        Err(failure(Kind::Quota { which: "EniPerInstance".to_owned(), limit: None }))
+                    }
+                    Some(real) => {
+                        real.attached = true;
+                        Ok(CloudAnswer::Attached)
+                    }
+                }
+            }
+            CloudAction::Detach { eni } => {
+                if let Some(real) = self.by_id(eni) {
+                    real.attached = false;
+                }
+                Ok(CloudAnswer::Detached)
+            }
+            CloudAction::Delete { eni } => {
+                if self.by_id(eni).is_some_and(|real| real.attached) {
+                    return Err(failure(Kind::InvalidState));
+                }
+                let token =
+                    self.enis.iter().find(|(_, real)| real.id == *eni).map(|(token, _)| token.clone());
+                if let Some((token, real)) = token.and_then(|token| self.enis.remove_entry(&token)) {
+                    *self.free.entry(real.vswitch).or_default() += 1;
+                    self.spent.insert(token);
+                }
+                Ok(CloudAnswer::Deleted)
+            }
+        }
+    }
+
+    fn create(&mut self, token: &IntentToken, vswitch: &VSwitchId) -> Result<CloudAnswer, CloudFailure> {
+        if !self.enis.contains_key(token) {
+            if self.spent.contains(token) {
+                // Only a late call may come here; nobody listens to it any more.
+                return Err(failure(Kind::Conflict));
+            }
+            let free = self.free.entry(vswitch.clone()).or_default();
+            *free = free.checked_sub(1).ok_or_else(|| failure(Kind::SubnetExhausted))?;
+            self.made += 1;
+            let [high, low] = self.made.to_be_bytes();
+            let real = RealEni {
+                id: EniId(format!("eni-{}", self.made)),
+                mac: MacAddr([2, 0, 0, 0, high, low]),
+                vswitch: vswitch.clone(),
+                attached: false,
+            };
+            self.enis.insert(token.clone(), real);
+        }
+        let real = &self.enis[token];
+        Ok(CloudAnswer::Created(CloudEni {
+            id: real.id.clone(),
+            mac: real.mac,
+            vswitch: real.vswitch.clone(),
+            security_groups: vec!["sg-1".into()],
+            addresses: Addresses::new(Some([10, 0, 0, real.mac.0[5]].into()), None),
+            subnets: Subnets::default(),
+            gateways: Gateways::default(),
+            attached: real.attached,
+        }))
+    }
+}

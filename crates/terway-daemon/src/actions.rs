@@ -19,6 +19,9 @@ const SETTLE: Duration = Duration::from_mins(1);
 const MOVE: Duration = Duration::from_mins(2);
 const VANISH: Duration = Duration::from_mins(2);
 
+/// The tag that names the intent an ENI was made for.
+pub const INTENT_TAG: &str = "terway.io/intent";
+
 /// Whose ENIs these are, as their tags say.
 #[derive(Clone, Debug)]
 pub struct Owner {
@@ -26,8 +29,6 @@ pub struct Owner {
     pub cluster: String,
     /// The node's name.
     pub node: String,
-    /// The operator's own tags.
-    pub tags: BTreeMap<String, String>,
 }
 
 impl Owner {
@@ -39,13 +40,6 @@ impl Owner {
             ("terway.io/node".to_owned(), self.node.clone()),
         ])
     }
-
-    fn tags(&self, token: &IntentToken) -> BTreeMap<String, String> {
-        let mut tags = self.tags.clone();
-        tags.extend(self.marks());
-        tags.insert("terway.io/intent".to_owned(), token.0.clone());
-        tags
-    }
 }
 
 /// Everything a cloud operation needs.
@@ -54,7 +48,8 @@ pub struct Actions {
     cloud: Arc<dyn Cloud>,
     watch: EniWatch,
     instance: InstanceId,
-    owner: Owner,
+    /// Tags of every ENI made: ours and the operator's.
+    tags: BTreeMap<String, String>,
     subnets: Mutex<BTreeMap<VSwitchId, Subnets>>,
 }
 
@@ -64,11 +59,11 @@ impl Actions {
         cloud: Arc<dyn Cloud>,
         watch: EniWatch,
         instance: InstanceId,
-        owner: Owner,
+        tags: BTreeMap<String, String>,
         vswitches: &[VSwitch],
     ) -> Self {
         let subnets = vswitches.iter().map(|vswitch| (vswitch.id.clone(), vswitch.subnets)).collect();
-        Self { cloud, watch, instance, owner, subnets: Mutex::new(subnets) }
+        Self { cloud, watch, instance, tags, subnets: Mutex::new(subnets) }
     }
 
     /// Runs one operation to its end.
@@ -104,12 +99,14 @@ impl Actions {
     ) -> CloudResult<CloudEni> {
         // First: an ENI whose CIDR is unknown would be of no use.
         let subnets = self.subnets(vswitch).await?;
+        let mut tags = self.tags.clone();
+        tags.insert(INTENT_TAG.to_owned(), token.0.clone());
         let request = CreateEni {
             token: token.clone(),
             vswitch: vswitch.clone(),
             security_groups: security_groups.to_vec(),
             ipv6,
-            tags: self.owner.tags(token),
+            tags,
         };
         let made = self.cloud.create_eni(&request).await?;
         let eni = if made.status == EniStatus::Creating {

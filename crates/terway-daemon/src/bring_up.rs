@@ -12,7 +12,7 @@ use terway_types::{Fault, FaultCode, MacAddr};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver};
 
-use crate::actions::{Actions, Owner, Spawner};
+use crate::actions::{Actions, INTENT_TAG, Owner, Spawner};
 use crate::clock;
 use crate::driver::{self, DriverHandle, Fuse, Parts};
 use crate::links::NicChange;
@@ -104,10 +104,12 @@ impl BringUp {
         let ledger = Ledger::open(&self.state_dir.join("ledger.redb")).map_err(|error| error.fault())?;
         let watch = EniWatch::with_pace(Arc::clone(cloud), self.pace);
         let instance = facts.identity.id.clone();
-        let actions =
-            Arc::new(Actions::new(Arc::clone(cloud), watch, instance, self.owner.clone(), &facts.vswitches));
+        let mut tags = self.settings.eni_tags.clone();
+        tags.extend(self.owner.marks());
+        let actions = Arc::new(Actions::new(Arc::clone(cloud), watch, instance, tags, &facts.vswitches));
         let runtime = Handle::current();
-        let parts = Parts { ledger, settings, clock: clock::system, metrics, fuse: self.fuse };
+        let parts =
+            Parts { ledger: Box::new(ledger), settings, clock: clock::system, metrics, fuse: self.fuse };
         driver::start(parts, |driver| Spawner { actions, runtime, driver: driver.clone() }).map_err(|error| {
             Fault::new(FaultCode::Internal, "failed to start the pool's thread").caused_by(&error)
         })
@@ -135,7 +137,7 @@ async fn count_orphans(cloud: Arc<dyn Cloud>, owner: Owner, driver: DriverHandle
     let known = |intent: Option<&String>| {
         intent.is_some_and(|intent| view.enis.iter().any(|eni| eni.record.token.as_str() == intent))
     };
-    let orphans: Vec<_> = found.iter().filter(|eni| !known(eni.tags.get("terway.io/intent"))).collect();
+    let orphans: Vec<_> = found.iter().filter(|eni| !known(eni.tags.get(INTENT_TAG))).collect();
     metrics.orphans(orphans.len());
     for eni in orphans {
         tracing::warn!(eni = %eni.id, status = ?eni.status, "an ENI with this node's tags is unknown to the ledger; it is left alone");

@@ -6,13 +6,13 @@
 
 mod fuse;
 mod handle;
+mod journal;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use terway_ledger::Ledger;
 use terway_pool::{
     Answer, Capacity, CloudAction, CloudAnswer, Effect, Event, Note, OperationId, Pool, PoolSettings,
     RequestId,
@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::fuse::{Fuse, kill_self};
 pub use self::handle::DriverHandle;
+pub use self::journal::Journal;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
@@ -48,7 +49,7 @@ pub trait Hands: Send {
 /// What the driver is made of.
 pub struct Parts {
     /// The open ledger.
-    pub ledger: Ledger,
+    pub ledger: Box<dyn Journal>,
     /// The pool's targets. The generation is replaced by one that was never used.
     pub settings: PoolSettings,
     /// The time.
@@ -251,7 +252,7 @@ impl<H: Hands> Driver<H> {
             return Ok(());
         }
         let start = Instant::now();
-        let outcome = self.parts.ledger.commit(changes).map_err(|error| error.fault());
+        let outcome = self.parts.ledger.commit(changes);
         self.parts.metrics.commit(start.elapsed(), outcome.is_ok());
         outcome
     }
@@ -282,8 +283,7 @@ impl<H: Hands> Driver<H> {
         let now = (self.parts.clock)();
         let snapshot = match self.parts.ledger.snapshot() {
             Ok(snapshot) => snapshot,
-            Err(error) => {
-                let fault = error.fault();
+            Err(fault) => {
                 tracing::error!(%fault, "cannot build the pool");
                 self.pool = Err(fault);
                 return Ok(());

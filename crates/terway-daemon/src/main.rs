@@ -91,11 +91,7 @@ fn assemble(flags: &Flags, settings: Settings, key: StaticKey) -> anyhow::Result
         })?;
         Ok(Arc::new(cloud) as Arc<dyn Cloud>)
     };
-    let owner = Owner {
-        cluster: flags.cluster_id.clone(),
-        node: flags.node_name.clone(),
-        tags: settings.eni_tags.clone(),
-    };
+    let owner = Owner { cluster: flags.cluster_id.clone(), node: flags.node_name.clone() };
     let conflist =
         flags.cni_conf.clone().map(|source| Conflist { source, directory: flags.cni_conf_dir.clone() });
     Ok(Daemon {

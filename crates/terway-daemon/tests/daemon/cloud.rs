@@ -1,0 +1,224 @@
+//! A cloud in memory, and the NICs its ENIs are on the node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use terway_cloud::{
+    Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniStatus, InstanceIdentity, InstanceLimits,
+    Metadata, VSwitch,
+};
+use terway_daemon::links::NicChange;
+use terway_types::{
+    Addresses, CloudFailure, CloudFailureKind, EniId, InstanceId, IntentToken, MacAddr, Subnets, VSwitchId,
+};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+pub const PRIMARY: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+#[derive(Debug, Default)]
+pub struct State {
+    pub enis: BTreeMap<EniId, EniDescription>,
+    by_token: BTreeMap<IntentToken, EniId>,
+    made: u8,
+    /// How many calls of each kind came.
+    pub calls: BTreeMap<&'static str, usize>,
+    /// What the next calls of a kind fail with.
+    pub refusals: BTreeMap<&'static str, CloudFailureKind>,
+    home: BTreeSet<MacAddr>,
+    watchers: Vec<Sender<NicChange>>,
+}
+
+/// Clones are the same cloud.
+#[derive(Clone, Debug, Default)]
+pub struct FakeCloud(Arc<Mutex<State>>);
+
+impl FakeCloud {
+    pub fn with<T>(&self, read: impl FnOnce(&mut State) -> T) -> T {
+        read(&mut self.0.lock().unwrap())
+    }
+
+    pub fn refuse(&self, call: &'static str, kind: Option<CloudFailureKind>) {
+        self.with(|state| match kind {
+            Some(kind) => drop(state.refusals.insert(call, kind)),
+            None => drop(state.refusals.remove(call)),
+        });
+    }
+
+    /// Starts a watch over the node's links, with what is there already.
+    pub fn links(&self) -> Receiver<NicChange> {
+        let (sender, receiver) = mpsc::channel(256);
+        self.with(|state| {
+            for mac in &state.home {
+                sender.try_send(NicChange { mac: *mac, present: true }).unwrap();
+            }
+            state.watchers.push(sender);
+        });
+        receiver
+    }
+
+    /// A NIC moves into a pod, or comes home.
+    pub fn nic(&self, mac: MacAddr, present: bool) {
+        self.with(|state| state.nic(mac, present));
+    }
+
+    /// The ENI the instance was born with.
+    pub fn add_primary(&self, security_groups: &[&str]) {
+        let eni = EniDescription {
+            id: "eni-primary".into(),
+            status: EniStatus::InUse,
+            mac: PRIMARY,
+            vswitch: "vsw-own".into(),
+            zone: "zone-a".into(),
+            security_groups: security_groups.iter().map(|group| (*group).into()).collect(),
+            addresses: Addresses::default(),
+            instance: Some("i-1".into()),
+            primary: true,
+            tags: BTreeMap::default(),
+        };
+        self.with(|state| state.enis.insert(eni.id.clone(), eni));
+    }
+
+    fn call(&self, name: &'static str) -> CloudResult<()> {
+        self.with(|state| {
+            *state.calls.entry(name).or_default() += 1;
+            state.refusals.get(name).map_or(Ok(()), |kind| Err(failure(name, kind.clone())))
+        })
+    }
+}
+
+pub fn failure(action: &str, kind: CloudFailureKind) -> CloudFailure {
+    CloudFailure {
+        kind,
+        action: action.to_owned(),
+        vendor_code: None,
+        request_id: Some("req-1".to_owned()),
+        message: "refused by the test".to_owned(),
+    }
+}
+
+impl State {
+    fn nic(&mut self, mac: MacAddr, present: bool) {
+        let changed = if present { self.home.insert(mac) } else { self.home.remove(&mac) };
+        if changed {
+            self.watchers.retain(|watcher| watcher.try_send(NicChange { mac, present }).is_ok());
+        }
+    }
+}
+
+fn vswitch(id: &VSwitchId) -> VSwitch {
+    VSwitch {
+        id: id.clone(),
+        zone: if id.as_str() == "vsw-elsewhere" { "zone-b" } else { "zone-a" }.into(),
+        subnets: Subnets::new("10.0.0.0/24".parse().ok(), None),
+        free_ipv4: 200,
+    }
+}
+
+#[async_trait]
+impl Cloud for FakeCloud {
+    fn provider(&self) -> &'static str {
+        "aliyun"
+    }
+
+    async fn create_eni(&self, request: &CreateEni) -> CloudResult<EniDescription> {
+        self.call("create")?;
+        Ok(self.with(|state| {
+            if let Some(known) = state.by_token.get(&request.token).and_then(|id| state.enis.get(id)) {
+                return known.clone();
+            }
+            state.made += 1;
+            let number = state.made;
+            let eni = EniDescription {
+                id: EniId(format!("eni-{number}")),
+                status: EniStatus::Available,
+                mac: MacAddr([2, 0, 0, 0, 1, number]),
+                vswitch: request.vswitch.clone(),
+                zone: "zone-a".into(),
+                security_groups: request.security_groups.clone(),
+                addresses: Addresses::new(Some([10, 0, 0, number].into()), None),
+                instance: None,
+                primary: false,
+                tags: request.tags.clone(),
+            };
+            state.by_token.insert(request.token.clone(), eni.id.clone());
+            state.enis.insert(eni.id.clone(), eni.clone());
+            eni
+        }))
+    }
+
+    async fn attach_eni(&self, eni: &EniId, instance: &InstanceId) -> CloudResult<()> {
+        self.call("attach")?;
+        self.with(|state| {
+            let found = state.enis.get_mut(eni).ok_or_else(|| failure("attach", CloudFailureKind::Gone))?;
+            (found.status, found.instance) = (EniStatus::InUse, Some(instance.clone()));
+            let mac = found.mac;
+            state.nic(mac, true);
+            Ok(())
+        })
+    }
+
+    async fn detach_eni(&self, eni: &EniId, _: &InstanceId) -> CloudResult<()> {
+        self.call("detach")?;
+        self.with(|state| {
+            let Some(found) = state.enis.get_mut(eni) else { return };
+            (found.status, found.instance) = (EniStatus::Available, None);
+            let mac = found.mac;
+            state.nic(mac, false);
+        });
+        Ok(())
+    }
+
+    async fn delete_eni(&self, eni: &EniId) -> CloudResult<()> {
+        self.call("delete")?;
+        self.with(|state| {
+            if state.enis.get(eni).is_some_and(|found| found.status != EniStatus::Available) {
+                return Err(failure("delete", CloudFailureKind::InvalidState));
+            }
+            state.enis.remove(eni);
+            Ok(())
+        })
+    }
+
+    async fn describe_enis(&self, filter: &EniFilter) -> CloudResult<Vec<EniDescription>> {
+        self.call("describe")?;
+        Ok(self.with(|state| {
+            let fits = |eni: &&EniDescription| {
+                (filter.ids.is_empty() || filter.ids.contains(&eni.id))
+                    && (filter.instance.is_none() || filter.instance == eni.instance)
+                    && filter.tags.iter().all(|(key, value)| eni.tags.get(key) == Some(value))
+            };
+            state.enis.values().filter(fits).cloned().collect()
+        }))
+    }
+
+    async fn describe_vswitch(&self, id: &VSwitchId) -> CloudResult<Option<VSwitch>> {
+        self.call("vswitch")?;
+        Ok((id.as_str() != "vsw-unknown").then(|| vswitch(id)))
+    }
+
+    async fn instance_limits(&self, _: &str) -> CloudResult<Option<InstanceLimits>> {
+        self.call("limits")?;
+        Ok(Some(InstanceLimits { enis: 5, ipv4_per_eni: 6, ipv6_per_eni: 1, members: 0 }))
+    }
+}
+
+#[async_trait]
+impl Metadata for FakeCloud {
+    async fn identity(&self) -> CloudResult<InstanceIdentity> {
+        self.call("identity")?;
+        Ok(InstanceIdentity {
+            id: "i-1".into(),
+            instance_type: "ecs.test".to_owned(),
+            region: "region-1".to_owned(),
+            zone: "zone-a".into(),
+            vpc: "vpc-1".to_owned(),
+            vswitch: "vsw-own".into(),
+            primary_mac: PRIMARY,
+        })
+    }
+
+    async fn macs(&self) -> CloudResult<Vec<MacAddr>> {
+        Ok(vec![PRIMARY])
+    }
+}

@@ -1,0 +1,176 @@
+//! The driver alone: a disk that refuses, and cloud operations of a pool that was thrown away.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use terway_daemon::clock;
+use terway_daemon::driver::{self, DriverHandle, Fuse, Hands, Journal, Parts, Ticket};
+use terway_daemon::metrics::Metrics;
+use terway_pool::{Answer, CloudAction, CloudAnswer, CloudEni, Event, Pool, PoolSettings};
+use terway_types::{
+    Addresses, AttachmentKey, ContainerId, Fault, FaultCode, IfName, LedgerChange, LedgerSnapshot, MacAddr,
+    NetworkName, PodRef, Subnets,
+};
+
+const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+
+/// A disk in memory that refuses on demand.
+#[derive(Clone, Default)]
+struct Disk(Arc<Mutex<(LedgerSnapshot, bool)>>);
+
+impl Disk {
+    fn full(&self, full: bool) {
+        self.0.lock().unwrap().1 = full;
+    }
+}
+
+impl Journal for Disk {
+    fn commit(&mut self, changes: &[LedgerChange]) -> Result<(), Fault> {
+        let (durable, full) = &mut *self.0.lock().unwrap();
+        if *full {
+            return Err(Fault::new(FaultCode::StateFull, "no room"));
+        }
+        for change in changes.iter().cloned() {
+            match change {
+                LedgerChange::PutEni(eni) => {
+                    durable.enis.retain(|known| known.token != eni.token);
+                    durable.enis.push(eni);
+                }
+                LedgerChange::RemoveEni(token) => durable.enis.retain(|known| known.token != token),
+                LedgerChange::PutAttachment(held) => {
+                    durable.attachments.retain(|known| known.key != held.key);
+                    durable.attachments.push(held);
+                }
+                LedgerChange::RemoveAttachment(key) => durable.attachments.retain(|known| known.key != key),
+            }
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<LedgerSnapshot, Fault> {
+        Ok(self.0.lock().unwrap().0.clone())
+    }
+}
+
+/// Remembers what was to be done.
+#[derive(Clone, Default)]
+struct Notebook(Arc<Mutex<Vec<(Ticket, CloudAction)>>>);
+
+impl Hands for Notebook {
+    fn start(&mut self, ticket: Ticket, action: CloudAction) {
+        self.0.lock().unwrap().push((ticket, action));
+    }
+}
+
+impl Notebook {
+    /// Waits for the operation of this number, from 0.
+    async fn wait(&self, number: usize) -> (Ticket, CloudAction) {
+        let found = async {
+            loop {
+                if let Some(found) = self.0.lock().unwrap().get(number) {
+                    return found.clone();
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), found).await.expect("the operation is started")
+    }
+}
+
+fn start(disk: &Disk, notebook: &Notebook) -> DriverHandle {
+    let settings = PoolSettings {
+        min_idle: 1,
+        max_idle: 1,
+        max_enis: 2,
+        vswitches: vec!["vsw-1".into()],
+        security_groups: vec!["sg-1".into()],
+        ipv6: false,
+        quarantine: Duration::ZERO,
+        link_timeout: Duration::from_secs(60),
+        home_timeout: Duration::from_secs(60),
+        retry_first: Duration::from_millis(1),
+        retry_max: Duration::from_millis(10),
+        parallel: 2,
+        token_prefix: "t".to_owned(),
+        generation: 0,
+    };
+    let metrics = Arc::new(Metrics::default());
+    let parts =
+        Parts { ledger: Box::new(disk.clone()), settings, clock: clock::system, metrics, fuse: Fuse::NONE };
+    driver::start(parts, |_| notebook.clone()).unwrap()
+}
+
+fn created() -> CloudAnswer {
+    let subnets = Subnets::new("10.0.0.0/24".parse().ok(), None);
+    CloudAnswer::Created(CloudEni {
+        id: "eni-1".into(),
+        mac: MAC,
+        vswitch: "vsw-1".into(),
+        security_groups: vec!["sg-1".into()],
+        addresses: Addresses::new("10.0.0.9".parse().ok(), None),
+        subnets,
+        gateways: subnets.gateways(),
+        attached: false,
+    })
+}
+
+async fn allocate(driver: &DriverHandle) -> Answer {
+    let key = AttachmentKey {
+        network: NetworkName::new("terway").unwrap(),
+        container: ContainerId::new("a").unwrap(),
+        ifname: IfName::new("eth0").unwrap(),
+    };
+    let deadline = clock::system() + Duration::from_secs(10);
+    let netns = String::new();
+    driver.ask(|request| Event::Allocate { request, key, pod: PodRef::default(), netns, deadline }).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_fails_the_call_and_the_pool_starts_again_from_what_is_durable() {
+    let (disk, notebook) = (Disk::default(), Notebook::default());
+    let driver = start(&disk, &notebook);
+    let (ticket, _) = notebook.wait(0).await;
+    driver.done(ticket, Ok(created()));
+    let (ticket, action) = notebook.wait(1).await;
+    assert_eq!(action, CloudAction::Attach { eni: "eni-1".into() });
+    driver.done(ticket, Ok(CloudAnswer::Attached));
+    driver.link(MAC, true);
+    let idle = async |driver: &DriverHandle| driver.look(Pool::view).await.map_or(0, |view| view.idle);
+    while idle(&driver).await != 1 {
+        tokio::task::yield_now().await;
+    }
+
+    disk.full(true);
+    let Answer::Failed(fault) = allocate(&driver).await else { panic!("nothing was durable") };
+    assert_eq!(fault.code, FaultCode::StateFull);
+    assert!(disk.0.lock().unwrap().0.attachments.is_empty());
+
+    disk.full(false);
+    let Answer::Allocated(eni) = allocate(&driver).await else {
+        panic!("the link is remembered over the rebuild")
+    };
+    assert_eq!(eni.mac, Some(MAC));
+    assert_eq!(disk.0.lock().unwrap().0.attachments.len(), 1, "durable before visible");
+    driver.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_pool_started_does_not_concern_the_next() {
+    let (disk, notebook) = (Disk::default(), Notebook::default());
+    let driver = start(&disk, &notebook);
+    let (first, action) = notebook.wait(0).await;
+    disk.full(true);
+    // The end of the creation cannot be recorded: the pool is built anew and asks again, with the same token.
+    driver.done(first, Ok(created()));
+    let (second, again) = notebook.wait(1).await;
+    disk.full(false);
+    assert_eq!(action, again);
+    assert_ne!(first, second);
+    driver.done(first, Ok(created()));
+    let phase = |view: terway_pool::PoolView| view.enis[0].record.phase.name();
+    assert_eq!(driver.look(Pool::view).await.map(phase).unwrap(), "Creating");
+    driver.done(second, Ok(created()));
+    let (_, next) = notebook.wait(2).await;
+    assert_eq!(next, CloudAction::Attach { eni: "eni-1".into() });
+    driver.stop();
+}

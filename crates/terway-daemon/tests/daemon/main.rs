@@ -1,0 +1,13 @@
+//! The daemon as its callers meet it: over its real socket, with its real ledger, on a cloud and a kernel
+//! made of memory.
+
+#![expect(missing_docs, reason = "a test")]
+
+mod calls;
+mod cloud;
+mod crash;
+mod driver;
+mod pages;
+mod spool;
+mod start;
+mod support;

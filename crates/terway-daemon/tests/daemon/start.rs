@@ -1,0 +1,104 @@
+//! Start-up: the socket answers at once, says why it cannot serve, and recovers by itself.
+
+use std::fs;
+
+use terway_daemon::instance_lock::InstanceLock;
+use terway_types::{CloudFailureKind, FaultCode};
+
+use crate::support::Site;
+
+#[test]
+fn a_cloud_that_is_away_is_waited_for_and_named() {
+    let site = Site::new(r#"{"security_groups": ["sg-1"]}"#);
+    site.cloud.refuse("identity", Some(CloudFailureKind::Transient));
+    let life = site.start();
+    let fault = life.until("the reason is told", async |life| {
+        let status = life.status().await.unwrap();
+        assert!(!status.ready && status.pool.is_none());
+        status.fault.filter(|fault| fault.code == FaultCode::CloudUnavailable.name())
+    });
+    assert!(fault.cause.contains("refused by the test"), "{fault:?}");
+    let refused = life.run(life.allocate("a")).unwrap_err();
+    assert_eq!(refused.code, FaultCode::CloudUnavailable);
+    assert!(!site.path("net.d/10-terway.conflist").exists(), "the node is not ready");
+    site.cloud.refuse("identity", None);
+    life.until_ready();
+    life.until("the conflist is installed", async |_| {
+        fs::metadata(site.path("net.d/10-terway.conflist")).ok().map(drop)
+    });
+    life.stop();
+    assert!(site.path("net.d/10-terway.conflist").exists(), "DEL needs it");
+}
+
+#[test]
+fn unusable_vswitches_are_named() {
+    for (vswitch, reason) in [
+        ("vsw-unknown", "the cloud does not know vSwitch vsw-unknown, listed for zone zone-a"),
+        ("vsw-elsewhere", "vSwitch vsw-elsewhere is in zone zone-b, this node is in zone-a"),
+    ] {
+        let site = Site::new(&format!(
+            r#"{{"vswitches": {{"zone-a": ["vsw-1", "{vswitch}"]}}, "security_groups": ["sg-1"]}}"#
+        ));
+        let life = site.start();
+        life.until("the reason is told", async |life| {
+            life.status().await.unwrap().fault.filter(|fault| fault.what == reason)
+        });
+        life.stop();
+    }
+}
+
+#[test]
+fn a_spoilt_ledger_is_told_and_left_alone() {
+    let site = Site::new(r#"{"security_groups": ["sg-1"]}"#);
+    fs::create_dir_all(site.path("state")).unwrap();
+    fs::write(site.path("state/ledger.redb"), "not a database").unwrap();
+    let life = site.start();
+    life.until("the reason is told", async |life| {
+        life.status().await.unwrap().fault.filter(|fault| fault.code == FaultCode::LedgerCorrupt.name())
+    });
+    life.stop();
+    assert_eq!(fs::read(site.path("state/ledger.redb")).unwrap(), b"not a database");
+}
+
+#[test]
+fn the_pool_is_filled_and_marked() {
+    let site = Site::new(
+        r#"{"security_groups": ["sg-1"], "min_pool_size": 2, "max_pool_size": 3, "eni_tags": {"team": "a"}}"#,
+    );
+    let life = site.serve();
+    life.until_phases(&[("Ready", 2)]);
+    life.stop();
+    site.cloud.with(|cloud| {
+        for eni in cloud.enis.values() {
+            for (key, value) in
+                [("creator", "terway"), ("terway.io/cluster", "c1"), ("terway.io/node", "n1"), ("team", "a")]
+            {
+                assert_eq!(eni.tags.get(key).map(String::as_str), Some(value));
+            }
+            assert!(eni.tags.contains_key("terway.io/intent"));
+            assert_eq!(eni.vswitch.as_str(), "vsw-own", "no vSwitch listed for the zone");
+        }
+    });
+}
+
+#[test]
+fn security_groups_default_to_those_of_the_primary_eni() {
+    let site = Site::new(r#"{"min_pool_size": 1, "max_pool_size": 1}"#);
+    let life = site.start();
+    life.until("the reason is told", async |life| {
+        life.status().await.unwrap().fault.filter(|fault| fault.remedy.contains("`security_groups`"))
+    });
+    site.cloud.add_primary(&["sg-7", "sg-8"]);
+    life.until_phases(&[("Ready", 1)]);
+    life.stop();
+    let groups = site.cloud.with(|cloud| cloud.enis[&"eni-1".into()].security_groups.clone());
+    assert_eq!(groups, ["sg-7".into(), "sg-8".into()]);
+}
+
+#[test]
+fn one_daemon_per_state_directory() {
+    let site = Site::new("{}");
+    let _held = InstanceLock::take(&site.path("state")).unwrap();
+    let error = InstanceLock::take(&site.path("state")).unwrap_err().to_string();
+    assert!(error.contains("another terwayd (process "), "{error}");
+}

@@ -1,0 +1,209 @@
+//! A node's files, and lives of the daemon on it, each in a runtime of its own that dies with it.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use terway_cloud::{Cloud, WatchPace};
+use terway_daemon::actions::Owner;
+use terway_daemon::bring_up::BringUp;
+use terway_daemon::clock;
+use terway_daemon::config::Config;
+use terway_daemon::conflist::Conflist;
+use terway_daemon::daemon::Daemon;
+use terway_daemon::driver::Fuse;
+use terway_daemon::flags::Listen;
+use terway_daemon::metrics::Metrics;
+use terway_daemon::node::Node;
+use terway_daemon::settings::Settings;
+use terway_rpc::{DaemonClient, wire};
+use terway_types::Fault;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use crate::cloud::FakeCloud;
+
+/// Longer than anything here takes.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A node: what survives the daemon.
+pub struct Site {
+    pub directory: TempDir,
+    pub cloud: FakeCloud,
+    pub config: String,
+}
+
+/// One life of the daemon.
+pub struct Life {
+    runtime: Runtime,
+    stop: Option<oneshot::Sender<()>>,
+    task: Option<tokio::task::JoinHandle<anyhow::Result<()>>>,
+    socket: PathBuf,
+}
+
+impl Site {
+    pub fn new(config: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let site = Self { directory, cloud: FakeCloud::default(), config: config.to_owned() };
+        std::fs::create_dir(site.path("net.d")).unwrap();
+        std::fs::write(site.path("source.conflist"), "{}").unwrap();
+        site
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn daemon(&self, fuse: Fuse) -> Daemon {
+        let (cloud, links) = (self.cloud.clone(), self.cloud.clone());
+        Daemon {
+            bring_up: BringUp {
+                settings: Settings::new(Config::parse(&self.config).unwrap()).unwrap(),
+                owner: Owner { cluster: "c1".to_owned(), node: "n1".to_owned() },
+                state_dir: self.path("state"),
+                nic_kinds: vec!["veth".to_owned()],
+                metadata: Arc::new(self.cloud.clone()),
+                connect: Box::new(move |_| Ok(Arc::new(cloud.clone()) as Arc<dyn Cloud>)),
+                links: Box::new(move |_| Ok(links.links())),
+                pace: WatchPace {
+                    shortest: Duration::from_millis(1),
+                    longest: Duration::from_millis(10),
+                    apart: Duration::from_millis(1),
+                },
+                fuse,
+            },
+            socket: self.path("run/eni.socket"),
+            readonly: Some(Listen::Unix(self.path("run/debug.socket"))),
+            conflist: Some(Conflist { source: self.path("source.conflist"), directory: self.path("net.d") }),
+        }
+    }
+
+    /// Starts a life; it listens when this returns.
+    pub fn start(&self) -> Life {
+        self.start_with(Fuse::NONE)
+    }
+
+    pub fn start_with(&self, fuse: Fuse) -> Life {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let daemon = self.daemon(fuse);
+        let socket = daemon.socket.clone();
+        let (node, state) = Node::new(Arc::new(Metrics::default()), clock::system(), self.path("eni_conf"));
+        let (stop, stopped) = oneshot::channel();
+        let task = runtime.spawn(daemon.run(Arc::new(node), state, async {
+            let _ = stopped.await;
+        }));
+        let life = Life { runtime, stop: Some(stop), task: Some(task), socket };
+        life.until("the socket is listened at", async |life| life.status().await.ok());
+        life
+    }
+
+    /// Starts a life and waits until it serves.
+    pub fn serve(&self) -> Life {
+        let life = self.start();
+        life.until_ready();
+        life
+    }
+}
+
+pub fn container(name: &str) -> wire::AllocateRequest {
+    wire::AllocateRequest {
+        pod_name: format!("pod-{name}"),
+        pod_namespace: "default".to_owned(),
+        container_id: name.to_owned(),
+        netns: format!("/run/netns/{name}"),
+        ifname: "eth0".to_owned(),
+        ..Default::default()
+    }
+}
+
+impl Life {
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    pub async fn client(&self) -> Result<DaemonClient, Fault> {
+        self.client_for(Duration::from_secs(10)).await
+    }
+
+    pub async fn client_for(&self, deadline: Duration) -> Result<DaemonClient, Fault> {
+        DaemonClient::connect(&self.socket, deadline).await.map_err(Fault::from)
+    }
+
+    /// Waits for a condition.
+    pub fn until<T>(&self, what: &str, probe: impl AsyncFn(&Self) -> Option<T>) -> T {
+        self.run(async {
+            let end = Instant::now() + PATIENCE;
+            loop {
+                if let Some(found) = probe(self).await {
+                    return found;
+                }
+                assert!(Instant::now() < end, "it never came true that {what}");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+    }
+
+    pub fn until_ready(&self) {
+        self.until("the pool runs", async |life| life.status().await.ok()?.ready.then_some(()));
+    }
+
+    /// Waits until this many ENIs are in each of these phases, and none in others.
+    pub fn until_phases(&self, wanted: &[(&str, usize)]) -> Vec<wire::EniView> {
+        self.until(&format!("the ENIs are {wanted:?}"), async |life| {
+            let enis = life.status().await.ok()?.pool?.enis;
+            let count = |phase: &str| enis.iter().filter(|eni| eni.phase == phase).count();
+            let fits = wanted.iter().all(|(phase, wanted)| count(phase) == *wanted);
+            (fits && enis.len() == wanted.iter().map(|(_, count)| count).sum::<usize>()).then_some(enis)
+        })
+    }
+
+    pub async fn status(&self) -> Result<wire::StatusReply, Fault> {
+        self.client().await?.status(wire::StatusRequest {}).await
+    }
+
+    /// ADD. Answers the ENI's id.
+    pub async fn allocate(&self, name: &str) -> Result<String, Fault> {
+        let reply = self.client().await?.alloc_ip(container(name)).await?;
+        Ok(reply.interfaces[0].eni.clone().unwrap().id)
+    }
+
+    /// DEL.
+    pub async fn release(&self, name: &str) -> Result<(), Fault> {
+        let request = wire::ReleaseRequest { container_id: name.to_owned(), ..Default::default() };
+        self.client().await?.release_ip(request).await.map(drop)
+    }
+
+    /// What an attachment holds.
+    pub async fn info(&self, name: &str) -> Result<Option<String>, Fault> {
+        let request = wire::InfoRequest { container_id: name.to_owned(), ..Default::default() };
+        let reply = self.client().await?.get_ip_info(request).await?;
+        Ok(reply.interfaces.first().map(|found| found.eni.clone().unwrap().id))
+    }
+
+    pub fn handle(&self) -> tokio::runtime::Handle {
+        self.runtime.handle().clone()
+    }
+
+    /// Ends this life as SIGTERM does.
+    pub fn stop(self) {
+        self.stop_then(|| ());
+    }
+
+    /// The same, and something more before the last of it is dropped.
+    pub fn stop_then<T>(mut self, more: impl FnOnce() -> T) -> T {
+        let _ = self.stop.take().unwrap().send(());
+        let task = self.task.take().unwrap();
+        self.run(task).unwrap().unwrap();
+        more()
+    }
+
+    /// Ends this life as SIGKILL does: all tasks are dropped where they are. The pool's thread must have
+    /// ended already, by its fuse.
+    pub fn vanish(mut self) {
+        self.task.take().unwrap().abort();
+        self.runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+}

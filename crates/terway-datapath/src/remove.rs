@@ -174,16 +174,19 @@ impl<'a> Work<'a> {
     /// Read only now: the pair's host end has gone with the pod's, and NICs have come home.
     fn clear_host(&mut self, host: &Netns) -> Result<(), KernelError> {
         let mut netlink = Netlink::open(host)?;
-        let uplink = uplink_index(&mut netlink)?;
+        let uplink = uplink_index(&mut netlink);
         for link in netlink.links()? {
-            let outcome = match self.ours(&link) {
-                Some(Ours::Made) => self.delete(&link, &mut netlink),
-                Some(Ours::Nic) if Some(link.index) != uplink => self.settle(&link, &mut netlink),
+            let outcome = match (self.ours(&link), &uplink) {
+                (Some(Ours::Made), _) => self.delete(&link, &mut netlink),
+                (Some(Ours::Nic), Ok(uplink)) if Some(link.index) != *uplink => {
+                    self.settle(&link, &mut netlink)
+                }
                 _ => Ok(()),
             };
             self.note(outcome);
         }
-        Ok(())
+        // Not knowing the uplink, no NIC was touched.
+        uplink.map(drop)
     }
 
     fn settle(&mut self, nic: &Link, host: &mut Netlink) -> Result<(), KernelError> {
@@ -209,5 +212,77 @@ impl<'a> Work<'a> {
     fn clear_translation(&mut self, host: &Netns) -> Result<(), KernelError> {
         self.removed.nat_rules = source_nat::remove(&self.mark, host)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use terway_types::{ContainerId, IfName, NetworkName};
+
+    use super::*;
+
+    const ENI: MacAddr = MacAddr([0, 0x16, 0x3e, 1, 2, 3]);
+
+    fn removal(mac: Option<MacAddr>) -> Removal {
+        let key = AttachmentKey {
+            network: NetworkName::new("terway").unwrap(),
+            container: ContainerId::new("c0ffee").unwrap(),
+            ifname: IfName::new("eth0").unwrap(),
+        };
+        Removal { key, mac }
+    }
+
+    fn link(name: &str, kind: Option<&str>, mac: MacAddr, alias: Option<&str>) -> Link {
+        Link {
+            index: 5,
+            name: name.into(),
+            mac: Some(mac),
+            mtu: 1500,
+            up: true,
+            kind: kind.map(str::to_owned),
+            alias: alias.map(str::to_owned),
+            master: None,
+            peer: None,
+            peer_netns_id: None,
+            pci: None,
+            loopback: false,
+            ether: true,
+        }
+    }
+
+    #[test]
+    fn whose_a_link_is() {
+        let (ours, others) = (Some("terway:terway/c0ffee/eth0"), Some("terway:terway/other/eth0"));
+        let pair = names::own_mac(&removal(None).key, OwnLink::HostEnd);
+        let foreign = MacAddr([2; 6]);
+        let (real, known) = (NicRule::default(), removal(Some(ENI)));
+        for (link, wanted) in [
+            (link("eth0", None, ENI, ours), Some(Ours::Nic)),
+            (link("dev8", None, foreign, ours), Some(Ours::Nic)),
+            (link("eni1", None, ENI, None), Some(Ours::Nic)),
+            (link("eni1", None, ENI, Some("admin's words")), Some(Ours::Nic)),
+            (link("eni1", None, ENI, others), None),
+            (link("eni1", None, foreign, None), None),
+            (link("eth0.7", Some("vlan"), ENI, None), None),
+            (link("calix", Some("veth"), pair, ours), Some(Ours::Made)),
+            (link("calix", Some("veth"), pair, None), Some(Ours::Made)),
+            (link("calix", Some("veth"), pair, others), None),
+            (link("calix", Some("veth"), foreign, None), None),
+            // A kind the rule does not know: never to be deleted.
+            (link("eth0", Some("veth"), ENI, ours), Some(Ours::Nic)),
+            (link("eth0", Some("veth"), foreign, ours), Some(Ours::Nic)),
+        ] {
+            assert_eq!(Work::new(&known, &real).ours(&link), wanted, "{link:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_plugin_before_us_left_is_the_pods_eni() {
+        let (rule, removal) = (NicRule::default(), removal(None));
+        let work = Work::new(&removal, &rule);
+        assert!(work.is_left_unmarked(&link("eth0", None, ENI, None)));
+        assert!(!work.is_left_unmarked(&link("eth1", None, ENI, None)));
+        assert!(!work.is_left_unmarked(&link("eth0", Some("veth"), ENI, None)));
+        assert!(!work.is_left_unmarked(&link("eth0", None, ENI, Some("terway:terway/other/eth0"))));
     }
 }

@@ -73,18 +73,20 @@ pub(crate) fn remove(mark: &Mark, netns: &Netns) -> Result<usize, KernelError> {
 }
 
 fn remove_of(chain: &Chain, mark: &Mark, nft: &mut Nft) -> Result<usize, KernelError> {
-    let all = nft.rules(chain)?;
-    let (ours, others): (Vec<_>, Vec<_>) = all.iter().partition(|rule| rule.is_marked(mark.as_str()));
+    let ours: Vec<_> = nft.rules(chain)?.into_iter().filter(|rule| rule.is_marked(mark.as_str())).collect();
+    if ours.is_empty() {
+        return Ok(0);
+    }
     let batch = ours.iter().fold(Batch::new(), |batch, rule| batch.delete_rule(chain, rule.handle));
     match nft.commit(&batch) {
         // Another remover of the same attachment was faster: see what it left.
         Err(error) if error.is_absent() => return remove_of(chain, mark, nft),
         outcome => outcome?,
     }
-    if !ours.is_empty() && others.is_empty() {
-        let table = &chain.table;
+    // Looked at only now: of several that remove at the same time, the last one sees that nothing is left.
+    if nft.rules(chain)?.is_empty() {
         let batch =
-            Batch::new().delete_chain(chain, Deletion::IfEmpty).delete_table(table, Deletion::IfEmpty);
+            Batch::new().delete_chain(chain, Deletion::IfEmpty).delete_table(&chain.table, Deletion::IfEmpty);
         match nft.commit(&batch) {
             // A rule came in meanwhile, or somebody else was faster.
             Err(error) if !error.is_busy() && !error.is_absent() => return Err(error),

@@ -3,7 +3,7 @@
 use super::{ApplyError, AttachmentContext};
 use crate::describe::Layout;
 use crate::kernel::objects::Link;
-use crate::kernel::{Netlink, Request};
+use crate::kernel::{self, Netlink, NicError, Request};
 use crate::mark::Mark;
 
 /// No link of the pod has a name we need.
@@ -14,9 +14,19 @@ pub(super) fn names_are_free(layout: &Layout, pod: &mut Netlink) -> Result<(), A
 }
 
 /// The ENI's netdev, once it is there. A wrong MAC must not take a link the node lives by.
-pub(super) fn wait_for_nic(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Link, ApplyError> {
+pub(super) fn find_nic(
+    layout: &Layout,
+    context: &AttachmentContext<'_>,
+    host: &mut Netlink,
+) -> Result<Link, ApplyError> {
     let mac = layout.nic().ok_or(ApplyError::NoNic)?.mac;
-    let nic = crate::kernel::wait_for_nic(context.host, mac, context.rule, context.deadline)?;
+    let nic = match kernel::find_nic(&host.links()?, mac, context.rule) {
+        Ok(nic) => nic.clone(),
+        Err(NicError::Missing { .. }) => {
+            kernel::wait_for_nic(context.host, mac, context.rule, context.deadline)?
+        }
+        Err(error) => return Err(error.into()),
+    };
     let why = if nic.name == layout.uplink {
         "the node's uplink".to_owned()
     } else if let Some(master) = nic.master {

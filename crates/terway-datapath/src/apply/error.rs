@@ -25,13 +25,11 @@ pub enum Step {
     Translation,
     /// The pod's `lo`.
     Loopback,
-    /// Nothing is left to do.
-    Done,
 }
 
 impl Step {
     /// All steps, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::NodeSwitches,
         Self::Links,
         Self::LinkSwitches,
@@ -39,7 +37,6 @@ impl Step {
         Self::Host,
         Self::Translation,
         Self::Loopback,
-        Self::Done,
     ];
 }
 
@@ -53,7 +50,6 @@ impl fmt::Display for Step {
             Self::Host => "set up the host's side",
             Self::Translation => "set up source translation",
             Self::Loopback => "set up the pod's lo",
-            Self::Done => "finish the attachment",
         })
     }
 }
@@ -168,4 +164,53 @@ fn code_of(error: &KernelError) -> FaultCode {
 
 fn undone(error: Option<&RemoveError>) -> String {
     error.map_or_else(String::new, |error| format!(" (and to undo it: {error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+    use terway_types::{AttachmentKey, ContainerId, IfName, NetworkName};
+
+    use super::*;
+    use crate::kernel::error::Refusal;
+
+    fn refused(what: &str, errno: Errno) -> KernelError {
+        KernelError::new(what, Refusal { errno, extack: None })
+    }
+
+    #[test]
+    fn what_could_not_be_undone_stands_beside_what_failed() {
+        let key = AttachmentKey {
+            network: NetworkName::new("terway").unwrap(),
+            container: ContainerId::new("c0ffee").unwrap(),
+            ifname: IfName::new("eth0").unwrap(),
+        };
+        let failures =
+            vec![refused("move NIC eth0 to the host", Errno::EBUSY), refused("list links", Errno::EPERM)];
+        let error = ApplyError::Step {
+            step: Step::Pod,
+            source: Box::new(refused("add route default", Errno::EEXIST).into()),
+            undo: Some(Box::new(RemoveError { key, failures })),
+        };
+        let fault = error.fault();
+        assert_eq!(fault.code, FaultCode::KernelRefused);
+        insta::assert_snapshot!(fault, @"kernel-refused: failed to set up the pod's side (and to undo it: attachment terway/c0ffee/eth0 is not removed completely: failed to move NIC eth0 to the host: Device or resource busy (EBUSY); failed to list links: Operation not permitted (EPERM)): failed to add route default: File exists (EEXIST) (remedy: see the cause; check kernel version, modules and privileges)");
+    }
+
+    #[test]
+    fn failures_have_the_code_of_their_cause() {
+        let step = |source| ApplyError::Step { step: Step::Pod, source: Box::new(source), undo: None };
+        let gone = || NetnsError::Missing { path: "/run/netns/x".into() };
+        for (error, code) in [
+            (ApplyError::HostNamespace, FaultCode::NetnsInvalid),
+            (ApplyError::NameTaken { names: vec!["eth0".into()] }, FaultCode::InterfaceExists),
+            (ApplyError::Look(refused("list links", Errno::EPERM)), FaultCode::KernelRefused),
+            (ApplyError::Look(KernelError::new("list links", gone())), FaultCode::NetnsInvalid),
+            (step(gone().into()), FaultCode::NetnsInvalid),
+            (step(KernelError::new("list links", gone()).into()), FaultCode::NetnsInvalid),
+            (step(StepError::Vanished("veth1".into())), FaultCode::KernelRefused),
+        ] {
+            assert_eq!(error.fault().code, code, "{error}");
+        }
+    }
 }

@@ -1,0 +1,64 @@
+//! An exclusive attachment in a real kernel: made, compared, broken, undone and removed, with real packets. What
+//! the kernel has is read back by `ip`, `tc` and `nft`, never by the code under test.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "../sandbox/mod.rs"]
+mod sandbox;
+
+mod add;
+mod check;
+mod del;
+mod limits;
+mod packets;
+mod state;
+mod undo;
+mod world;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    // Before the test runner starts its threads.
+    if !arguments.list {
+        sandbox::enter();
+    }
+    let tests: &[(&str, fn())] = &[
+        ("add::an_ipv4_pod", add::an_ipv4_pod),
+        ("add::an_ipv6_pod", add::an_ipv6_pod),
+        ("add::a_dual_stack_pod", add::a_dual_stack_pod),
+        ("add::a_nic_that_comes_late_is_waited_for", add::a_nic_that_comes_late_is_waited_for),
+        (
+            "add::what_speaks_against_it_is_found_before_any_change",
+            add::what_speaks_against_it_is_found_before_any_change,
+        ),
+        ("add::ten_pods_at_once", add::ten_pods_at_once),
+        ("add::advertisements_outlive_forwarding", add::advertisements_outlive_forwarding),
+        ("packets::ipv4", packets::ipv4),
+        ("packets::ipv6", packets::ipv6),
+        ("check::every_object_taken_away_is_named", check::every_object_taken_away_is_named),
+        ("check::what_a_later_plugin_adds_is_no_drift", check::what_a_later_plugin_adds_is_no_drift),
+        ("undo::stopped_before_each_step", undo::stopped_before_each_step),
+        ("undo::refused_within_a_batch", undo::refused_within_a_batch),
+        ("del::all_is_as_before", del::all_is_as_before),
+        ("del::after_an_add_that_died_at_each_step", del::after_an_add_that_died_at_each_step),
+        ("del::the_daemon_is_away", del::the_daemon_is_away),
+        ("del::nothing_there_and_again", del::nothing_there_and_again),
+        ("del::the_namespace_is_gone", del::the_namespace_is_gone),
+        ("del::the_nic_came_home_under_another_name", del::the_nic_came_home_under_another_name),
+        ("del::the_home_name_is_taken", del::the_home_name_is_taken),
+        ("del::an_old_sandbox_leaves_the_new_one_alone", del::an_old_sandbox_leaves_the_new_one_alone),
+        ("del::what_is_not_ours_stays", del::what_is_not_ours_stays),
+        ("limits::rates_are_set_and_traffic_passes_them", limits::rates_are_set_and_traffic_passes_them),
+    ];
+    let trials = tests.iter().map(|(name, test)| {
+        let test = *test;
+        Trial::test(*name, move || {
+            test();
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}

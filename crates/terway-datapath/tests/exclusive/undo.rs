@@ -1,0 +1,59 @@
+//! An ADD that fails leaves everything as before, wherever it fails.
+
+use terway_datapath::{ApplyError, Step, apply};
+use terway_types::{Bandwidth, IpFamily::V4, IpFamily::V6};
+
+use crate::add::similar;
+use crate::world::World;
+
+pub(crate) fn stopped_before_each_step() {
+    let world = World::new();
+    let mut pod = world.pod(&[V4, V6]);
+    let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
+    (pod.plan.ingress, pod.plan.egress) = (limit, limit);
+    // Another MTU than the plan's, to see that it is restored too.
+    world.node(&format!("link set {} mtu 1450", pod.eni.home()));
+    let layout = world.layout(&pod);
+    let before = (world.record(), pod.record());
+    for stop in Step::ALL {
+        let stopping = |step| if step == stop { Err("as asked".to_owned()) } else { Ok(()) };
+        let error = apply(&layout, &world.context(&pod, Some(&stopping))).unwrap_err();
+        let ApplyError::Step { step, undo: None, .. } = error else { panic!("{stop:?}: {error:?}") };
+        assert_eq!(step, stop);
+        similar(&before.0, &world.record());
+        similar(&before.1, &pod.record());
+    }
+    apply(&layout, &world.context(&pod, None)).unwrap();
+}
+
+/// The kernel does what comes after a request it refused: the undoing must not rely on where it stopped.
+pub(crate) fn refused_within_a_batch() {
+    let world = World::new();
+    let pod = world.pod(&[V4]);
+    let good = world.layout(&pod);
+    let before = (world.record(), pod.record());
+    let mut wrong_route = good.clone();
+    wrong_route.pod.routes[0].via = Some("192.0.2.1".parse().unwrap());
+    wrong_route.pod.routes[0].onlink = false;
+    let mut wrong_mtu = good.clone();
+    wrong_mtu.pod.links[0].mtu = 70_000;
+    let mut wrong_source = good.clone();
+    wrong_source.host.routes[0].source = Some("192.0.2.1".parse().unwrap());
+    let mut wrong_switch = good.clone();
+    wrong_switch.pod.sysctls[0].value = "many".into();
+    for (wrong, step, said) in [
+        (wrong_route, Step::Pod, "failed to add route default via 192.0.2.1 dev eth0"),
+        (wrong_mtu, Step::Links, "failed to move NIC"),
+        (wrong_source, Step::Host, "failed to add route 10.0.1.1 dev"),
+        (wrong_switch, Step::LinkSwitches, "failed to set sysctl net/ipv6/conf/eth0/accept_ra to many"),
+    ] {
+        let error = apply(&wrong, &world.context(&pod, None)).unwrap_err();
+        let fault = error.fault();
+        assert!(fault.cause.starts_with(said), "{fault}");
+        let ApplyError::Step { step: failed, undo: None, .. } = error else { panic!("{error:?}") };
+        assert_eq!(failed, step);
+        similar(&before.0, &world.record());
+        similar(&before.1, &pod.record());
+    }
+    apply(&good, &world.context(&pod, None)).unwrap();
+}

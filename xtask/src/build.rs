@@ -41,21 +41,23 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// The plugin aborts on panic and has no symbols for a backtrace, so nobody reads unwind tables.
+const PLUGIN_FLAGS: &str = "-C target-feature=+crt-static -C force-unwind-tables=no";
+
 /// Builds the plugin for the musl target if it is installed, else statically for the host's glibc.
 fn plugin(workspace: &Workspace) -> Result<PathBuf> {
     let host = host_triple()?;
     let musl = host.replace("-gnu", "-musl");
-    let mut command = workspace.cargo("build --profile plugin --package terway-cni");
-    let triple = if musl != host && is_installed(&musl) {
-        musl
-    } else {
-        eprintln!("   target {musl} is not installed: linking the plugin with a static glibc");
-        let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", host.replace('-', "_").to_uppercase());
-        command.env(variable, "-C target-feature=+crt-static");
-        host
-    };
-    // With an explicit --target, flags do not reach build scripts and procedural macros.
-    run_command(command.args(["--target", &triple]))?;
+    let triple = if is_installed(&musl) { musl } else { host };
+    eprintln!("   the plugin is linked statically for {triple}");
+    // With an explicit --target, these flags do not reach build scripts and procedural macros.
+    let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.replace('-', "_").to_uppercase());
+    run_command(
+        workspace
+            .cargo("build --profile plugin --package terway-cni")
+            .args(["--target", &triple])
+            .env(variable, PLUGIN_FLAGS),
+    )?;
     Ok(workspace.target().join(triple).join("plugin").join("terway"))
 }
 

@@ -22,8 +22,8 @@ use frame::{NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP};
 const RECEIVE_BUFFER: usize = 4 << 20;
 /// The kernel builds dump parts of at most 32 KiB; a single object may be larger.
 const READ_BUFFER: usize = 64 << 10;
-/// How often a dump disturbed by concurrent changes is begun anew.
-const DUMP_ATTEMPTS: u32 = 16;
+/// How often a dump disturbed by concurrent changes is begun anew. One takes a millisecond on a full node.
+const DUMP_ATTEMPTS: u32 = 50;
 
 /// The kernel's word on one frame; `None` if it gave none.
 pub(super) type Answer = Option<Result<(), Refusal>>;

@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn lists_are_read_by_number_not_by_spelling() {
-        let text: String = (1..=11).map(|n| format!("Id.{n}=v{n}&")).collect();
-        let parameters = Parameters::parse(&text, Some("Id.12=v%2012&Other=1"));
+        let pairs: Vec<String> = (1..=11).map(|n| format!("Id.{n}=v{n}")).collect();
+        let parameters = Parameters::parse(&pairs.join("&"), Some("Id.12=v%2012&Other=1"));
         assert_eq!(parameters.list("Id").len(), 12);
         assert_eq!(parameters.list("Id")[1], "v2");
         assert_eq!(parameters.list("Id")[11], "v 12");

@@ -68,8 +68,8 @@ pub(crate) enum Order {
     Act(FabricAction),
     /// A link of the VPC's namespace is gone.
     Gone(u32),
-    /// These are all links of the VPC's namespace.
-    Links(Vec<u32>),
+    /// Links of the VPC's namespace may be gone: look.
+    Look,
     /// Take everything down.
     Stop,
 }
@@ -181,7 +181,12 @@ impl Fabric {
                     live.with(|world, _| world.unplugged(&eni));
                 }
                 Order::Gone(index) => tell_lost(live, &self.dead(|port| port == index)),
-                Order::Links(links) => tell_lost(live, &self.dead(|port| !links.contains(&port))),
+                Order::Look => match self.vpc.netlink.links() {
+                    Ok(links) => {
+                        tell_lost(live, &self.dead(|port| links.iter().all(|link| link.index != port)));
+                    }
+                    Err(error) => tracing::error!(error = chain(&error), "failed to look for dead ports"),
+                },
                 Order::Stop => break,
             }
         }
@@ -197,8 +202,9 @@ fn tell_lost(live: &Live, enis: &[EniId]) {
 }
 
 async fn watch(mut monitor: LinkMonitor, orders: Sender<Order>) {
-    let indices = |links: &[terway_datapath::kernel::Link]| links.iter().map(|link| link.index).collect();
-    let mut order = Order::Links(indices(monitor.initial()));
+    // Ports that died before the watch began; and what a lost event would have told. The list that comes
+    // with the event is not used: ports may have been made since it was read.
+    let mut order = Order::Look;
     loop {
         if orders.send(order).is_err() {
             return;
@@ -206,7 +212,7 @@ async fn watch(mut monitor: LinkMonitor, orders: Sender<Order>) {
         order = loop {
             match monitor.next().await {
                 Some(LinkEvent::Gone { index, .. }) => break Order::Gone(index),
-                Some(LinkEvent::Resync(links)) => break Order::Links(indices(&links)),
+                Some(LinkEvent::Resync(_)) => break Order::Look,
                 Some(LinkEvent::Changed(_)) => {}
                 None => return,
             }

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use nix::mount::{MsFlags, mount};
-use terway_datapath::kernel::{LinkChange, Netlink, Netns, NetnsError, Request, Route};
+use terway_datapath::kernel::{Link, LinkChange, Netlink, Netns, NetnsError, Request, Route};
 use terway_types::fault::chain;
 use terway_types::{IpFamily, Subnets};
 
 use super::FabricError;
 use super::vpc::{index_of, set};
-use crate::model::Nic;
+use crate::model::{MAC_PREFIX, Nic};
 
 /// The name of every instance's primary NIC.
 pub(super) const PRIMARY: &str = "eth0";
@@ -44,12 +44,28 @@ fn share(folder: &Path) -> nix::Result<()> {
 }
 
 /// Makes a node's namespace unless it is there; says whether it had to.
-pub(super) fn ensure(path: &Path) -> Result<bool, NetnsError> {
+pub(super) fn ensure(path: &Path) -> Result<bool, FabricError> {
     match Netns::open(path) {
-        Ok(_) => Ok(false),
-        Err(NetnsError::Missing { .. }) => create(path).map(|_| true),
-        Err(error) => Err(error),
+        Ok(netns) => sweep(&netns).map(|()| false),
+        Err(NetnsError::Missing { .. }) => Ok(create(path).map(|_| true)?),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Deletes the ENIs that a killed simulation left in a node. They would die with its VPC's namespace, but
+/// only some moments after its name is gone.
+fn sweep(netns: &Netns) -> Result<(), FabricError> {
+    let mut netlink = Netlink::open(netns)?;
+    let is_ours = |link: &Link| {
+        link.kind.as_deref() == Some("veth") && link.mac.is_some_and(|mac| mac.0.starts_with(&MAC_PREFIX))
+    };
+    for link in netlink.links()?.into_iter().filter(is_ours) {
+        match netlink.transact(&[Request::delete_link(link.index)]) {
+            Err(error) if !error.is_absent() => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Removes a namespace of ours; failure is told, not fatal.

@@ -4,6 +4,9 @@
 use sha2::{Digest, Sha256};
 use terway_types::{EniId, MacAddr};
 
+/// How every ENI's MAC begins: unicast, locally administered, ours.
+pub(crate) const MAC_PREFIX: [u8; 2] = [0x02, 0xc5];
+
 /// Hands out names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mint {
@@ -12,11 +15,13 @@ pub(super) struct Mint {
 }
 
 impl Mint {
-    /// An id and a MAC for a new ENI. The MAC is unicast and locally administered.
+    /// An id and a MAC for a new ENI.
     pub(super) fn eni(&mut self) -> (EniId, MacAddr) {
         self.enis += 1;
-        let [a, b, c, d] = self.enis.to_be_bytes();
-        (EniId(format!("eni-sim{:013}", self.enis)), MacAddr([0x02, 0xc5, a, b, c, d]))
+        let mut mac = [0; 6];
+        mac[..2].copy_from_slice(&MAC_PREFIX);
+        mac[2..].copy_from_slice(&self.enis.to_be_bytes());
+        (EniId(format!("eni-sim{:013}", self.enis)), MacAddr(mac))
     }
 
     /// A request id in the vendor's form.

@@ -15,6 +15,7 @@ use terway_types::{EniId, InstanceId, MacAddr, SecurityGroupId, Subnets, Timesta
 
 pub use calls::CreateEni;
 pub use eni::{Attachment, Eni, EniKind, Link, Status};
+pub(crate) use mint::MAC_PREFIX;
 pub use refusal::Refusal;
 
 use crate::config::{Config, ConfigError, InstanceTypeConfig, Latency, Quota};

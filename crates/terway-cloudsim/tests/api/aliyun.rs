@@ -1,0 +1,100 @@
+//! The agent's own client against this cloud. Both were written from the vendor's documents, apart from
+//! each other: where they understand each other, both are likely right.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::json;
+use terway_cloud::aliyun::{Aliyun, AliyunConfig, AliyunMetadata};
+use terway_cloud::{Budget, Cloud, CreateEni, EniFilter, EniWatch, Goal, Metadata, StaticKey};
+use terway_types::{CloudFailureKind, InstanceId};
+
+use crate::bench::Bench;
+
+fn client(bench: &Bench, secret: &str) -> Arc<dyn Cloud> {
+    let key = StaticKey::new("key", SecretString::from(secret), None).unwrap();
+    let mut config = AliyunConfig::new("sim-region-1", Arc::new(key), Arc::new(Budget::default()));
+    config.ecs_endpoint = Some(bench.url().to_owned());
+    config.vpc_endpoint = Some(bench.url().to_owned());
+    config.proxies = false;
+    Arc::new(Aliyun::new(config).unwrap())
+}
+
+fn wish(token: &str) -> CreateEni {
+    CreateEni {
+        token: token.into(),
+        vswitch: "vsw-a".into(),
+        security_groups: vec!["sg-1".into()],
+        ipv6: true,
+        tags: BTreeMap::from([
+            ("creator".into(), "terway".into()),
+            ("terway.io/intent".into(), token.into()),
+        ]),
+    }
+}
+
+#[tokio::test]
+async fn the_agents_client_takes_an_eni_through_its_life() {
+    let bench = Bench::new().await;
+    let cloud = client(&bench, "secret");
+    let watch = EniWatch::new(Arc::clone(&cloud));
+    let (node, patience) = (InstanceId::from("i-1"), Duration::from_secs(30));
+    let eni = cloud.create_eni(&wish("t")).await.unwrap();
+    assert!(eni.addresses.v4.is_some() && eni.addresses.v6.is_some() && !eni.primary);
+    assert_eq!(eni.tags["terway.io/intent"], "t");
+    watch.until(&eni.id, Goal::Settled, patience).await.unwrap();
+    cloud.attach_eni(&eni.id, &node).await.unwrap();
+    cloud.attach_eni(&eni.id, &node).await.unwrap();
+    let attached = watch.until(&eni.id, Goal::InUse(node.clone()), patience).await.unwrap().unwrap();
+    assert_eq!((attached.instance.as_ref(), attached.mac), (Some(&node), eni.mac));
+    let by_tag =
+        EniFilter { tags: BTreeMap::from([("creator".into(), "terway".into())]), ..EniFilter::default() };
+    assert_eq!(cloud.describe_enis(&by_tag).await.unwrap(), [attached]);
+    let on_node = EniFilter { instance: Some(node.clone()), ..EniFilter::default() };
+    assert_eq!(cloud.describe_enis(&on_node).await.unwrap().iter().filter(|eni| eni.primary).count(), 1);
+    cloud.detach_eni(&eni.id, &node).await.unwrap();
+    watch.until(&eni.id, Goal::Available, patience).await.unwrap();
+    cloud.delete_eni(&eni.id).await.unwrap();
+    watch.until(&eni.id, Goal::Gone, patience).await.unwrap();
+    cloud.delete_eni(&eni.id).await.unwrap();
+    cloud.detach_eni(&eni.id, &node).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_agents_client_reads_limits_vswitches_and_itself() {
+    let bench = Bench::new().await;
+    let cloud = client(&bench, "secret");
+    let limits = cloud.instance_limits("small").await.unwrap().unwrap();
+    assert_eq!((limits.enis, limits.ipv4_per_eni, limits.members), (3, 6, 10));
+    assert_eq!(cloud.instance_limits("huge").await.unwrap(), None);
+    let vswitch = cloud.describe_vswitch(&"vsw-a".into()).await.unwrap().unwrap();
+    assert_eq!((vswitch.zone.as_str(), vswitch.free_ipv4), ("zone-a", 250));
+    assert_eq!(cloud.describe_vswitch(&"vsw-x".into()).await.unwrap(), None);
+    let metadata = AliyunMetadata::new(&bench.running.endpoints().metadata).unwrap();
+    let identity = metadata.identity().await.unwrap();
+    assert_eq!((identity.id.as_str(), identity.vswitch.as_str()), ("i-1", "vsw-a"));
+    assert_eq!(metadata.macs().await.unwrap(), [identity.primary_mac]);
+}
+
+#[tokio::test]
+async fn the_agents_client_understands_how_calls_fail() {
+    let bench = Bench::new().await;
+    let cloud = client(&bench, "secret");
+    let error = client(&bench, "wrong").create_eni(&wish("t")).await.unwrap_err();
+    assert_eq!(error.kind, CloudFailureKind::Denied, "{error}");
+    bench.order(json!([{"action": "CreateNetworkInterface", "kind": "error:Throttling"}])).await;
+    assert_eq!(cloud.create_eni(&wish("t")).await.unwrap_err().kind, CloudFailureKind::Throttled);
+    let tiny = |n: u32| CreateEni { vswitch: "vsw-tiny".into(), ipv6: false, ..wish(&format!("tiny{n}")) };
+    for n in 0..4 {
+        cloud.create_eni(&tiny(n)).await.unwrap();
+    }
+    assert_eq!(cloud.create_eni(&tiny(4)).await.unwrap_err().kind, CloudFailureKind::SubnetExhausted);
+    bench.order(json!([{"action": "CreateNetworkInterface", "kind": "drop-after"}])).await;
+    assert_eq!(cloud.create_eni(&wish("lost")).await.unwrap_err().kind, CloudFailureKind::Ambiguous);
+    let again = cloud.create_eni(&wish("lost")).await.unwrap();
+    let by_token = BTreeMap::from([("terway.io/intent".into(), "lost".into())]);
+    let found = cloud.describe_enis(&EniFilter { tags: by_token, ..EniFilter::default() }).await.unwrap();
+    assert_eq!(found.iter().map(|eni| &eni.id).collect::<Vec<_>>(), [&again.id]);
+}

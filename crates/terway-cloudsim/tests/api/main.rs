@@ -1,0 +1,11 @@
+//! The simulated cloud's API, metadata service and control socket over loopback TCP, without a fabric.
+//! Most tests speak with a signer of their own; `aliyun` uses the agent's client, written independently.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod aliyun;
+mod bench;
+mod control;
+mod enis;
+mod faults;
+mod metadata;
+mod signature;

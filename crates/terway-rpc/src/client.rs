@@ -80,8 +80,8 @@ impl From<ConnectError> for Fault {
     }
 }
 
-/// Connects to one socket, whatever the URI. The transport's own connector brings name resolution and TCP
-/// along, which a third of the plugin would consist of.
+/// Connects to one socket, whatever the URI. The transport's own connector brings TCP and name resolution
+/// along: 150 KB of a plugin that is loaded for every pod, and nothing of it is used.
 struct UnixConnector {
     path: PathBuf,
 }

@@ -99,6 +99,11 @@ impl Spool {
         turns: &Turns,
     ) -> Result<(), Fault> {
         let _turn = turns.take(&key, Instant::now() + PATIENCE).await?;
+        // Before the plugin asks for the same attachment anew, it withdraws the file: what it gets after
+        // that must not be released.
+        if !path.exists() {
+            return Ok(());
+        }
         let asked = key.clone();
         match driver.ask(|request| Event::Release { request, key: asked }).await {
             Answer::Failed(fault) => return Err(fault),

@@ -217,7 +217,10 @@ pub(crate) fn advertisements_outlive_forwarding() {
 
 /// Two recordings are equal; if not, only the lines that differ are shown.
 pub(crate) fn similar(before: &str, after: &str) {
-    let gone: Vec<_> = before.lines().filter(|line| !after.lines().any(|other| other == *line)).collect();
-    let new: Vec<_> = after.lines().filter(|line| !before.lines().any(|other| other == *line)).collect();
-    assert!(before.lines().eq(after.lines()), "gone: {gone:#?}\nnew: {new:#?}");
+    let lines =
+        |text: &str| text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let (before, after) = (lines(before), lines(after));
+    let gone: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
+    let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
+    assert!(before == after, "gone: {gone:#?}\nnew: {new:#?}");
 }

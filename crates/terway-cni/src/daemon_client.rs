@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use terway_rpc::{DaemonClient, wire};
+use terway_rpc::{DaemonClient, fault_of, wire};
 use terway_types::{Fault, FaultCode};
 use tokio::runtime::Runtime;
 
@@ -60,6 +60,30 @@ impl Daemon {
         request: wire::CollectGarbageRequest,
     ) -> Result<wire::CollectGarbageReply, Fault> {
         self.wait(self.client.collect_garbage(request))
+    }
+
+    /// Every attachment of a network that the daemon knows, with its namespace.
+    pub(crate) fn attachments_of(&self, network: &str) -> Result<Vec<wire::AttachmentView>, Fault> {
+        self.wait(async {
+            tokio::time::timeout(PATIENCE, self.look_up(network)).await.unwrap_or_else(|_| {
+                let what = format!("terwayd did not list its attachments within {PATIENCE:?}");
+                Err(Fault::new(FaultCode::DaemonUnreachable, what))
+            })
+        })
+    }
+
+    async fn look_up(&self, network: &str) -> Result<Vec<wire::AttachmentView>, Fault> {
+        let mut views = self.client.watch_pool().await?;
+        let pool = views.message().await.map_err(|status| fault_of(&status))?.unwrap_or_default();
+        let held = pool.enis.into_iter().filter_map(|eni| eni.attachment);
+        let mut found = Vec::new();
+        for attachment in held.filter(|attachment| attachment.network == network) {
+            let asked =
+                wire::ExplainRequest { container_id: attachment.container_id.clone(), ..Default::default() };
+            let all = self.client.explain(asked).await?.attachments;
+            found.extend(all.into_iter().find(|view| view.attachment.as_ref() == Some(&attachment)));
+        }
+        Ok(found)
     }
 
     fn wait<T>(&self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {

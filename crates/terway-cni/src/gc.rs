@@ -12,14 +12,21 @@ use crate::{sandbox, subject};
 
 pub(crate) fn gc(request: &GcRequest) -> Result<(), Fault> {
     let network = &request.context.config.name;
-    let valid = valid_keys(network, &request.valid)?;
+    let mut valid = valid_keys(network, &request.valid)?;
     let paths = Paths::read(&request.context.config)?;
+    let daemon = Daemon::connect(&paths.socket)?;
+    let mut faults = Vec::new();
+    if valid.is_empty() {
+        let alive = still_alive(&daemon, network)?;
+        faults.extend(contradiction(&alive));
+        valid = alive;
+    }
     let message = wire::CollectGarbageRequest {
         network: network.clone(),
         valid: valid.iter().map(wire::Attachment::from).collect(),
     };
-    let reply = Daemon::connect(&paths.socket)?.collect_garbage(message)?;
-    let mut faults: Vec<Fault> = reply.faults.into_iter().map(Fault::from).collect();
+    let reply = daemon.collect_garbage(message)?;
+    faults.extend(reply.faults.into_iter().map(Fault::from));
     faults.extend(reply.released.iter().filter_map(|released| clean(released, &valid).err()));
     combined(network, faults)
 }
@@ -36,6 +43,25 @@ fn valid_keys(network: &str, valid: &ValidAttachments) -> Result<Vec<AttachmentK
         ValidAttachments::Listed(list) => list,
     };
     list.iter().map(|attachment| subject::key(network, attachment)).collect()
+}
+
+/// An empty list would delete everything, and runtimes are known to send one by mistake, so it has to agree
+/// with what can be seen: an attachment whose namespace exists stays. This is looked at here and not in the
+/// daemon, whose mounts need not show the host's namespaces.
+fn still_alive(daemon: &Daemon, network: &str) -> Result<Vec<AttachmentKey>, Fault> {
+    let known = daemon.attachments_of(network)?;
+    let alive = known.iter().filter(|view| sandbox::open(&view.netns).is_ok());
+    Ok(alive.filter_map(|view| AttachmentKey::try_from(view.attachment.as_ref()?).ok()).collect())
+}
+
+fn contradiction(alive: &[AttachmentKey]) -> Option<Fault> {
+    let names: Vec<String> = alive.iter().map(ToString::to_string).collect();
+    let what = format!(
+        "GC lists no valid attachment, but the namespaces of these exist, so they stay: {}",
+        names.join(", ")
+    );
+    (!alive.is_empty())
+        .then(|| Fault::new(FaultCode::GcUnbounded, what).remedy("list them, or delete their namespaces"))
 }
 
 /// Removes what a released attachment left in the host. Its namespace is gone, or will be (SPEC, GC).

@@ -11,7 +11,7 @@ use bench::daemon::{Daemon, Script};
 use bench::{ENI_MAC, Node, Outcome, interface, is_empty};
 use serde_json::{Value, json};
 use terway_rpc::wire;
-use terway_rpc::wire::{Attachment, CollectGarbageReply, StatusReply};
+use terway_rpc::wire::{Attachment, AttachmentView, CollectGarbageReply, StatusReply};
 use terway_types::{Fault, FaultCode};
 
 fn node_with_daemon() -> (Node, Daemon) {
@@ -289,4 +289,30 @@ fn garbage_is_what_is_not_listed() {
         ..Default::default()
     };
     node.call("GC").key("cni.dev/attachments", Value::Null).fails(11, &["one", "two", "2 failures"]);
+}
+
+#[test]
+fn an_empty_list_does_not_delete_what_is_alive() {
+    let (node, daemon) = node_with_daemon();
+    let view = |network: &str, container: &str, netns: &str| AttachmentView {
+        attachment: Some(Attachment {
+            network: network.to_owned(),
+            container_id: container.to_owned(),
+            ifname: "eth0".to_owned(),
+        }),
+        netns: netns.to_owned(),
+        ..Default::default()
+    };
+    daemon.script().held = vec![
+        view("terway", "alive", "/run/netns/a"),
+        view("terway", "dead", "/run/netns/gone"),
+        view("blue", "other", "/run/netns/a"),
+    ];
+    let gc = |list: Value| node.call("GC").key("cni.dev/valid-attachments", list);
+    gc(Value::Null).fails(7, &["terway/alive/eth0"]);
+    gc(json!([])).fails(7, &["terway/alive/eth0"]);
+    assert_eq!(daemon.asked(), ["gc terway keeps 1", "gc terway keeps 1"], "the dead one is collected");
+    node.sh("ip netns del a");
+    gc(json!([])).ok();
+    assert_eq!(daemon.asked(), ["gc terway keeps 0"]);
 }

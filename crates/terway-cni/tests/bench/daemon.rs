@@ -20,6 +20,8 @@ pub struct Script {
     pub refusal: Option<Fault>,
     /// What `Status` says; without it the daemon is of the kind that has no such method.
     pub status: Option<StatusReply>,
+    /// The attachments `WatchPool` and `Explain` know.
+    pub held: Vec<AttachmentView>,
     /// What `CollectGarbage` says.
     pub garbage: CollectGarbageReply,
     /// Every request, in words.
@@ -118,16 +120,22 @@ impl TerwayBackend for Daemon {
         Ok(Response::new(script.garbage.clone()))
     }
 
-    async fn explain(&self, _: Request<ExplainRequest>) -> Result<Response<ExplainReply>, Status> {
-        Err(Status::unimplemented("the plugin does not ask this"))
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainReply>, Status> {
+        let asked = request.into_inner().container_id;
+        let is_it = |view: &&AttachmentView| view.attachment.as_ref().unwrap().container_id == asked;
+        let attachments = self.script().held.iter().filter(is_it).cloned().collect();
+        Ok(Response::new(ExplainReply { attachments }))
     }
 
-    type WatchPoolStream = tokio_stream::Empty<Result<PoolView, Status>>;
+    type WatchPoolStream = tokio_stream::Once<Result<PoolView, Status>>;
 
     async fn watch_pool(
         &self,
         _: Request<WatchPoolRequest>,
     ) -> Result<Response<Self::WatchPoolStream>, Status> {
-        Err(Status::unimplemented("the plugin does not ask this"))
+        let of =
+            |view: &AttachmentView| EniView { attachment: view.attachment.clone(), ..Default::default() };
+        let enis = self.script().held.iter().map(of).collect();
+        Ok(Response::new(tokio_stream::once(Ok(PoolView { enis, ..Default::default() }))))
     }
 }

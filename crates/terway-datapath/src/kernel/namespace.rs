@@ -158,8 +158,12 @@ impl Netns {
         self.id == other.id
     }
 
-    /// Runs `work` inside the namespace, on a thread made for it, and waits for its result.
+    /// Runs `work` inside the namespace, on a thread made for it, and waits for its result. If the caller is inside
+    /// already, as the plugin is in the host's, its own thread will do.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
+        if Self::current().is_ok_and(|own| own.is_same(self)) {
+            return Ok(work());
+        }
         let outcome = on_new_thread(|| setns(&*self.fd, CloneFlags::CLONE_NEWNET).map(|()| work()));
         match outcome.map_err(|error| NetnsError::new("enter", self.name(), error))? {
             Ok(value) => Ok(value),

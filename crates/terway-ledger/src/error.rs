@@ -166,12 +166,6 @@ pub(crate) fn open_error(path: &Path, error: redb::Error) -> OpenError {
     let path = path.to_path_buf();
     match error {
         redb::Error::Io(source) if is_full(&source) => OpenError::Full { path, source },
-        // The database reads a file that is too short for its own header by running over its end.
-        redb::Error::Io(source)
-            if matches!(source.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) =>
-        {
-            OpenError::Corrupt { path, detail: format!("it is no database, or cut short ({source})") }
-        }
         redb::Error::Io(source) => OpenError::Unwritable { path, source },
         redb::Error::DatabaseAlreadyOpen => OpenError::Locked { path },
         other => OpenError::Corrupt { path, detail: other.to_string() },

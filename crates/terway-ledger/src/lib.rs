@@ -2,6 +2,7 @@
 //! durable transaction each; the pool is rebuilt from [`Ledger::snapshot`].
 
 mod error;
+mod inspect;
 mod row;
 mod store;
 

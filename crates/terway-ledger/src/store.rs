@@ -4,24 +4,17 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use redb::backends::InMemoryBackend;
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend as _, TableDefinition,
-};
+use redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use terway_types::{LedgerChange, LedgerSnapshot};
 
 use crate::error::{CommitError, OpenError, ReadError, commit_error, open_error};
+use crate::inspect::{META, SCHEMA, SCHEMA_KEY, inspect};
 use crate::row::{AttachmentRow, EniRow};
 
-/// The schema this version writes, and the newest it reads.
-pub(crate) const SCHEMA: u64 = 1;
-
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const ENIS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("enis");
 const ATTACHMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("attachments");
-const SCHEMA_KEY: &str = "schema";
 
 /// The database's page cache; the whole ledger of a node is smaller.
 const CACHE_BYTES: usize = 2 << 20;
@@ -179,7 +172,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
 }
 
 fn draft_ledger(draft: &Path) -> Result<(), redb::Error> {
-    let database = Builder::new().set_cache_size(CACHE_BYTES).create(draft)?;
+    let database = builder().create(draft)?;
     let transaction = database.begin_write()?;
     {
         transaction.open_table(META)?.insert(SCHEMA_KEY, SCHEMA)?;
@@ -199,47 +192,12 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 fn open_database(path: &Path) -> Result<Database, OpenError> {
-    check_schema(path)?;
-    Builder::new().set_cache_size(CACHE_BYTES).open(path).map_err(|error| open_error(path, error.into()))
+    inspect(path)?;
+    builder().open(path).map_err(|error| open_error(path, error.into()))
 }
 
-/// Reads the schema version without writing to the file. A ledger that was not closed (the daemon was
-/// killed) cannot be opened for reading alone; then a copy in memory is repaired and looked at.
-fn check_schema(path: &Path) -> Result<(), OpenError> {
-    let failed = |error: DatabaseError| open_error(path, error.into());
-    let length = fs::metadata(path).map_err(|source| open_error(path, source.into()))?.len();
-    if length == 0 {
-        return Err(OpenError::Corrupt { path: path.to_path_buf(), detail: "it is empty".to_owned() });
-    }
-    let found = match Builder::new().set_cache_size(CACHE_BYTES).open_read_only(path) {
-        Ok(database) => schema_of(&database),
-        Err(DatabaseError::RepairAborted) => {
-            let bytes = fs::read(path).map_err(|source| open_error(path, source.into()))?;
-            let copy = InMemoryBackend::new();
-            copy.set_len(bytes.len() as u64)
-                .and_then(|()| copy.write(0, &bytes))
-                .map_err(|source| open_error(path, source.into()))?;
-            schema_of(&Builder::new().create_with_backend(copy).map_err(failed)?)
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    let corrupt = |detail: String| OpenError::Corrupt { path: path.to_path_buf(), detail };
-    match found.map_err(|error| corrupt(error.to_string()))? {
-        Some(SCHEMA) => Ok(()),
-        Some(found) if found > SCHEMA => {
-            Err(OpenError::TooNew { path: path.to_path_buf(), found, known: SCHEMA })
-        }
-        Some(found) => Err(corrupt(format!("schema version {found} was never in use"))),
-        None => Err(corrupt("it is a database without a schema version".to_owned())),
-    }
-}
-
-fn schema_of(database: &impl ReadableDatabase) -> Result<Option<u64>, redb::Error> {
-    let transaction = database.begin_read()?;
-    let table = match transaction.open_table(META) {
-        Ok(table) => table,
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(table.get(SCHEMA_KEY)?.map(|version| version.value()))
+pub(crate) fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
 }

@@ -139,3 +139,28 @@ impl Pool {
         out.note(Note::Failure { token: token.clone(), fault });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{record, settings};
+
+    #[test]
+    fn an_eni_is_forgotten_on_both_proofs_only() {
+        let mut eni = Eni::new(record("t", EniPhase::Deleting), Timestamp(1));
+        let next = |eni: &Eni| next_move(eni, false, Timestamp(u64::MAX), &settings());
+        assert_eq!(next(&eni), Some(Move::Start));
+        (eni.work, eni.link) = (Work::CloudGone, true);
+        assert_eq!(next(&eni), None, "its netdev is still on the node");
+        eni.link = false;
+        assert_eq!(next(&eni), Some(Move::Forget));
+        eni.work = Work::Retry(Timestamp(5));
+        assert_eq!(next(&eni), Some(Move::Start), "without the cloud's word a link gone proves nothing");
+    }
+
+    #[test]
+    fn an_eni_in_use_is_moved_by_nothing() {
+        let eni = Eni::new(record("t", EniPhase::InUse(crate::testing::key(1))), Timestamp(1));
+        assert_eq!(next_move(&eni, false, Timestamp(u64::MAX), &settings()), None);
+    }
+}

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use terway_types::{CloudFailureKind as Kind, FaultCode, IntentToken};
+use terway_types::{CloudFailureKind as Kind, FaultCode, IntentToken, LedgerSnapshot, Timestamp};
 
+use super::cloud::RealCloud;
 use super::world::{Fate, World, fast_settings};
 use crate::testing::key;
-use crate::{Answer, Capacity, PoolSettings};
+use crate::{Answer, Capacity, CloudAction, Effect, Event, Pool, PoolSettings};
 
 fn world(settings: PoolSettings) -> World {
     World::new(settings, [50, 50], 50)
@@ -106,6 +107,20 @@ fn a_released_eni_rests_and_comes_home_before_it_is_given_again() {
     world.leave(0);
     world.see_links();
     world.execute(usize::MAX);
+    assert!(eni_of(&world, 2).is_some());
+    world.come_to_rest();
+}
+
+#[test]
+fn a_released_eni_rests_even_when_it_is_home() {
+    let mut world = world(PoolSettings { min_idle: 0, max_enis: 1, ..fast_settings() });
+    world.allocate(1, 1000);
+    world.settle_for(300);
+    world.release(1);
+    world.allocate(2, 1000);
+    world.settle_for(45);
+    assert_eq!(eni_of(&world, 2), None);
+    world.settle_for(10);
     assert!(eni_of(&world, 2).is_some());
     world.come_to_rest();
 }
@@ -235,6 +250,28 @@ fn surplus_leaves_one_at_a_time() {
     }
     assert_eq!(world.ledger_phases(), ["Ready"]);
     world.come_to_rest();
+}
+
+#[test]
+fn one_eni_is_never_taken_for_two() {
+    let settings = PoolSettings { min_idle: 2, ..fast_settings() };
+    let (mut pool, effects) = Pool::new(settings, LedgerSnapshot::default(), Timestamp(1));
+    let creates = effects.iter().filter_map(|effect| match effect {
+        Effect::Cloud { operation, .. } => Some(*operation),
+        _ => None,
+    });
+    let made = RealCloud::new(1, [1, 1]).act(&CloudAction::Create {
+        token: "somebody".into(),
+        vswitch: "vsw-a".into(),
+        security_groups: Vec::new(),
+        ipv6: false,
+    });
+    for operation in creates {
+        pool.handle(Timestamp(2), Event::CloudDone { operation, outcome: made.clone() });
+    }
+    let phases: Vec<_> =
+        pool.view(Timestamp(2)).enis.into_iter().map(|eni| eni.record.phase.name()).collect();
+    assert_eq!(phases, ["Attaching", "Creating"]);
 }
 
 #[test]

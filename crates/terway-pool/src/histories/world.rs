@@ -61,13 +61,14 @@ pub(super) struct World {
     attachments: BTreeMap<AttachmentKey, AttachmentRecord>,
     pub(super) cloud: RealCloud,
     running: Vec<Running>,
-    late: Vec<(Timestamp, CloudAction)>,
+    /// Calls that land later; those of an earlier life are even answered, to the wrong life.
+    late: Vec<(Timestamp, CloudAction, Option<OperationId>)>,
     /// Netdevs on their way to the node.
     arriving: Vec<(Timestamp, EniId)>,
     /// Netdevs in the host's namespace and inside pods.
     home: BTreeSet<MacAddr>,
     inside: BTreeMap<MacAddr, AttachmentKey>,
-    /// What the link watcher has seen and not yet told.
+    /// What the link watcher has seen and not yet told, and answers to an earlier life.
     unseen: VecDeque<Event>,
     next_request: u64,
     /// Requests of this life without an answer.
@@ -199,11 +200,12 @@ impl World {
         self.unseen.clear();
         for (index, running) in self.running.drain(..).enumerate() {
             let at = self.now + Duration::from_millis(index as u64 * 20 % LATEST);
-            self.late.push((at, running.action));
+            self.late.push((at, running.action, Some(running.operation)));
         }
         self.now = self.now + Duration::from_millis(1);
         self.happen();
-        self.unseen.clear();
+        let answers: Vec<_> =
+            self.unseen.drain(..).filter(|event| matches!(event, Event::CloudDone { .. })).collect();
         let snapshot = LedgerSnapshot {
             enis: self.enis.values().cloned().collect(),
             attachments: self.attachments.values().cloned().collect(),
@@ -213,7 +215,7 @@ impl World {
         let (pool, effects) = Pool::new(self.settings.clone(), snapshot, self.now);
         self.pool = pool;
         self.take(effects);
-        self.unseen = self.home.iter().map(|&mac| Event::LinkUp { mac }).collect();
+        self.unseen = self.home.iter().map(|&mac| Event::LinkUp { mac }).chain(answers).collect();
     }
 
     pub(super) fn reconfigure(&mut self, settings: PoolSettings) {
@@ -287,7 +289,7 @@ impl World {
             Fate::DoneUnheard => self.act(&action).and(unheard),
             Fate::Lost => unheard,
             Fate::Late(after) => {
-                self.late.push((self.now + Duration::from_millis(after.min(LATEST)), action));
+                self.late.push((self.now + Duration::from_millis(after.min(LATEST)), action, None));
                 unheard
             }
         };
@@ -329,8 +331,9 @@ impl World {
     /// What lands by itself by now: late calls, netdevs.
     fn happen(&mut self) {
         let now = self.now;
-        for (_, action) in self.late.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
-            let _ = self.act(&action);
+        for (_, action, operation) in self.late.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>() {
+            let outcome = self.act(&action);
+            self.unseen.extend(operation.map(|operation| Event::CloudDone { operation, outcome }));
         }
         for (_, id) in self.arriving.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
             if let Some(real) = self.cloud.by_id(&id).filter(|real| real.attached)
@@ -425,7 +428,7 @@ impl World {
                 // No leak: what leaves the ledger is not in the cloud, and no call is out that could make it.
                 assert!(!self.cloud.enis.contains_key(&token), "{token} is forgotten but exists");
                 let makes = |action: &CloudAction| matches!(action, CloudAction::Create { token: t, .. } if *t == token);
-                let to_come = self.late.iter().any(|(_, action)| makes(action));
+                let to_come = self.late.iter().any(|(_, action, _)| makes(action));
                 assert!(!to_come || self.cloud.is_spent(&token), "{token} may still be made");
                 self.enis.remove(&token);
             }
@@ -556,7 +559,7 @@ impl World {
                 self.unseen.push_back(Event::LinkUp { mac });
             }
             let busy = !(self.queue.is_empty() && self.running.is_empty() && self.unseen.is_empty());
-            let next = self.late.iter().map(|(at, _)| *at).chain(self.arriving.iter().map(|(at, _)| *at));
+            let next = self.late.iter().map(|(at, ..)| *at).chain(self.arriving.iter().map(|(at, _)| *at));
             match next.chain(self.pool.next_deadline()).min() {
                 _ if busy => {}
                 Some(at) => self.wait(at.since(self.now).as_millis().try_into().unwrap()),

@@ -66,8 +66,8 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     let workspace = Workspace::here()?;
     match task {
-        Task::Demo(arguments) => rig::exec(&workspace, "terway-demo", tools::DEMO, &arguments),
-        Task::Bench(arguments) => rig::exec(&workspace, "terway-bench", tools::BENCH, &arguments),
+        Task::Demo(arguments) => rig::exec(&workspace, &rig::DEMO, &arguments),
+        Task::Bench(arguments) => rig::exec(&workspace, &rig::BENCH, &arguments),
         Task::Test(arguments) => test::run(&workspace, &arguments),
         Task::Build => build::run(&workspace),
         Task::Check => check::run(&workspace),

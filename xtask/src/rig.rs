@@ -20,24 +20,33 @@ pub(crate) struct Arguments {
     rest: Vec<OsString>,
 }
 
+/// A program of the bench.
+pub(crate) struct Program {
+    name: &'static str,
+    needs: &'static [Tool],
+    /// Where its record goes, below the target folder.
+    record: Option<&'static str>,
+}
+
+/// `cargo xtask demo`
+pub(crate) const DEMO: Program = Program { name: "terway-demo", needs: tools::DEMO, record: None };
+/// `cargo xtask bench`
+pub(crate) const BENCH: Program =
+    Program { name: "terway-bench", needs: tools::BENCH, record: Some("bench.json") };
+
 /// Builds everything the program needs and becomes it.
-pub(crate) fn exec(
-    workspace: &Workspace,
-    program: &str,
-    needs: &[Tool],
-    arguments: &Arguments,
-) -> Result<()> {
+pub(crate) fn exec(workspace: &Workspace, program: &Program, arguments: &Arguments) -> Result<()> {
     eprintln!("── building");
-    tools::ensure(needs)?;
+    tools::ensure(program.needs)?;
     build::run(workspace)?;
-    run(workspace.cargo("build --release --package terway-rig").args(["--bin", program]))?;
-    let path = workspace.target().join("release").join(program);
-    eprintln!("── {program}\n");
-    let failure = Command::new(&path)
-        .arg("--bin-dir")
-        .arg(workspace.dist())
-        .args(&arguments.rest)
-        .current_dir(&workspace.root)
-        .exec();
+    run(workspace.cargo("build --release --package terway-rig").args(["--bin", program.name]))?;
+    eprintln!("── {}\n", program.name);
+    let path = workspace.target().join("release").join(program.name);
+    let mut command = Command::new(&path);
+    command.arg("--bin-dir").arg(workspace.dist());
+    if let Some(record) = program.record {
+        command.arg("--out").arg(workspace.target().join(record));
+    }
+    let failure = command.args(&arguments.rest).current_dir(&workspace.root).exec();
     Err(failure).with_context(|| format!("failed to start {}", path.display()))
 }

@@ -141,7 +141,7 @@ impl<H: Hands> Driver<H> {
         }
         let mut effects = Vec::new();
         let mut looks = Vec::new();
-        let mut stopped = false;
+        let (mut handled, mut stopped) = (false, false);
         for message in first.into_iter().chain(messages.try_iter().take(BATCH)) {
             match message {
                 Message::Stop => {
@@ -149,14 +149,22 @@ impl<H: Hands> Driver<H> {
                     break;
                 }
                 Message::Look(look) => looks.push(look),
-                message => self.decide(message, &mut effects),
+                message => {
+                    handled = true;
+                    self.decide(message, &mut effects);
+                }
             }
         }
         let due = self.pool.as_ref().ok().and_then(Pool::next_deadline);
         if due.is_some_and(|due| due <= (self.parts.clock)()) {
+            handled = true;
             self.handle(Event::Tick, &mut effects);
         }
         self.carry_out(effects)?;
+        if handled {
+            // Also without effects: somebody may have joined the queue.
+            self.revision.send_modify(|revision| *revision += 1);
+        }
         if let Ok(pool) = &self.pool {
             for look in looks {
                 look(pool, (self.parts.clock)());
@@ -240,11 +248,7 @@ impl<H: Hands> Driver<H> {
         if last_breath {
             return Err(End::FuseBurnt);
         }
-        for effect in effects {
-            self.perform(effect)?;
-        }
-        self.revision.send_modify(|revision| *revision += 1);
-        Ok(())
+        effects.into_iter().try_for_each(|effect| self.perform(effect))
     }
 
     fn commit(&mut self, changes: &[LedgerChange]) -> Result<(), Fault> {

@@ -222,11 +222,15 @@ impl Backend {
         // One view waits at most: a slow reader misses views, not the last one.
         let (views, stream) = mpsc::channel(1);
         tokio::spawn(async move {
+            let mut last = None;
             loop {
                 revisions.mark_unchanged();
                 let Ok(view) = driver.look(Pool::view).await else { return };
-                if views.send(Ok(views::pool(&view))).await.is_err() {
-                    return;
+                if last.as_ref() != Some(&view) {
+                    if views.send(Ok(views::pool(&view))).await.is_err() {
+                        return;
+                    }
+                    last = Some(view);
                 }
                 tokio::select! {
                     changed = revisions.changed() => if changed.is_err() { return },

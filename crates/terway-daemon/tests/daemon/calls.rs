@@ -85,18 +85,13 @@ fn a_caller_that_goes_away_leaves_the_queue() {
     let site = Site::new(NONE);
     let life = site.serve();
     life.run(life.allocate("a")).unwrap();
-    let waiters = async |wanted: usize| {
-        let client = life.client().await.unwrap();
-        let mut views = client.watch_pool().await.unwrap();
-        while views.message().await.unwrap().unwrap().waiters.len() != wanted {}
-    };
     life.run(async {
         let client = life.client().await.unwrap();
         let waiting = tokio::spawn(async move { client.alloc_ip(container("b")).await });
-        waiters(1).await;
+        life.watch_waiters(1).await;
         waiting.abort();
         let _ = waiting.await;
-        waiters(0).await;
+        life.watch_waiters(0).await;
         life.release("a").await.unwrap();
         life.allocate("c").await.unwrap();
     });
@@ -108,17 +103,12 @@ fn waiting_callers_are_answered_when_the_daemon_goes_away() {
     let site = Site::new(NONE);
     let life = site.serve();
     life.run(life.allocate("a")).unwrap();
-    let waiting = life.run(async {
-        let client = life.client().await.unwrap();
-        let waiting = tokio::spawn(async move { client.alloc_ip(container("b")).await });
-        let mut views = life.client().await.unwrap().watch_pool().await.unwrap();
-        while views.message().await.unwrap().unwrap().waiters.is_empty() {}
-        tokio::spawn(waiting)
-    });
-    // The answer must arrive before the runtime of this life is dropped.
+    let handle = life.handle();
+    let client = life.run(life.client()).unwrap();
+    // Waited for on another thread: the answer must arrive before the runtime of this life is dropped.
     let fault = std::thread::scope(|scope| {
-        let handle = life.handle();
-        let answer = scope.spawn(move || handle.block_on(waiting).unwrap().unwrap().unwrap_err());
+        let answer = scope.spawn(move || handle.block_on(client.alloc_ip(container("b"))).unwrap_err());
+        life.run(life.watch_waiters(1));
         life.stop_then(|| answer.join().unwrap())
     });
     assert_eq!(fault.code, FaultCode::DaemonUnreachable);

@@ -14,31 +14,31 @@ use terway_types::{
 };
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-pub const PRIMARY: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+pub(crate) const PRIMARY: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
 #[derive(Debug, Default)]
-pub struct State {
-    pub enis: BTreeMap<EniId, EniDescription>,
+pub(crate) struct State {
+    pub(crate) enis: BTreeMap<EniId, EniDescription>,
     by_token: BTreeMap<IntentToken, EniId>,
     made: u8,
     /// How many calls of each kind came.
-    pub calls: BTreeMap<&'static str, usize>,
+    pub(crate) calls: BTreeMap<&'static str, usize>,
     /// What the next calls of a kind fail with.
-    pub refusals: BTreeMap<&'static str, CloudFailureKind>,
+    pub(crate) refusals: BTreeMap<&'static str, CloudFailureKind>,
     home: BTreeSet<MacAddr>,
     watchers: Vec<Sender<NicChange>>,
 }
 
 /// Clones are the same cloud.
 #[derive(Clone, Debug, Default)]
-pub struct FakeCloud(Arc<Mutex<State>>);
+pub(crate) struct FakeCloud(Arc<Mutex<State>>);
 
 impl FakeCloud {
-    pub fn with<T>(&self, read: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with<T>(&self, read: impl FnOnce(&mut State) -> T) -> T {
         read(&mut self.0.lock().unwrap())
     }
 
-    pub fn refuse(&self, call: &'static str, kind: Option<CloudFailureKind>) {
+    pub(crate) fn refuse(&self, call: &'static str, kind: Option<CloudFailureKind>) {
         self.with(|state| match kind {
             Some(kind) => drop(state.refusals.insert(call, kind)),
             None => drop(state.refusals.remove(call)),
@@ -46,7 +46,7 @@ impl FakeCloud {
     }
 
     /// Starts a watch over the node's links, with what is there already.
-    pub fn links(&self) -> Receiver<NicChange> {
+    pub(crate) fn links(&self) -> Receiver<NicChange> {
         let (sender, receiver) = mpsc::channel(256);
         self.with(|state| {
             for mac in &state.home {
@@ -58,12 +58,12 @@ impl FakeCloud {
     }
 
     /// A NIC moves into a pod, or comes home.
-    pub fn nic(&self, mac: MacAddr, present: bool) {
+    pub(crate) fn nic(&self, mac: MacAddr, present: bool) {
         self.with(|state| state.nic(mac, present));
     }
 
     /// The ENI the instance was born with.
-    pub fn add_primary(&self, security_groups: &[&str]) {
+    pub(crate) fn add_primary(&self, security_groups: &[&str]) {
         let eni = EniDescription {
             id: "eni-primary".into(),
             status: EniStatus::InUse,
@@ -87,7 +87,7 @@ impl FakeCloud {
     }
 }
 
-pub fn failure(action: &str, kind: CloudFailureKind) -> CloudFailure {
+pub(crate) fn failure(action: &str, kind: CloudFailureKind) -> CloudFailure {
     CloudFailure {
         kind,
         action: action.to_owned(),

@@ -1,7 +1,7 @@
 //! The daemon as its callers meet it: over its real socket, with its real ledger, on a cloud and a kernel
 //! made of memory.
 
-#![expect(missing_docs, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod calls;
 mod cloud;

@@ -26,17 +26,17 @@ use tokio::sync::oneshot;
 use crate::cloud::FakeCloud;
 
 /// Longer than anything here takes.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A node: what survives the daemon.
-pub struct Site {
-    pub directory: TempDir,
-    pub cloud: FakeCloud,
-    pub config: String,
+pub(crate) struct Site {
+    pub(crate) directory: TempDir,
+    pub(crate) cloud: FakeCloud,
+    pub(crate) config: String,
 }
 
 /// One life of the daemon.
-pub struct Life {
+pub(crate) struct Life {
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
     task: Option<tokio::task::JoinHandle<anyhow::Result<()>>>,
@@ -44,7 +44,7 @@ pub struct Life {
 }
 
 impl Site {
-    pub fn new(config: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let site = Self { directory, cloud: FakeCloud::default(), config: config.to_owned() };
         std::fs::create_dir(site.path("net.d")).unwrap();
@@ -52,7 +52,7 @@ impl Site {
         site
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -81,11 +81,11 @@ impl Site {
     }
 
     /// Starts a life; it listens when this returns.
-    pub fn start(&self) -> Life {
+    pub(crate) fn start(&self) -> Life {
         self.start_with(Fuse::NONE)
     }
 
-    pub fn start_with(&self, fuse: Fuse) -> Life {
+    pub(crate) fn start_with(&self, fuse: Fuse) -> Life {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let daemon = self.daemon(fuse);
@@ -101,14 +101,14 @@ impl Site {
     }
 
     /// Starts a life and waits until it serves.
-    pub fn serve(&self) -> Life {
+    pub(crate) fn serve(&self) -> Life {
         let life = self.start();
         life.until_ready();
         life
     }
 }
 
-pub fn container(name: &str) -> wire::AllocateRequest {
+pub(crate) fn container(name: &str) -> wire::AllocateRequest {
     wire::AllocateRequest {
         pod_name: format!("pod-{name}"),
         pod_namespace: "default".to_owned(),
@@ -120,20 +120,20 @@ pub fn container(name: &str) -> wire::AllocateRequest {
 }
 
 impl Life {
-    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+    pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
-    pub async fn client(&self) -> Result<DaemonClient, Fault> {
+    pub(crate) async fn client(&self) -> Result<DaemonClient, Fault> {
         self.client_for(Duration::from_secs(10)).await
     }
 
-    pub async fn client_for(&self, deadline: Duration) -> Result<DaemonClient, Fault> {
+    pub(crate) async fn client_for(&self, deadline: Duration) -> Result<DaemonClient, Fault> {
         DaemonClient::connect(&self.socket, deadline).await.map_err(Fault::from)
     }
 
     /// Waits for a condition.
-    pub fn until<T>(&self, what: &str, probe: impl AsyncFn(&Self) -> Option<T>) -> T {
+    pub(crate) fn until<T>(&self, what: &str, mut probe: impl AsyncFnMut(&Self) -> Option<T>) -> T {
         self.run(async {
             let end = Instant::now() + PATIENCE;
             loop {
@@ -146,12 +146,12 @@ impl Life {
         })
     }
 
-    pub fn until_ready(&self) {
+    pub(crate) fn until_ready(&self) {
         self.until("the pool runs", async |life| life.status().await.ok()?.ready.then_some(()));
     }
 
     /// Waits until this many ENIs are in each of these phases, and none in others.
-    pub fn until_phases(&self, wanted: &[(&str, usize)]) -> Vec<wire::EniView> {
+    pub(crate) fn until_phases(&self, wanted: &[(&str, usize)]) -> Vec<wire::EniView> {
         self.until(&format!("the ENIs are {wanted:?}"), async |life| {
             let enis = life.status().await.ok()?.pool?.enis;
             let count = |phase: &str| enis.iter().filter(|eni| eni.phase == phase).count();
@@ -160,40 +160,49 @@ impl Life {
         })
     }
 
-    pub async fn status(&self) -> Result<wire::StatusReply, Fault> {
+    /// Follows the pool until so many attachments wait.
+    pub(crate) async fn watch_waiters(&self, wanted: usize) {
+        let watch = async {
+            let mut views = self.client().await.unwrap().watch_pool().await.unwrap();
+            while views.message().await.unwrap().unwrap().waiters.len() != wanted {}
+        };
+        tokio::time::timeout(PATIENCE, watch).await.expect("the stream tells of waiters");
+    }
+
+    pub(crate) async fn status(&self) -> Result<wire::StatusReply, Fault> {
         self.client().await?.status(wire::StatusRequest {}).await
     }
 
     /// ADD. Answers the ENI's id.
-    pub async fn allocate(&self, name: &str) -> Result<String, Fault> {
+    pub(crate) async fn allocate(&self, name: &str) -> Result<String, Fault> {
         let reply = self.client().await?.alloc_ip(container(name)).await?;
         Ok(reply.interfaces[0].eni.clone().unwrap().id)
     }
 
     /// DEL.
-    pub async fn release(&self, name: &str) -> Result<(), Fault> {
+    pub(crate) async fn release(&self, name: &str) -> Result<(), Fault> {
         let request = wire::ReleaseRequest { container_id: name.to_owned(), ..Default::default() };
         self.client().await?.release_ip(request).await.map(drop)
     }
 
     /// What an attachment holds.
-    pub async fn info(&self, name: &str) -> Result<Option<String>, Fault> {
+    pub(crate) async fn info(&self, name: &str) -> Result<Option<String>, Fault> {
         let request = wire::InfoRequest { container_id: name.to_owned(), ..Default::default() };
         let reply = self.client().await?.get_ip_info(request).await?;
         Ok(reply.interfaces.first().map(|found| found.eni.clone().unwrap().id))
     }
 
-    pub fn handle(&self) -> tokio::runtime::Handle {
+    pub(crate) fn handle(&self) -> tokio::runtime::Handle {
         self.runtime.handle().clone()
     }
 
     /// Ends this life as SIGTERM does.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.stop_then(|| ());
     }
 
     /// The same, and something more before the last of it is dropped.
-    pub fn stop_then<T>(mut self, more: impl FnOnce() -> T) -> T {
+    pub(crate) fn stop_then<T>(mut self, more: impl FnOnce() -> T) -> T {
         let _ = self.stop.take().unwrap().send(());
         let task = self.task.take().unwrap();
         self.run(task).unwrap().unwrap();
@@ -202,7 +211,7 @@ impl Life {
 
     /// Ends this life as SIGKILL does: all tasks are dropped where they are. The pool's thread must have
     /// ended already, by its fuse.
-    pub fn vanish(mut self) {
+    pub(crate) fn vanish(mut self) {
         self.task.take().unwrap().abort();
         self.runtime.shutdown_timeout(Duration::from_secs(5));
     }

@@ -72,8 +72,23 @@ impl Node {
         (Self { state, turns: Turns::default(), metrics, started, config }, sender)
     }
 
-    /// What there is while the pool runs, or why it does not.
+    /// What there is while the pool runs, for a caller who wants something done. Whatever the daemon waits
+    /// for, the caller is told that it is not there yet, so that a release is kept and not taken for refused.
     pub fn serving(&self) -> Result<Arc<Serving>, Fault> {
+        self.progress().map_err(|fault| match fault.code {
+            FaultCode::DaemonStarting | FaultCode::DaemonUnreachable => fault,
+            code => {
+                let cause =
+                    [code.name(), &fault.what, &fault.cause].into_iter().filter(|part| !part.is_empty());
+                Fault::new(FaultCode::DaemonStarting, "terwayd cannot serve yet")
+                    .because(cause.collect::<Vec<_>>().join(": "))
+                    .remedy(fault.remedy)
+            }
+        })
+    }
+
+    /// What there is while the pool runs, or what it waits for.
+    pub fn progress(&self) -> Result<Arc<Serving>, Fault> {
         match &*self.state.borrow() {
             State::Serving(serving) => Ok(Arc::clone(serving)),
             State::Starting(fault) => Err(fault.clone()),
@@ -83,7 +98,7 @@ impl Node {
 
     /// The pool now, or why there is none.
     pub async fn pool(&self) -> Result<PoolView, Fault> {
-        self.serving()?.driver.look(Pool::view).await
+        self.progress()?.driver.look(Pool::view).await
     }
 }
 

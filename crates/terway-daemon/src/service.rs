@@ -177,7 +177,7 @@ impl Backend {
     }
 
     async fn tell_status(&self) -> wire::StatusReply {
-        let serving = self.node.serving();
+        let serving = self.node.progress();
         let pool = match &serving {
             Ok(serving) => serving.driver.look(Pool::view).await,
             Err(fault) => Err(fault.clone()),

@@ -19,7 +19,10 @@ fn a_cloud_that_is_away_is_waited_for_and_named() {
     });
     assert!(fault.cause.contains("refused by the test"), "{fault:?}");
     let refused = life.run(life.allocate("a")).unwrap_err();
-    assert_eq!(refused.code, FaultCode::CloudUnavailable);
+    assert_eq!(refused.code, FaultCode::DaemonStarting);
+    assert!(refused.cause.starts_with("cloud-unavailable: "), "{refused}");
+    let kept = life.run(life.release("a")).unwrap_err();
+    assert_eq!(kept.code, FaultCode::DaemonStarting, "the plugin spools it");
     assert!(!site.path("net.d/10-terway.conflist").exists(), "the node is not ready");
     site.cloud.refuse("identity", None);
     life.until_ready();

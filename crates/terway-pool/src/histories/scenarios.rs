@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use terway_types::{CloudFailureKind as Kind, FaultCode, IntentToken, LedgerSnapshot, Timestamp};
+use terway_types::{CloudFailureKind as Kind, EniPhase, FaultCode, IntentToken, LedgerSnapshot, Timestamp};
 
 use super::cloud::RealCloud;
 use super::world::{Fate, World, fast_settings};
-use crate::testing::key;
-use crate::{Answer, Capacity, CloudAction, Effect, Event, Pool, PoolSettings};
+use crate::testing::{key, record};
+use crate::{Answer, Capacity, CloudAction, CloudAnswer, Effect, Event, Pool, PoolSettings};
 
 fn world(settings: PoolSettings) -> World {
     World::new(settings, [50, 50], 50)
@@ -272,6 +272,22 @@ fn one_eni_is_never_taken_for_two() {
     let phases: Vec<_> =
         pool.view(Timestamp(2)).enis.into_iter().map(|eni| eni.record.phase.name()).collect();
     assert_eq!(phases, ["Attaching", "Creating"]);
+}
+
+#[test]
+fn an_answer_to_an_earlier_life_means_nothing() {
+    let born = |token: &str, now| {
+        let enis = vec![record(token, EniPhase::Deleting)];
+        let settings = PoolSettings { min_idle: 0, ..fast_settings() };
+        Pool::new(settings, LedgerSnapshot { enis, attachments: Vec::new() }, Timestamp(now))
+    };
+    let (_, effects) = born("first", 1);
+    let Some(Effect::Cloud { operation, .. }) = effects.first() else { panic!("{effects:?}") };
+    let (mut pool, _) = born("second", 2);
+    let outcome = Ok(CloudAnswer::Deleted);
+    let effects = pool.handle(Timestamp(3), Event::CloudDone { operation: *operation, outcome });
+    assert_eq!(effects, []);
+    assert!(pool.view(Timestamp(3)).enis.iter().any(|eni| eni.record.token.as_str() == "second"));
 }
 
 #[test]

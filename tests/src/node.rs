@@ -202,7 +202,9 @@ impl Node {
     }
 
     fn end(&mut self, signal: Signal) -> Result<()> {
-        if let Some(child) = &self.daemon {
+        if let Some(child) = &mut self.daemon
+            && child.try_wait().context("failed to look after terwayd")?.is_none()
+        {
             let pid = Pid::from_raw(i32::try_from(child.id())?);
             kill(pid, signal).context("failed to signal terwayd")?;
         }
@@ -224,7 +226,8 @@ impl Node {
     /// Makes a sandbox on this node. The name becomes the pod's; every call gives a new container id.
     pub fn pod(&mut self, name: &str) -> Result<Pod> {
         self.pods += 1;
-        let container = format!("{}-{}-{}", self.name, name, self.pods);
+        let node = self.netns.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let container = format!("{node}-{name}-{}", self.pods);
         let netns = pod::sandbox(Path::new("/run/netns"), &container)?;
         Ok(Pod {
             name: name.to_owned(),

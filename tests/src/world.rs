@@ -79,8 +79,8 @@ impl World {
             })
             .collect::<Result<Vec<_>>>()?;
         let control = Path::new("/run").join(format!("{}-control.socket", plan.name));
-        fs::write(directory.join("world.json"), serde_json::to_vec_pretty(&world_json(plan, &nodes))?)?;
-        let cloud = start_cloud(binaries, &directory, &control, &vpc)?;
+        fs::write(directory.join("world.json"), serde_json::to_vec_pretty(&world_json(plan, &nodes, &vpc))?)?;
+        let cloud = start_cloud(binaries, &directory, &control)?;
         Ok(Self { nodes, vpc, control, cloud })
     }
 
@@ -101,7 +101,7 @@ impl World {
     pub fn cloud_enis(&self) -> Result<Vec<Value>> {
         let state = self.cloud_state()?;
         let enis = state["enis"].as_array().context("the cloud's state has no enis")?;
-        Ok(enis.iter().filter(|eni| eni["primary"] != json!(true)).cloned().collect())
+        Ok(enis.iter().filter(|eni| eni["type"] != "Primary").cloned().collect())
     }
 
     /// Asks the cloud to change: latencies, faults, quotas.
@@ -163,7 +163,7 @@ fn eni_conf(plan: &Plan) -> Value {
     })
 }
 
-fn world_json(plan: &Plan, nodes: &[Node]) -> Value {
+fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
     let [create, attach, detach, delete] = plan.latency;
     let instances: Vec<Value> = nodes
         .iter()
@@ -173,7 +173,7 @@ fn world_json(plan: &Plan, nodes: &[Node]) -> Value {
         .collect();
     json!({
         "region": "cn-sim",
-        "vpc": { "id": "vpc-sim", "ipv4_cidr": "10.0.0.0/8", "ipv6_cidr": "fd00:10::/48" },
+        "vpc": { "id": "vpc-sim", "netns": vpc, "ipv4_cidr": "10.0.0.0/8", "ipv6_cidr": "fd00:10::/48" },
         "vswitches": [
             { "id": "vsw-a", "zone": ZONE, "ipv4": "10.1.0.0/20", "ipv6": "fd00:10:0:1::/64" },
             { "id": "vsw-b", "zone": ZONE, "ipv4": "10.2.0.0/24", "ipv6": "fd00:10:0:2::/64" },
@@ -190,15 +190,13 @@ fn world_json(plan: &Plan, nodes: &[Node]) -> Value {
 }
 
 /// Starts the simulated cloud and waits for the line that says it is ready.
-fn start_cloud(binaries: &Path, directory: &Path, control: &Path, vpc: &Path) -> Result<Child> {
+fn start_cloud(binaries: &Path, directory: &Path, control: &Path) -> Result<Child> {
     let log = File::create(directory.join("cloudsim.log"))?;
     let mut child = Command::new(binaries.join("terway-cloudsim"))
         .arg("--config")
         .arg(directory.join("world.json"))
         .arg("--control")
         .arg(control)
-        .arg("--netns")
-        .arg(vpc)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

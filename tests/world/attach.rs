@@ -62,7 +62,8 @@ fn result_and_kernel(name: &str, dual_stack: bool) -> Result<()> {
 fn addresses(pod: &Pod, link: &str) -> Result<Vec<String>> {
     let shown = reader::json(&pod.netns, "ip", &["address", "show", "dev", link, "scope", "global"])?;
     let infos = shown[0]["addr_info"].as_array().cloned().unwrap_or_default();
-    Ok(infos.iter().map(|info| format!("{}/{}", text(info, "local"), info["prefixlen"])).collect())
+    let own = infos.iter().filter(|info| info["local"].is_string());
+    Ok(own.map(|info| format!("{}/{}", text(info, "local"), info["prefixlen"])).collect())
 }
 
 fn versions(name: &str) -> Result<()> {
@@ -107,8 +108,9 @@ fn reachability(name: &str) -> Result<()> {
                 LIMIT,
             )?;
         }
-        let primary = nodes.iter().find(|eni| eni["primary"] == true && eni["instance"] == "i-node1");
-        let node: std::net::IpAddr = text(primary.context("no primary ENI")?, family).parse()?;
+        let primary = nodes.iter().find(|eni| eni["type"] == "Primary" && eni["instance"] == "i-node1");
+        let node = &primary.context("no primary ENI")?[family][0];
+        let node: std::net::IpAddr = node.as_str().context("the primary ENI has no address")?.parse()?;
         icmp::ping(&pods[0].netns, node, 56, LIMIT).context("pod to its node")?;
         icmp::ping(&world.nodes[0].netns, pods[0].address(version)?, 56, LIMIT).context("node to its pod")?;
         for (number, backend) in [&pods[0], &pods[1], &pods[2]].into_iter().enumerate() {

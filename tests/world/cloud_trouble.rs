@@ -29,7 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// The error of an ADD that waits no longer than the deadline the scenario gives the daemon.
 fn add_fails(world: &mut World) -> Result<String> {
     let pod = world.nodes[0].pod("late")?;
-    let (_, text) = pod.call("ADD").configured("daemon_timeout", json!("3s")).run()?.expect_error("ADD")?;
+    let (_, text) = pod.call("ADD").configured("allocate_timeout", json!(3)).run()?.expect_error("ADD")?;
     pod.call("DEL").run()?.expect_ok("DEL after a failed ADD")?;
     Ok(text)
 }

@@ -13,10 +13,17 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("detach::the_nic_comes_home", comes_home),
         trial("detach::an_empty_netns_path", |name| {
-            odd(name, |pod| pod.call("DEL").with("CNI_NETNS", "").run()?.expect_ok("DEL").map(drop))
+            odd(name, |pod| {
+                pod.call("DEL").with("CNI_NETNS", "").run()?.expect_ok("DEL")?;
+                // The NIC comes home when the namespace ends; until then nobody gets the ENI.
+                pod.vanish()
+            })
         }),
         trial("detach::no_netns_variable", |name| {
-            odd(name, |pod| pod.call("DEL").without("CNI_NETNS").run()?.expect_ok("DEL").map(drop))
+            odd(name, |pod| {
+                pod.call("DEL").without("CNI_NETNS").run()?.expect_ok("DEL")?;
+                pod.vanish()
+            })
         }),
         trial("detach::a_vanished_netns", |name| {
             odd(name, |pod| {

@@ -62,8 +62,14 @@ pub(crate) fn wait_quiet(node: &Node) -> Result<()> {
     .with_context(|| format!("{:?}\n{}", node.phases(), node.log_tail()))
 }
 
-/// Compares cloud and pools: the same ENIs, every one attached to the node whose pool has it, no attachment twice.
+/// Compares cloud and pools once nothing is on its way: the same ENIs, every one attached to the node whose pool has
+/// it, no attachment twice.
 pub(crate) fn audit(world: &World) -> Result<()> {
+    world.nodes.iter().try_for_each(wait_quiet)?;
+    compare(world)
+}
+
+fn compare(world: &World) -> Result<()> {
     let cloud = world.cloud_enis()?;
     let mut known = BTreeSet::new();
     let mut attachments = BTreeSet::new();

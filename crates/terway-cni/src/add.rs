@@ -10,7 +10,7 @@ use terway_rpc::wire;
 use terway_types::{Fault, FaultCode, Timestamp};
 
 use crate::blueprint::{Blueprint, lay_out};
-use crate::daemon_client::{ADD_PATIENCE, Daemon, is_away};
+use crate::daemon_client::{Daemon, is_away};
 use crate::netconf::{Options, Paths};
 use crate::plan::plans;
 use crate::release::release;
@@ -25,9 +25,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const NIC_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fault> {
-    let until = Instant::now() + ADD_PATIENCE;
     let context = &request.context;
     let options = Options::read(&context.config)?;
+    let until = Instant::now() + options.allocate_timeout;
     let paths = Paths::read(&context.config)?;
     let subject = Subject::of(&request.attachment, context)?;
     refuse_unknown_args(context)?;

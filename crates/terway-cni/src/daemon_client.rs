@@ -8,9 +8,6 @@ use terway_rpc::{DaemonClient, fault_of, wire};
 use terway_types::{Fault, FaultCode};
 use tokio::runtime::Runtime;
 
-/// For ADD: an ENI may have to be made first. Less than the two minutes after which a runtime gives up,
-/// so that the reason still reaches it.
-pub(crate) const ADD_PATIENCE: Duration = Duration::from_secs(110);
 /// For everything that needs no cloud.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -2,6 +2,7 @@
 //! once. DEL reads only the paths, so that no other key can keep a pod from going away.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cni_protocol::{CniError, NetConf};
 use ipnetwork::IpNetwork;
@@ -35,6 +36,10 @@ const UNSUPPORTED_CAPABILITIES: [(&str, &str); 5] = [
     ("infinibandGUID", "terway has no Infiniband data path"),
 ];
 
+/// How many seconds an ADD waits at most: an ENI may have to be made first. Less than the two minutes after
+/// which a runtime gives up, so that the reason still reaches it.
+const LONGEST_WAIT: i64 = 110;
+
 /// Where things are on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Paths {
@@ -55,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) host_peer: bool,
     /// `mtu` in bytes.
     pub(crate) mtu: u32,
+    /// `allocate_timeout` in seconds: how long an ADD waits for an ENI.
+    pub(crate) allocate_timeout: Duration,
     /// `runtimeConfig.bandwidth`: limit into the pod.
     pub(crate) ingress: Option<Bandwidth>,
     /// The same out of the pod.
@@ -99,6 +106,7 @@ impl Options {
             host_stack_cidrs: keys.cidrs("host_stack_cidrs"),
             host_peer: !keys.flag("disable_host_peer"),
             mtu: keys.mtu(),
+            allocate_timeout: keys.allocate_timeout(),
             ingress,
             egress,
         };
@@ -135,6 +143,14 @@ impl<'a> Keys<'a> {
             self.refuse(error.msg);
             None
         })
+    }
+
+    fn allocate_timeout(&mut self) -> Duration {
+        let seconds: i64 = self.typed(self.conf.key("allocate_timeout")).unwrap_or(LONGEST_WAIT);
+        if !(1..=LONGEST_WAIT).contains(&seconds) {
+            self.refuse(format!("allocate_timeout is {seconds} s, not 1 to {LONGEST_WAIT} s"));
+        }
+        Duration::from_secs(seconds.unsigned_abs())
     }
 
     fn flag(&mut self, key: &str) -> bool {

@@ -96,6 +96,7 @@ mod tests {
             host_stack_cidrs: vec!["169.254.20.10/32".parse().unwrap()],
             host_peer: false,
             mtu: 8500,
+            allocate_timeout: std::time::Duration::from_secs(110),
             ingress: Some(Bandwidth { bytes_per_second: 7, burst_bytes: None }),
             egress: None,
         };

@@ -112,7 +112,10 @@ impl Pair<'_> {
         for address in plan.addresses.iter() {
             let family = IpFamily::of(&address);
             let node_side = if family == IpFamily::V4 { NODE_V4 } else { NODE_V6 };
-            pod.addresses.push(Address { link: POD_PEER.to_owned(), address: IpNetwork::from(address) });
+            // Before those of the ENI: asked for the link of an address (joining a multicast group by it, say), the
+            // kernel answers with the link that got it last.
+            let own = Address { link: POD_PEER.to_owned(), address: IpNetwork::from(address) };
+            pod.addresses.insert(0, own);
             pod.neighbours.push(Neighbour {
                 link: POD_PEER.to_owned(),
                 address: node_side,

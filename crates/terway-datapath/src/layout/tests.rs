@@ -89,8 +89,8 @@ fn an_ipv4_pod() {
       link veth1 veth (peer cali68caf03a5f4) address 32:13:a0:03:0f:59 mtu 1500 up alias terway:terway/c0ffee/eth0
       sysctl net/ipv6/conf/eth0/accept_ra = 0
       sysctl net/ipv6/conf/veth1/accept_ra = 0
-      address 10.0.1.5/32 dev eth0
       address 10.0.1.5/32 dev veth1
+      address 10.0.1.5/32 dev eth0
       route default via 10.0.1.253 dev eth0 onlink
       route 169.254.1.1 dev veth1
       route 172.16.0.0/16 via 169.254.1.1 dev veth1 onlink

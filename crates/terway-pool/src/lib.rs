@@ -1,5 +1,20 @@
 //! The pool of ENIs as a pure state machine: `handle(now, event) -> effects`, `next_deadline()`. No
 //! clock, no task, no socket inside; a driver outside executes effects in order and feeds events.
+//!
+//! # How the tests were tested
+//!
+//! `histories` runs the pool in a world of random mishaps and holds every step against the invariants. Each of
+//! these changes to the engine was made once, and turned at least one test red:
+//!
+//! | part | change |
+//! |---|---|
+//! | durable before visible | changes after the replies; attachment not written on assignment, not removed on release |
+//! | one owner | two records for one ENI accepted; an ENI without netdev given; a cancelled repeat takes the ENI |
+//! | no leak | one refusal forgets an unheard create; no doubt after `Ambiguous` or after a crash; tokens repeat; an answer to an earlier life believed; the cloud's word alone is proof of deletion; still attached ENIs not detached again; recovery does not resume calls; answers nobody heard kept |
+//! | quarantine | no rest; home not awaited; a put back ENI rests |
+//! | order | last come first served; shortest idle given first; repeated requests answered once; waiters never expire, or outlive a release |
+//! | supply | limit off by one; parallel ignored; surplus released all at once; quarantined ENIs not counted; exhausted vSwitch not set aside; lost netdev never replaced; retries without pause |
+//! | capacity | published without change; not published on change |
 
 mod adoption;
 mod books;

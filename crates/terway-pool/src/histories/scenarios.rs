@@ -7,7 +7,9 @@ use terway_types::{CloudFailureKind as Kind, EniPhase, FaultCode, IntentToken, L
 use super::cloud::RealCloud;
 use super::world::{Fate, World, fast_settings};
 use crate::testing::{key, record};
-use crate::{Answer, Capacity, CloudAction, CloudAnswer, Effect, Event, Pool, PoolSettings};
+use crate::{
+    Answer, Capacity, CloudAction, CloudAnswer, CloudEni, Effect, EniView, Event, Pool, PoolSettings,
+};
 
 fn world(settings: PoolSettings) -> World {
     World::new(settings, [50, 50], 50)
@@ -250,6 +252,51 @@ fn surplus_leaves_one_at_a_time() {
     }
     assert_eq!(world.ledger_phases(), ["Ready"]);
     world.come_to_rest();
+}
+
+#[test]
+fn an_eni_that_somebody_deleted_leaves_by_the_delete_calls_own_word() {
+    let mut world = warm(PoolSettings { min_idle: 1, max_idle: 1, ..fast_settings() });
+    world.reconfigure(PoolSettings { min_idle: 0, max_idle: 0, ..fast_settings() });
+    for call in ["detach", "delete"] {
+        world.execute(usize::MAX);
+        world.answer(0, Fate::Refused(Kind::Gone));
+        world.execute(usize::MAX);
+        assert_eq!(world.ledger_phases(), ["Deleting"], "after {call}");
+        world.wait(100);
+    }
+    world.come_to_rest();
+}
+
+#[test]
+fn the_eni_idle_longest_is_given_first() {
+    let mut world = warm(PoolSettings { min_idle: 3, max_idle: 3, ..fast_settings() });
+    world.allocate(0, 100);
+    world.execute(usize::MAX);
+    world.release(0);
+    world.settle_for(100);
+    let since = |eni: &EniView| (eni.record.since, eni.record.token.clone());
+    let (_, oldest) = world.view().enis.iter().map(since).min().unwrap();
+    world.allocate(1, 100);
+    world.execute(usize::MAX);
+    assert_eq!(eni_of(&world, 1), Some(oldest));
+    world.come_to_rest();
+}
+
+/// A create call repeated after a crash finds the ENI attached, and its netdev long on the node.
+#[test]
+fn an_eni_found_attached_with_its_netdev_is_ready_at_once() {
+    let now = Timestamp(1);
+    let enis = vec![record("t", EniPhase::Creating)];
+    let (mut pool, effects) =
+        Pool::new(fast_settings(), LedgerSnapshot { enis, attachments: Vec::new() }, now);
+    let Some(Effect::Cloud { operation, action }) = effects.first() else { panic!("{effects:?}") };
+    let Ok(CloudAnswer::Created(made)) = RealCloud::new(1, [1, 1]).act(action) else { panic!("{action:?}") };
+    pool.handle(now, Event::LinkUp { mac: made.mac });
+    let outcome = Ok(CloudAnswer::Created(CloudEni { attached: true, ..made }));
+    pool.handle(now, Event::CloudDone { operation: *operation, outcome });
+    assert_eq!(pool.view(now).enis[0].record.phase, EniPhase::Ready);
+    assert_eq!(pool.view(now).idle, 1);
 }
 
 #[test]

@@ -31,7 +31,14 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Passed => f.write_str("passed"),
-            Self::Failed(why) => write!(f, "FAILED: {}", why.lines().next().unwrap_or_default()),
+            // The whole of it stands where the stage ran.
+            Self::Failed(why) => {
+                write!(
+                    f,
+                    "FAILED: {}",
+                    why.lines().next().unwrap_or_default().chars().take(90).collect::<String>()
+                )
+            }
             Self::Deselected => f.write_str("deselected on the command line"),
             Self::NotRun(needs) => write!(f, "NOT RUN: {needs} failed"),
         }

@@ -63,11 +63,13 @@ impl BringUp {
             let what = format!("failed to make the spool in {}", self.state_dir.display());
             Fault::new(FaultCode::StateUnwritable, what).caused_by(&error)
         })?;
+        // First: what is wrong with the disk does not wait for the cloud to be told.
+        let ledger = Ledger::open(&self.state_dir.join("ledger.redb")).map_err(|error| error.fault())?;
         let identity = self.metadata.identity().await.map_err(|failure| terway_cloud::fault(&failure))?;
         let cloud: Arc<dyn Cloud> =
             Arc::new(Metered::new((self.connect)(&identity)?, Arc::clone(&node.metrics)));
         let facts = discover(&*cloud, identity, &self.settings).await?;
-        let driver = self.start_driver(&cloud, &facts, Arc::clone(&node.metrics))?;
+        let driver = self.start_driver(ledger, &cloud, &facts, Arc::clone(&node.metrics))?;
         let links = match (self.links)(facts.identity.primary_mac) {
             Ok(links) => links,
             Err(fault) => return Err(abandon(driver, fault).await),
@@ -93,6 +95,7 @@ impl BringUp {
 
     fn start_driver(
         &self,
+        ledger: Ledger,
         cloud: &Arc<dyn Cloud>,
         facts: &NodeFacts,
         metrics: Arc<Metrics>,
@@ -101,7 +104,6 @@ impl BringUp {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        let ledger = Ledger::open(&self.state_dir.join("ledger.redb")).map_err(|error| error.fault())?;
         let watch = EniWatch::with_pace(Arc::clone(cloud), self.pace);
         let instance = facts.identity.id.clone();
         let mut tags = self.settings.eni_tags.clone();

@@ -95,12 +95,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the file's text, or tells everything that is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+    /// Reads the file's text as far as it can be read, with everything that is wrong with it.
+    pub fn parse(text: &str) -> Result<(Self, Vec<Problem>), ConfigError> {
         let mut keys = Keys::parse(text).map_err(|problem| ConfigError { problems: vec![problem] })?;
         let config = Self::read(&mut keys);
-        let problems = keys.finish();
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+        Ok((config, keys.finish()))
     }
 
     fn read(keys: &mut Keys) -> Self {
@@ -258,9 +257,9 @@ mod tests {
 
     /// The first problem of a file with one bad value.
     fn complaint(text: &str) -> String {
-        let error = Config::parse(text).expect_err(text);
-        assert_eq!(error.problems.len(), 1, "{text}: {error}");
-        error.problems[0].to_string()
+        let (_, problems) = Config::parse(text).unwrap();
+        assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+        problems[0].to_string()
     }
 
     #[test]
@@ -350,7 +349,8 @@ mod tests {
             "backoff_override": {"eni_create": {"Duration": 1000, "Factor": 1.5, "Jitter": 0.1, "Steps": 3}},
             "ip_pool_sync_period": "120s", "idle_ip_reclaim_jitter_factor": "0.1", "eni_quarantine": "1m30s"
         }"#;
-        let config = Config::parse(text).unwrap();
+        let (config, problems) = Config::parse(text).unwrap();
+        assert_eq!(problems, []);
         assert_eq!(config.vswitches["cn-hangzhou-h"], ["vsw-1", "vsw-2"]);
         assert_eq!(config.vswitch_selection_policy, Some(VSwitchPolicy::Ordered));
         assert_eq!(config.service_cidr.len(), 2);
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn secrets_do_not_print() {
-        let config = Config::parse(r#"{"access_key": "LTAI", "access_secret": "hush"}"#).unwrap();
+        let (config, _) = Config::parse(r#"{"access_key": "LTAI", "access_secret": "hush"}"#).unwrap();
         let printed = format!("{config:?}");
         assert!(!printed.contains("LTAI") && !printed.contains("hush"), "{printed}");
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use terway_cloud::StaticKey;
+use terway_cloud::{CredentialError, StaticKey};
 
 use crate::json_keys::Problem;
 use crate::settings::Settings;
@@ -32,7 +32,13 @@ pub fn find(settings: &Settings, secret_directory: &Path) -> Result<StaticKey, P
         );
         return Err(Problem::new(path, message));
     };
-    StaticKey::new(id.expose_secret(), secret, None).map_err(|error| Problem::new(path, error))
+    StaticKey::new(id.expose_secret(), secret, None).map_err(|error| {
+        let (CredentialError::Empty(part)
+        | CredentialError::WhiteSpaceAround(part)
+        | CredentialError::Characters(part)) = error;
+        let of_secret = path == "access_key" && part.ends_with("secret");
+        Problem::new(if of_secret { "access_secret".to_owned() } else { path }, error)
+    })
 }
 
 /// A file's text without the line end that editors leave; `None` if there is no such file.
@@ -47,10 +53,9 @@ fn read(path: &Path) -> io::Result<Option<SecretString>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     fn settings(text: &str) -> Settings {
-        Settings::new(Config::parse(text).unwrap()).unwrap()
+        Settings::parse(text).unwrap()
     }
 
     #[test]
@@ -62,6 +67,16 @@ mod tests {
         assert!(find(&from_file, directory.path()).is_err(), "half a secret is none");
         fs::write(directory.path().join(SECRET_FILE), "secret\n").unwrap();
         assert!(find(&from_file, directory.path()).is_ok());
+    }
+
+    #[test]
+    fn the_spoilt_half_is_named() {
+        for (config, path) in [
+            (r#"{"access_key": " a", "access_secret": "s"}"#, "access_key"),
+            (r#"{"access_key": "a", "access_secret": " s"}"#, "access_secret"),
+        ] {
+            assert_eq!(find(&settings(config), Path::new("/nonexistent")).unwrap_err().path, path);
+        }
     }
 
     #[test]

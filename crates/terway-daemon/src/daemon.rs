@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use terway_rpc::wire::terway_backend_server::TerwayBackendServer;
 use terway_rpc::wire::terway_tracing_server::TerwayTracingServer;
+use terway_types::{Fault, FaultCode};
 use tokio::net::UnixListener;
 use tokio::sync::{oneshot, watch};
 use tokio_stream::wrappers::UnixListenerStream;
@@ -61,10 +62,10 @@ impl Daemon {
             });
         }
         let keeping = keep_up(self.bring_up, self.conflist, Arc::clone(&node), &state);
-        let failed = tokio::select! {
-            () = stop => None,
-            () = keeping => None,
-            ended = &mut server => Some(ended),
+        let end = tokio::select! {
+            () = stop => Ok(()),
+            fault = keeping => Err(fault.into()),
+            ended = &mut server => Err(anyhow::anyhow!("the server at {} ended: {ended:?}", self.socket.display())),
         };
         tracing::info!("shutting down; running pods are not touched");
         let last = state.send_replace(State::Stopping);
@@ -74,15 +75,9 @@ impl Daemon {
                 .await
                 .context("the pool's thread panicked")?;
         }
-        if let Some(ended) = failed {
-            ended.context("the server panicked")??;
-            anyhow::bail!("the server at {} ended", self.socket.display());
-        }
         let _ = farewell.send(());
-        match tokio::time::timeout(FAREWELL, server).await {
-            Ok(ended) => ended.context("the server panicked")?.context("the server failed"),
-            Err(_) => Ok(()),
-        }
+        let _ = tokio::time::timeout(FAREWELL, server).await;
+        end
     }
 }
 
@@ -100,32 +95,39 @@ async fn serve(
         .await
 }
 
-/// Brings the pool up and keeps what belongs to a serving node in place; never ends.
+/// Brings the pool up and keeps what belongs to a serving node in place. Ends only with a fault that no
+/// further attempt would mend.
 async fn keep_up(
     bring_up: BringUp,
     conflist: Option<Conflist>,
     node: Arc<Node>,
     state: &watch::Sender<State>,
-) {
-    let (serving, spool) = persist(&bring_up, &node, state).await;
+) -> Fault {
+    let (serving, spool) = match persist(&bring_up, &node, state).await {
+        Ok(up) => up,
+        Err(fault) => return fault,
+    };
     let driver = serving.driver.clone();
     state.send_replace(State::Serving(serving));
     tracing::info!("serving");
-    let conflist = async {
-        match conflist {
-            Some(conflist) => conflist.keep().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::join!(conflist, spool.keep(driver, &node.turns, &node.metrics));
+    if let Some(conflist) = conflist {
+        tokio::spawn(conflist.keep());
+    }
+    match spool.keep(driver, &node.turns, &node.metrics).await {}
 }
 
-/// Tries until it works. Why it does not is what STATUS tells meanwhile.
-async fn persist(bring_up: &BringUp, node: &Node, state: &watch::Sender<State>) -> (Arc<Serving>, Spool) {
+/// Tries until it works. Why it does not is what STATUS tells meanwhile. A state directory that somebody
+/// must mend is the only thing not waited for: whoever mends it restarts the daemon anyway.
+async fn persist(
+    bring_up: &BringUp,
+    node: &Node,
+    state: &watch::Sender<State>,
+) -> Result<(Arc<Serving>, Spool), Fault> {
     let mut pause = FIRST_PAUSE;
     loop {
         match bring_up.attempt(node).await {
-            Ok(up) => return up,
+            Ok(up) => return Ok(up),
+            Err(fault) if is_for_good(fault.code) => return Err(fault),
             Err(fault) => {
                 tracing::warn!(%fault, again_ms = pause.as_millis(), "cannot serve yet");
                 state.send_replace(State::Starting(fault));
@@ -134,4 +136,8 @@ async fn persist(bring_up: &BringUp, node: &Node, state: &watch::Sender<State>) 
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+fn is_for_good(code: FaultCode) -> bool {
+    matches!(code, FaultCode::StateUnwritable | FaultCode::LedgerTooNew | FaultCode::LedgerCorrupt)
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use terway_types::{Fault, FaultCode};
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub struct InstanceLock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
-    #[error("another terwayd ({holder}) uses the state directory {}; stop it, or give this one another --state-dir", directory.display())]
+    #[error("another terwayd ({holder}) uses the state directory {}", directory.display())]
     Taken {
         /// The state directory.
         directory: PathBuf,
@@ -35,6 +36,17 @@ pub enum LockError {
         #[source]
         source: io::Error,
     },
+}
+
+impl LockError {
+    /// The failure as a person meets it.
+    pub fn fault(&self) -> Fault {
+        let fault = Fault::new(FaultCode::StateUnwritable, self.to_string());
+        match self {
+            Self::Taken { .. } => fault.remedy("stop it, or give this one another --state-dir"),
+            Self::Io { source, .. } => fault.caused_by(source),
+        }
+    }
 }
 
 impl InstanceLock {

@@ -10,7 +10,7 @@ use terway_cloud::aliyun::{Aliyun, AliyunConfig, AliyunMetadata, METADATA_URL};
 use terway_cloud::{Budget, Cloud, InstanceIdentity, StaticKey, WatchPace};
 use terway_daemon::actions::Owner;
 use terway_daemon::bring_up::{BringUp, kernel_links};
-use terway_daemon::config::{Config, ConfigError};
+use terway_daemon::config::ConfigError;
 use terway_daemon::conflist::Conflist;
 use terway_daemon::credentials::{self, SECRET_DIRECTORY};
 use terway_daemon::daemon::Daemon;
@@ -45,7 +45,7 @@ fn run(flags: Flags) -> anyhow::Result<()> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let _lock = InstanceLock::take(&flags.state_dir)?;
+    let _lock = InstanceLock::take(&flags.state_dir).map_err(|error| error.fault())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -68,7 +68,7 @@ fn run(flags: Flags) -> anyhow::Result<()> {
 
 fn read_config(path: &Path) -> anyhow::Result<(Settings, StaticKey)> {
     let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
-    let settings = Config::parse(&text).and_then(Settings::new);
+    let settings = Settings::parse(&text);
     let both = settings.and_then(|settings| {
         let key = credentials::find(&settings, Path::new(SECRET_DIRECTORY));
         let key = key.map_err(|problem| ConfigError { problems: vec![problem] })?;

@@ -120,7 +120,8 @@ const LINK_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a released ENI's netdev may take to come home.
 const HOME_TIMEOUT: Duration = Duration::from_mins(1);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_mins(1);
+/// Whoever mends a permission or a quota should not have to wait long to see it.
+const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Creations and attachments under way at once; the cloud attaches to one instance little faster in parallel.
 const PARALLEL: u32 = 4;
 
@@ -208,7 +209,6 @@ fn digest(texts: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     fn facts(enis: u32) -> NodeFacts {
         NodeFacts {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     fn pool(enis: u32, config: &str) -> Result<(PoolSettings, Vec<String>), Fault> {
-        let settings = Settings::new(Config::parse(config).unwrap()).unwrap();
+        let settings = Settings::parse(config).unwrap();
         facts(enis).pool(&settings, "c", "n")
     }
 

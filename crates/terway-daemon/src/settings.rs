@@ -54,9 +54,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Checks what the file says against itself.
-    pub fn new(config: Config) -> Result<Self, ConfigError> {
-        let mut problems = Vec::new();
+    /// Reads the file's text and checks what it says against itself.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let (config, mut problems) = Config::parse(text)?;
         let access_key = access_key(&config, &mut problems);
         let (min_idle, max_idle) = check_sizes(&config, &mut problems);
         check_network(&config, &mut problems);
@@ -206,10 +206,6 @@ fn check_names(
 mod tests {
     use super::*;
 
-    fn settings(text: &str) -> Result<Settings, ConfigError> {
-        Settings::new(Config::parse(text).expect("well-formed"))
-    }
-
     #[test]
     fn every_impossible_value_is_refused() {
         let many: Vec<_> = (0..11).map(|n| format!("\"sg-{n}\"")).collect();
@@ -256,32 +252,31 @@ mod tests {
         ];
         for (text, wanted) in table {
             let problems: Vec<_> =
-                settings(text).expect_err(text).problems.iter().map(ToString::to_string).collect();
+                Settings::parse(text).expect_err(text).problems.iter().map(ToString::to_string).collect();
             assert_eq!(problems, [wanted], "{text}");
         }
     }
 
     #[test]
     fn all_problems_come_at_once() {
-        let error = settings(r#"{"min_pool_size": 1, "ip_stack": "ipv6", "access_key": "k"}"#).unwrap_err();
-        assert_eq!(error.problems.len(), 3);
-        assert!(
-            error.to_string().starts_with("3 problem(s) in the configuration\n  access_secret: "),
-            "{error}"
-        );
+        let error = Settings::parse(r#"{"min_pool_size": 1, "ip_stack": "ipv6", "access_key": "k", "x": 1}"#)
+            .unwrap_err();
+        assert_eq!(error.problems.len(), 4);
+        assert!(error.to_string().starts_with("4 problem(s) in the configuration\n  x: "), "{error}");
     }
 
     #[test]
     fn both_spellings_of_security_groups_are_united() {
         let settings =
-            settings(r#"{"security_group": "sg-2", "security_groups": ["sg-3", "sg-1", "sg-2"]}"#).unwrap();
+            Settings::parse(r#"{"security_group": "sg-2", "security_groups": ["sg-3", "sg-1", "sg-2"]}"#)
+                .unwrap();
         let groups: Vec<_> = settings.security_groups.iter().map(SecurityGroupId::as_str).collect();
         assert_eq!(groups, ["sg-1", "sg-2", "sg-3"]);
     }
 
     #[test]
     fn what_has_no_effect_is_said() {
-        let settings = settings(r#"{"enable_erdma": true, "service_cidr": "172.21.0.0/20"}"#).unwrap();
+        let settings = Settings::parse(r#"{"enable_erdma": true, "service_cidr": "172.21.0.0/20"}"#).unwrap();
         assert_eq!(
             settings.warnings,
             ["`enable_erdma` has no effect: it concerns ENIs shared by several pods"]

@@ -1,6 +1,7 @@
 //! Releases that the plugin wrote to disk while the daemon was away. Each is made durable in the ledger
 //! first and unlinked then, under the attachment's turn, so that no later ADD of the same key is undone.
 
+use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,7 +59,7 @@ impl Spool {
     }
 
     /// Consumes what is there, and then whatever appears, until dropped.
-    pub async fn keep(self, driver: DriverHandle, turns: &Turns, metrics: &Metrics) {
+    pub async fn keep(self, driver: DriverHandle, turns: &Turns, metrics: &Metrics) -> Infallible {
         loop {
             // Watch before looking, so that no file falls between.
             let watched = WatchedDir::new(&self.directory);

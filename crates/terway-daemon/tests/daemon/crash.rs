@@ -88,7 +88,7 @@ fn with_death_after(effects: u64) -> bool {
         life.stop();
         return false;
     }
-    life.vanish();
+    life.vanish(&site);
     let life = site.serve();
     assert_eq!(go_on(&life, done, &mut told), HISTORY.len(), "after death at effect {effects}");
     check(&site, &life, &told);

@@ -10,7 +10,6 @@ use terway_cloud::{Cloud, WatchPace};
 use terway_daemon::actions::Owner;
 use terway_daemon::bring_up::BringUp;
 use terway_daemon::clock;
-use terway_daemon::config::Config;
 use terway_daemon::conflist::Conflist;
 use terway_daemon::daemon::Daemon;
 use terway_daemon::driver::Fuse;
@@ -60,7 +59,7 @@ impl Site {
         let (cloud, links) = (self.cloud.clone(), self.cloud.clone());
         Daemon {
             bring_up: BringUp {
-                settings: Settings::new(Config::parse(&self.config).unwrap()).unwrap(),
+                settings: Settings::parse(&self.config).unwrap(),
                 owner: Owner { cluster: "c1".to_owned(), node: "n1".to_owned() },
                 state_dir: self.path("state"),
                 nic_kinds: vec!["veth".to_owned()],
@@ -78,6 +77,16 @@ impl Site {
             readonly: Some(Listen::Unix(self.path("run/debug.socket"))),
             conflist: Some(Conflist { source: self.path("source.conflist"), directory: self.path("net.d") }),
         }
+    }
+
+    /// A life that must end by itself; its error.
+    pub(crate) fn ends(&self) -> String {
+        let daemon = self.daemon(Fuse::NONE);
+        let (node, state) = Node::new(Arc::new(Metrics::default()), clock::system(), self.path("eni_conf"));
+        let runtime = Runtime::new().unwrap();
+        let run = daemon.run(Arc::new(node), state, std::future::pending());
+        let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, run).await });
+        format!("{:#}", ended.expect("the daemon ends").unwrap_err())
     }
 
     /// Starts a life; it listens when this returns.
@@ -211,8 +220,12 @@ impl Life {
 
     /// Ends this life as SIGKILL does: all tasks are dropped where they are. The pool's thread must have
     /// ended already, by its fuse.
-    pub(crate) fn vanish(mut self) {
+    pub(crate) fn vanish(mut self, site: &Site) {
         self.task.take().unwrap().abort();
+        // In another process the kernel would see to it that the ledger's lock is gone.
+        self.until("the pool's thread has ended", async |_| {
+            terway_ledger::Ledger::open(&site.path("state/ledger.redb")).ok().map(drop)
+        });
         self.runtime.shutdown_timeout(Duration::from_secs(5));
     }
 }

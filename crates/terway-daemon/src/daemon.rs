@@ -1,6 +1,7 @@
 //! The daemon's life: listen at once, bring the pool up (trying again while cloud or disk refuse), serve,
 //! and go away without touching a running pod.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use terway_rpc::wire::terway_backend_server::TerwayBackendServer;
 use terway_rpc::wire::terway_tracing_server::TerwayTracingServer;
-use terway_types::{Fault, FaultCode};
 use tokio::net::UnixListener;
 use tokio::sync::{oneshot, watch};
 use tokio_stream::wrappers::UnixListenerStream;
@@ -64,7 +64,7 @@ impl Daemon {
         let keeping = keep_up(self.bring_up, self.conflist, Arc::clone(&node), &state);
         let end = tokio::select! {
             () = stop => Ok(()),
-            fault = keeping => Err(fault.into()),
+            never = keeping => match never {},
             ended = &mut server => Err(anyhow::anyhow!("the server at {} ended: {ended:?}", self.socket.display())),
         };
         tracing::info!("shutting down; running pods are not touched");
@@ -95,39 +95,30 @@ async fn serve(
         .await
 }
 
-/// Brings the pool up and keeps what belongs to a serving node in place. Ends only with a fault that no
-/// further attempt would mend.
+/// Brings the pool up and keeps what belongs to a serving node in place.
 async fn keep_up(
     bring_up: BringUp,
     conflist: Option<Conflist>,
     node: Arc<Node>,
     state: &watch::Sender<State>,
-) -> Fault {
-    let (serving, spool) = match persist(&bring_up, &node, state).await {
-        Ok(up) => up,
-        Err(fault) => return fault,
-    };
+) -> Infallible {
+    let (serving, spool) = persist(&bring_up, &node, state).await;
     let driver = serving.driver.clone();
     state.send_replace(State::Serving(serving));
     tracing::info!("serving");
     if let Some(conflist) = conflist {
         tokio::spawn(conflist.keep());
     }
-    match spool.keep(driver, &node.turns, &node.metrics).await {}
+    spool.keep(driver, &node.turns, &node.metrics).await
 }
 
-/// Tries until it works. Why it does not is what STATUS tells meanwhile. A state directory that somebody
-/// must mend is the only thing not waited for: whoever mends it restarts the daemon anyway.
-async fn persist(
-    bring_up: &BringUp,
-    node: &Node,
-    state: &watch::Sender<State>,
-) -> Result<(Arc<Serving>, Spool), Fault> {
+/// Tries until it works. Why it does not is what STATUS tells meanwhile, even where somebody must mend it:
+/// a daemon that ended could not be asked.
+async fn persist(bring_up: &BringUp, node: &Node, state: &watch::Sender<State>) -> (Arc<Serving>, Spool) {
     let mut pause = FIRST_PAUSE;
     loop {
         match bring_up.attempt(node).await {
-            Ok(up) => return Ok(up),
-            Err(fault) if is_for_good(fault.code) => return Err(fault),
+            Ok(up) => return up,
             Err(fault) => {
                 tracing::warn!(%fault, again_ms = pause.as_millis(), "cannot serve yet");
                 state.send_replace(State::Starting(fault));
@@ -136,8 +127,4 @@ async fn persist(
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-fn is_for_good(code: FaultCode) -> bool {
-    matches!(code, FaultCode::StateUnwritable | FaultCode::LedgerTooNew | FaultCode::LedgerCorrupt)
 }

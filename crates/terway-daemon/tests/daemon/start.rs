@@ -51,12 +51,17 @@ fn unusable_vswitches_are_named() {
 }
 
 #[test]
-fn a_spoilt_ledger_ends_the_daemon_and_is_left_alone() {
+fn a_spoilt_ledger_is_told_and_left_alone() {
     let site = Site::new(r#"{"security_groups": ["sg-1"]}"#);
     fs::create_dir_all(site.path("state")).unwrap();
     fs::write(site.path("state/ledger.redb"), "not a database").unwrap();
-    let error = site.ends();
-    assert!(error.starts_with("ledger-corrupt: "), "{error}");
+    let life = site.start();
+    life.until("the reason is told", async |life| {
+        life.status().await.unwrap().fault.filter(|fault| fault.code == FaultCode::LedgerCorrupt.name())
+    });
+    let kept = life.run(life.release("a")).unwrap_err();
+    assert_eq!(kept.code, FaultCode::DaemonStarting, "the plugin spools it");
+    life.stop();
     assert_eq!(fs::read(site.path("state/ledger.redb")).unwrap(), b"not a database");
 }
 

@@ -79,16 +79,6 @@ impl Site {
         }
     }
 
-    /// A life that must end by itself; its error.
-    pub(crate) fn ends(&self) -> String {
-        let daemon = self.daemon(Fuse::NONE);
-        let (node, state) = Node::new(Arc::new(Metrics::default()), clock::system(), self.path("eni_conf"));
-        let runtime = Runtime::new().unwrap();
-        let run = daemon.run(Arc::new(node), state, std::future::pending());
-        let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, run).await });
-        format!("{:#}", ended.expect("the daemon ends").unwrap_err())
-    }
-
     /// Starts a life; it listens when this returns.
     pub(crate) fn start(&self) -> Life {
         self.start_with(Fuse::NONE)

@@ -12,7 +12,9 @@ use terway_rig::pod::Pod;
 use terway_rig::reader;
 use terway_rig::world::{Plan, World};
 
-use crate::support::{audit, binaries, booted, text, trial, wait_quiet};
+use crate::cloud_trouble::says;
+use crate::support::{LIMIT, audit, binaries, booted, text, trial, wait_quiet};
+use terway_rig::eventually::eventually;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -145,9 +147,11 @@ fn refused(world: &World, conf: &[(&str, Value)]) -> Result<String> {
 /// Runs a daemon that must end with an error; what it says.
 fn ends_with_error(mut command: Command, netns: &std::path::Path) -> Result<String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = terway_rig::namespace::spawn(netns, command)?
-        .wait_with_output()
-        .context("failed to wait for terwayd")?;
+    let mut child = terway_rig::namespace::spawn(netns, command)?;
+    let ended = eventually("terwayd refuses to start", LIMIT, || child.try_wait().ok().flatten());
+    let _ = child.kill();
+    let output = child.wait_with_output().context("failed to wait for terwayd")?;
+    ended.with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     ensure!(!output.status.success(), "terwayd started");
     Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
@@ -204,7 +208,7 @@ fn state_directory(name: &str) -> Result<()> {
 }
 
 fn broken_ledger(name: &str) -> Result<()> {
-    let world = World::start(
+    let mut world = World::start(
         &Plan { name: name.to_owned(), ..Plan::default() },
         &binaries(),
         std::path::Path::new("/run/terway"),
@@ -213,8 +217,9 @@ fn broken_ledger(name: &str) -> Result<()> {
     let path = node.path("state/ledger.redb");
     fs::write(&path, vec![0x5a; 8192])?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-    let said = ends_with_error(node.daemon_command(), &node.netns)?;
-    ensure!(said.contains("ledger-corrupt") && said.contains("ledger.redb"), "{said}");
+    // The daemon stays, to say why: pods can still be deleted, their releases wait in the spool.
+    world.nodes[0].start()?;
+    says(&world, "ledger-corrupt")?;
     ensure!(fs::read(&path)? == vec![0x5a; 8192], "a refused ledger was changed");
     Ok(())
 }

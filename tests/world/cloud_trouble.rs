@@ -45,11 +45,12 @@ fn limit_reached(name: &str) -> Result<()> {
 }
 
 fn quota_reached(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), quota: 2, pool: (1, 1), ..Plan::default() })?;
+    let mut world = booted(&Plan { name: name.to_owned(), quota: 1, pool: (1, 1), ..Plan::default() })?;
     world.nodes[0].pod("web")?.add()?;
     let text = add_fails(&mut world)?;
     ensure!(text.contains("quota-reached") && text.contains("MaxEniCountExceeded"), "{text}");
-    audit(&world)
+    ensure!(world.cloud_enis()?.len() == 1, "an ENI leaked");
+    Ok(())
 }
 
 /// A daemon with one wrong configuration value never becomes ready, and STATUS says why.
@@ -65,7 +66,7 @@ fn misconfigured(name: &str, key: &str, value: &Value, expected: &str) -> Result
 }
 
 /// Waits until `terway-cli status` fails with these words.
-fn says(world: &World, expected: &str) -> Result<()> {
+pub(crate) fn says(world: &World, expected: &str) -> Result<()> {
     let node = &world.nodes[0];
     let said = || {
         let output = node.cli(&["status"]).ok()?;
@@ -89,7 +90,8 @@ fn faulty(name: &str, code: &str, expected: &str) -> Result<()> {
     world.boot()?;
     let text = add_fails(&mut world)?;
     ensure!(text.contains(expected), "{text}");
-    audit(&world)
+    ensure!(world.cloud_enis()?.is_empty(), "an ENI leaked");
+    Ok(())
 }
 
 fn lost_answers(name: &str) -> Result<()> {

@@ -20,9 +20,10 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// Starts from nothing, so that creation, attachment, allocation and release are all among the steps: the daemon dies
 /// before its first step, before its second, and so on, until it lives through the whole story.
 fn every_step(name: &str) -> Result<()> {
-    let plan = Plan { name: name.to_owned(), pool: (1, 1), latency: [1, 5, 5, 1], ..Plan::default() };
-    let mut world = World::start(&plan, &binaries(), std::path::Path::new("/run/terway"))?;
     for step in 0..200 {
+        let name = format!("{name}{step}");
+        let plan = Plan { name, pool: (1, 1), latency: [1, 5, 5, 1], ..Plan::default() };
+        let mut world = World::start(&plan, &binaries(), std::path::Path::new("/run/terway"))?;
         world.nodes[0].flags = vec!["--die-after-effects".to_owned(), step.to_string()];
         world.nodes[0].start()?;
         let pod = world.nodes[0].pod("web")?;

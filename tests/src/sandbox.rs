@@ -94,6 +94,11 @@ fn enter() -> Result<()> {
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
         .context("failed to mount /run")?;
     fs::create_dir_all("/run/netns").context("failed to create /run/netns")?;
+    // Programs that look themselves up by process id must find the ids of this pid namespace. Where a container masks
+    // parts of /proc the kernel refuses this; then only foreign plugins miss it.
+    if let Err(error) = mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none) {
+        eprintln!("sandbox: keeping the /proc of outside: {error}");
+    }
     if !Path::new("/proc/self/ns/net").exists() {
         bail!("/proc is not mounted");
     }

@@ -4,6 +4,9 @@
 //! Everything is attempted; one refusal does not keep the rest from being removed. What is not there counts as
 //! removed. A link with the mark of another attachment is never touched, nor is the node's uplink.
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use terway_types::{AttachmentKey, Fault, FaultCode, MacAddr, fault::chain};
 
 use crate::facts::uplink_index;
@@ -63,15 +66,16 @@ pub fn remove(
     rule: &NicRule,
 ) -> Result<Removed, RemoveError> {
     let mut work = Work::new(removal, rule);
-    // A path that leads to the host's own namespace must not make the host's links look like the pod's.
-    if let Some(pod) = pod.filter(|pod| !pod.is_same(host)) {
-        let done = work.clear_pod(pod, host);
-        work.note(done);
-    }
-    let done = work.clear_host(host);
-    work.note(done);
-    let done = work.clear_translation(host);
-    work.note(done);
+    // Links and translation have different locks in the kernel, and both wait for its readers: at the same time.
+    thread::scope(|scope| {
+        let mark = work.mark.clone();
+        let translation = scope.spawn(move || source_nat::remove(&mark, host));
+        work.clear_links(host, pod);
+        match translation.join().unwrap_or_else(|panic| resume_unwind(panic)) {
+            Ok(count) => work.removed.nat_rules = count,
+            Err(error) => work.note(Err(error)),
+        }
+    });
     if work.failures.is_empty() {
         Ok(work.removed)
     } else {
@@ -147,6 +151,16 @@ impl<'a> Work<'a> {
             && link.name == self.removal.key.ifname.as_str()
     }
 
+    fn clear_links(&mut self, host: &Netns, pod: Option<&Netns>) {
+        // A path that leads to the host's own namespace must not make the host's links look like the pod's.
+        if let Some(pod) = pod.filter(|pod| !pod.is_same(host)) {
+            let done = self.clear_pod(pod, host);
+            self.note(done);
+        }
+        let done = self.clear_host(host);
+        self.note(done);
+    }
+
     fn clear_pod(&mut self, pod: &Netns, host: &Netns) -> Result<(), KernelError> {
         let mut netlink = Netlink::open(pod)?;
         for link in netlink.links()? {
@@ -206,11 +220,6 @@ impl<'a> Work<'a> {
             Err(error) if error.is_absent() => {}
             Err(error) => return Err(error),
         }
-        Ok(())
-    }
-
-    fn clear_translation(&mut self, host: &Netns) -> Result<(), KernelError> {
-        self.removed.nat_rules = source_nat::remove(&self.mark, host)?;
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::remove::RemoveError;
 pub enum Step {
     /// Switches of the node that other attachments share.
     NodeSwitches,
-    /// Links made and moved.
+    /// Links made and moved, and source translation.
     Links,
     /// Switches of those links.
     LinkSwitches,
@@ -21,34 +21,24 @@ pub enum Step {
     Pod,
     /// Everything on the links in the host.
     Host,
-    /// Source translation.
-    Translation,
     /// The pod's `lo`.
     Loopback,
 }
 
 impl Step {
     /// All steps, in order.
-    pub const ALL: [Self; 7] = [
-        Self::NodeSwitches,
-        Self::Links,
-        Self::LinkSwitches,
-        Self::Pod,
-        Self::Host,
-        Self::Translation,
-        Self::Loopback,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::NodeSwitches, Self::Links, Self::LinkSwitches, Self::Pod, Self::Host, Self::Loopback];
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NodeSwitches => "set the node's switches",
-            Self::Links => "make and move the links",
+            Self::Links => "make and move the links, or translate sources",
             Self::LinkSwitches => "set the links' switches",
             Self::Pod => "set up the pod's side",
             Self::Host => "set up the host's side",
-            Self::Translation => "set up source translation",
             Self::Loopback => "set up the pod's lo",
         })
     }

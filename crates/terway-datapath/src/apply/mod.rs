@@ -6,6 +6,8 @@ mod error;
 mod requests;
 mod switches;
 
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::Instant;
 
 pub use error::{ApplyError, Step, StepError};
@@ -77,7 +79,6 @@ impl Work<'_> {
         self.step(Step::LinkSwitches, Self::link_switches)?;
         let index = self.step(Step::Pod, Self::pod_side)?;
         self.step(Step::Host, Self::host_side)?;
-        self.step(Step::Translation, Self::translation)?;
         self.step(Step::Loopback, Self::loopback)?;
         Ok(index)
     }
@@ -97,12 +98,20 @@ impl Work<'_> {
     }
 
     /// Every link to its place: the pair made with its far end in the pod, the ENI moved, renamed and marked in
-    /// one request. The move is by far the slowest of all requests, so it goes last.
+    /// one request. The move is by far the slowest of all requests: it waits for the kernel's readers, tens of
+    /// milliseconds on some kernels. Source translation needs neither the links nor their lock, but waits for
+    /// readers too, so both wait at the same time.
     fn links(&mut self) -> Result<(), StepError> {
         let mut batch = requests::make_links(self.layout, self.context.pod);
         let nic = self.layout.nic().map(|link| requests::move_nic(link, self.nic, self.context.pod));
         batch.extend(nic);
-        Ok(self.host.transact(&batch)?)
+        let (layout, netns) = (self.layout, self.context.host);
+        thread::scope(|scope| {
+            let mark = Mark::of(&layout.key);
+            let translation = scope.spawn(move || source_nat::install(&layout.host.source_nat, &mark, netns));
+            self.host.transact(&batch)?;
+            Ok(translation.join().unwrap_or_else(|panic| resume_unwind(panic))?)
+        })
     }
 
     fn link_switches(&mut self) -> Result<(), StepError> {
@@ -123,11 +132,6 @@ impl Work<'_> {
             links.extend(self.host.link_by_name(&link.name)?);
         }
         Ok(self.host.transact(&requests::inside(&self.layout.host, &links)?)?)
-    }
-
-    fn translation(&mut self) -> Result<(), StepError> {
-        let mark = Mark::of(&self.layout.key);
-        Ok(source_nat::install(&self.layout.host.source_nat, &mark, self.context.host)?)
     }
 
     /// Last, because it needs no undoing then: the runtime or another plugin may have set it up before.

@@ -121,8 +121,8 @@ fn an_ipv6_pod() {
       sysctl net/ipv6/conf/veth1/accept_ra = 0
       sysctl net/ipv6/conf/veth1/accept_dad = 0
       sysctl net/ipv6/conf/veth1/disable_ipv6 = 0
-      address fd00:1::5/128 dev eth0 nodad
       address fd00:1::5/128 dev veth1 nodad
+      address fd00:1::5/128 dev eth0 nodad
       route fd00:1::fffd dev eth0
       route IPv6 default via fd00:1::fffd dev eth0 onlink
       route fe80::1 dev veth1

@@ -51,15 +51,15 @@ impl Floor {
         self.pods += 1;
         let path = format!("/run/netns/floor-{}", self.pods);
         let pod = Netns::create_named(&path)?;
+        let nic = self.socket.link_by_name(NIC)?.context("the NIC is not at home")?.index;
         let start = Instant::now();
-        let far =
-            NewLink { name: "veth1", up: true, mtu: Some(1500), netns: Some(&pod), ..NewLink::default() };
+        let far = NewLink { name: "veth1", mtu: Some(1500), netns: Some(&pod), ..NewLink::default() };
         let near = NewLink { name: "califloor", up: true, mtu: Some(1500), ..NewLink::default() };
         self.socket.transact(&[Request::add_veth(&near, &far)])?;
         let moving = Instant::now();
         let into =
             LinkChange { name: Some("eth0"), netns: Some(&pod), up: Some(true), ..LinkChange::default() };
-        self.socket.transact(&[Request::set_link(NIC, &into)])?;
+        self.socket.transact(&[Request::set_link(nic, &into)])?;
         let move_in = moving.elapsed();
         let mut inside = Netlink::open(&pod)?;
         let requests = in_pod(&mut inside)?;
@@ -67,13 +67,13 @@ impl Floor {
         let near = self.socket.link_by_name("califloor")?.context("the pair is not there")?.index;
         self.socket.transact(&on_host(near))?;
         let add = start.elapsed();
+        let nic = inside.link_by_name("eth0")?.context("the NIC is not in the pod")?.index;
         let start = Instant::now();
         let home =
             LinkChange { name: Some(NIC), netns: Some(&self.host), up: Some(false), ..LinkChange::default() };
-        inside.transact(&[Request::set_link("eth0", &home)])?;
+        inside.transact(&[Request::set_link(nic, &home)])?;
         self.socket.transact(&[Request::delete_link("califloor")])?;
         let del = start.elapsed();
-        Netns::remove_named(&path)?;
         Ok(Round { add, del, move_in })
     }
 }
@@ -109,7 +109,8 @@ fn in_pod(socket: &mut Netlink) -> Result<Vec<Request>> {
     let gateway: [IpAddr; 2] = ["10.9.2.253".parse()?, "fd00:9::fffd".parse()?];
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     let mac = "02:00:00:00:00:01".parse()?;
-    let mut all = vec![Request::set_link("lo", &up)];
+    // The kernel cannot make the far end of a pair up.
+    let mut all = vec![Request::set_link("lo", &up), Request::set_link(veth1, &up)];
     for index in [eth0, veth1] {
         all.extend([POD4, POD6].map(|address| Request::add_address(index, single(address))));
     }

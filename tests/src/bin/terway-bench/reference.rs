@@ -37,11 +37,9 @@ impl Reference {
 
     /// One call for the sandbox `netns`.
     pub(crate) fn call(&self, verb: &str, container: &str, netns: &Path) -> Result<Outcome> {
-        let addresses = json!([
-            { "address": "10.9.1.50/24", "gateway": "10.9.1.1" },
-            { "address": "fd00:9::50/64", "gateway": "fd00:9::1" },
-        ]);
-        let routes = json!([{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }]);
+        // IPv4 only: with IPv6 it waits more than a second for duplicate address detection.
+        let addresses = json!([{ "address": "10.9.1.50/24", "gateway": "10.9.1.1" }]);
+        let routes = json!([{ "dst": "0.0.0.0/0" }]);
         let variables = [
             ("CNI_COMMAND", verb),
             ("CNI_CONTAINERID", container),

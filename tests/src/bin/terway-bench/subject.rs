@@ -11,7 +11,7 @@ use terway_rig::pod::Pod;
 
 /// Waits until this many ENIs are ready, so that the next ADD is a warm one.
 pub(crate) fn warm(node: &Node, count: usize) -> Result<()> {
-    eventually(&format!("{count} ENIs are ready"), Duration::from_secs(120), || {
+    eventually(&format!("{count} ENIs are ready"), Duration::from_mins(2), || {
         let ready = node.phases().ok()?.iter().filter(|phase| *phase == "Ready").count();
         (ready >= count).then_some(())
     })
@@ -24,7 +24,6 @@ pub(crate) fn round(node: &mut Node) -> Result<(Duration, Duration)> {
     let mut pod = node.pod("bench")?;
     let add = pod.add()?.elapsed;
     let del = pod.del()?.elapsed;
-    pod.vanish()?;
     Ok((add, del))
 }
 

@@ -28,7 +28,7 @@ impl Report {
     /// What a chapter showed, for the table.
     pub(crate) fn finding(&mut self, title: &str, held: bool, finding: impl Display) {
         let finding = finding.to_string();
-        line(format!("{} {finding}", if held { "ok:" } else { "FAILED:" }));
+        line(format!("{} {title}: {finding}", if held { "ok:" } else { "FAILED:" }));
         self.rows.push(Row { title: title.to_owned(), held, finding });
     }
 

@@ -4,8 +4,7 @@
 use std::time::{Duration, Instant};
 
 use cni_protocol::{AddRequest, CniResult};
-use terway_datapath::apply::AttachmentContext;
-use terway_datapath::kernel::Netlink;
+use terway_datapath::apply::{Applied, AttachmentContext};
 use terway_rpc::wire;
 use terway_types::{Fault, FaultCode, Timestamp};
 
@@ -45,10 +44,7 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
         Err(fault) => return Err(fault),
     };
     match built {
-        Ok(mut result) => {
-            fill_pci_addresses(&mut result, &sandbox);
-            Ok(result)
-        }
+        Ok(result) => Ok(result),
         Err(fault) => {
             let undone = release(Ok(&daemon), &paths, &subject, None, "ADD failed", now);
             Err(undone.err().map_or(fault.clone(), |second| also(fault, &second)))
@@ -69,18 +65,27 @@ fn build(
         return Err(Fault::new(FaultCode::Internal, what));
     }
     let blueprints = lay_out(plans, subject, &sandbox.host)?;
+    let mut on_the_bus = Vec::new();
     for (at, blueprint) in blueprints.iter().enumerate() {
-        if let Err(fault) = apply(blueprint, sandbox) {
-            // A failed one has undone itself; those before it are complete.
-            let undone = if at == 0 { Ok(()) } else { undo(&blueprints[0], subject, sandbox) };
-            return Err(undone.err().map_or(fault.clone(), |second| also(fault, &second)));
+        match apply(blueprint, sandbox) {
+            Ok(applied) => on_the_bus.extend(applied.pci.map(|pci| (blueprint.plan.mac.to_string(), pci))),
+            Err(fault) => {
+                // A failed one has undone itself; those before it are complete.
+                let undone = if at == 0 { Ok(()) } else { undo(&blueprints[0], subject, sandbox) };
+                return Err(undone.err().map_or(fault.clone(), |second| also(fault, &second)));
+            }
         }
     }
     let netns = sandbox.pod.path().map(|path| path.to_string_lossy()).unwrap_or_default();
-    Ok(outcome::result(&blueprints, &netns))
+    let mut result = outcome::result(&blueprints, &netns);
+    for interface in result.interfaces.iter_mut().filter(|interface| interface.sandbox.is_some()) {
+        let own = |(mac, _): &&(String, String)| interface.mac.as_ref() == Some(mac);
+        interface.pci_id = on_the_bus.iter().find(own).map(|(_, pci)| pci.clone());
+    }
+    Ok(result)
 }
 
-fn apply(blueprint: &Blueprint, sandbox: &Sandbox) -> Result<(), Fault> {
+fn apply(blueprint: &Blueprint, sandbox: &Sandbox) -> Result<Applied, Fault> {
     let context = AttachmentContext {
         host: &sandbox.host,
         pod: &sandbox.pod,
@@ -88,7 +93,7 @@ fn apply(blueprint: &Blueprint, sandbox: &Sandbox) -> Result<(), Fault> {
         deadline: Instant::now() + NIC_PATIENCE,
         before_step: None,
     };
-    terway_datapath::apply(&blueprint.layout, &context).map(drop).map_err(|error| error.fault())
+    terway_datapath::apply(&blueprint.layout, &context).map_err(|error| error.fault())
 }
 
 fn undo(first: &Blueprint, subject: &Subject, sandbox: &Sandbox) -> Result<(), Fault> {
@@ -103,13 +108,4 @@ fn also(first: Fault, second: &Fault) -> Fault {
         cause => format!("{cause}; and to undo it failed: {second}"),
     };
     first.because(cause)
-}
-
-/// An ENI on the PCI bus has an address there. It is a courtesy: without it the result is still right.
-fn fill_pci_addresses(result: &mut CniResult, sandbox: &Sandbox) {
-    let Ok(mut netlink) = Netlink::open(&sandbox.pod) else { return };
-    for interface in result.interfaces.iter_mut().filter(|interface| interface.sandbox.is_some()) {
-        let link = netlink.link_by_name(&interface.name).ok().flatten();
-        interface.pci_id = link.and_then(|link| link.pci);
-    }
 }

@@ -40,6 +40,8 @@ pub struct Applied {
     pub nic: String,
     /// Its index in the pod.
     pub index: u32,
+    /// Its address on the PCI bus, e.g. `0000:00:06.0`, if it is there.
+    pub pci: Option<String>,
 }
 
 /// Makes the layout. On failure everything is as before, except what the error says could not be undone, and
@@ -55,7 +57,7 @@ pub fn apply(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Applied
     check::clear_host_name(layout, &mut host)?;
     let mut work = Work { layout, context, host, pod, nic: &nic };
     match work.all_steps() {
-        Ok(index) => Ok(Applied { nic: nic.name.clone(), index }),
+        Ok(index) => Ok(Applied { nic: nic.name.clone(), index, pci: nic.pci.clone() }),
         Err((step, source)) => {
             let undo = work.undo(step).map(Box::new);
             Err(ApplyError::Step { step, source: Box::new(source), undo })

@@ -9,6 +9,9 @@ use anyhow::{Context as _, Result};
 use ipnetwork::IpNetwork;
 use terway_datapath::kernel::namespace::Netns;
 use terway_datapath::kernel::netlink::Netlink;
+use terway_datapath::kernel::nft::{
+    Base, Batch, Chain, Deletion, Family, Hook, Kind, Nft, Policy, RuleBody, Table, priority,
+};
 use terway_datapath::kernel::objects::{Route, RouteKind, Scope};
 use terway_datapath::kernel::request::{LinkChange, NewLink, Request};
 use terway_rig::reader;
@@ -20,6 +23,7 @@ const NIC: &str = "floornic";
 pub(crate) struct Floor {
     host: Netns,
     socket: Netlink,
+    filter: Nft,
     pods: usize,
 }
 
@@ -42,8 +46,8 @@ impl Floor {
         )?;
         reader::text(vpc, "ip", &["link", "set", "floorport", "up"])?;
         let host = Netns::open(host)?;
-        let socket = Netlink::open(&host)?;
-        Ok(Self { host, socket, pods: 0 })
+        let (socket, filter) = (Netlink::open(&host)?, Nft::open(&host)?);
+        Ok(Self { host, socket, filter, pods: 0 })
     }
 
     /// One ADD and one DEL for a fresh namespace.
@@ -66,6 +70,7 @@ impl Floor {
         inside.transact(&requests)?;
         let near = self.socket.link_by_name("califloor")?.context("the pair is not there")?.index;
         self.socket.transact(&on_host(near))?;
+        self.filter.commit(&translation())?;
         let add = start.elapsed();
         let nic = inside.link_by_name("eth0")?.context("the NIC is not in the pod")?.index;
         let start = Instant::now();
@@ -73,6 +78,10 @@ impl Floor {
             LinkChange { name: Some(NIC), netns: Some(&self.host), up: Some(false), ..LinkChange::default() };
         inside.transact(&[Request::set_link(nic, &home)])?;
         self.socket.transact(&[Request::delete_link("califloor")])?;
+        let end = chains()
+            .iter()
+            .fold(Batch::new(), |batch, chain| batch.delete_table(&chain.table, Deletion::Whole));
+        self.filter.commit(&end)?;
         let del = start.elapsed();
         Ok(Round { add, del, move_in })
     }
@@ -137,4 +146,32 @@ fn on_host(near: u32) -> Vec<Request> {
             [Request::replace_neighbour(near, pod, mac), Request::add_route(&route(single(pod), None, near))]
         })
         .collect()
+}
+
+/// One chain per family, as every pod's translation needs it.
+fn chains() -> [Chain; 2] {
+    [Family::Ip, Family::Ip6].map(|family| {
+        let base = Base {
+            kind: Kind::Nat,
+            hook: Hook::Postrouting,
+            priority: priority::SRCNAT,
+            policy: Policy::Accept,
+        };
+        Chain::base(&Table::new(family, "floor"), "postrouting", base)
+    })
+}
+
+/// Both tables with both rules of the pod.
+fn translation() -> Batch {
+    let nodes: [IpAddr; 2] =
+        [Ipv4Addr::new(10, 2, 0, 1).into(), Ipv6Addr::new(0xfd00, 0x10, 0, 2, 0, 0, 0, 1).into()];
+    chains().iter().zip([POD4, POD6]).zip(nodes).fold(Batch::new(), |batch, ((chain, pod), node)| {
+        let sent = RuleBody::new().saddr(single(pod)).snat_to(node);
+        let received = RuleBody::new().daddr(single(pod)).not_saddr(single(node)).snat_to(node);
+        batch
+            .add_table(&chain.table)
+            .add_chain(chain)
+            .add_rule(chain, &sent, None)
+            .add_rule(chain, &received, None)
+    })
 }

@@ -150,6 +150,14 @@ fn spoofed(name: &str) -> Result<()> {
         let through = udp::deliver(&liar, &ear, to, b"foreign", std::time::Duration::from_millis(500))?;
         ensure!(through.is_none(), "a foreign IPv{version} source passed");
     }
+    // The right address under a foreign hardware address is no better.
+    let to = SocketAddr::new(pods[1].address(4)?, 7002);
+    let ear = udp::bind(&pods[1].netns, to)?;
+    let honest = udp::bind(&pods[0].netns, SocketAddr::new(pods[0].address(4)?, 0))?;
+    ensure!(udp::deliver(&honest, &ear, to, b"own", LIMIT)?.is_some(), "own hardware address was dropped");
+    reader::text(&pods[0].netns, "ip", &["link", "set", "eth0", "address", "02:00:00:00:00:99"])?;
+    let through = udp::deliver(&honest, &ear, to, b"foreign", std::time::Duration::from_millis(500))?;
+    ensure!(through.is_none(), "a foreign hardware address passed");
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod dependencies;
 mod elf;
 mod floors;
 mod r#gen;
+mod host;
 mod licences;
 mod metadata;
 mod rig;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::metadata::Metadata;
 use crate::stages::{self, Choice, Stage};
 use crate::workspace::{Workspace, run as run_command};
-use crate::{build, check, dependencies, r#gen, tools};
+use crate::{build, check, dependencies, r#gen, host, tools};
 
 /// Which stages to run.
 #[derive(Args)]
@@ -70,6 +70,7 @@ const STAGES: &[Stage<Workspace>] = &[
         needs: Some("build"),
         run: world,
     },
+    Stage { name: "demo", about: "the demonstration keeps its promises", needs: Some("build"), run: demo },
 ];
 
 /// Runs the chosen stages.
@@ -94,12 +95,20 @@ fn kernel(workspace: &Workspace) -> Result<()> {
     for test in test_binaries(workspace)?.iter().filter(|test| !test.harness) {
         command.args(["--test", &test.name]);
     }
-    run_command(&mut command)
+    host::unchanged(|| run_command(&mut command))
 }
 
 fn world(workspace: &Workspace) -> Result<()> {
     let mut command = workspace.cargo("test --test world");
-    run_command(command.args(["--package", RIG]).env("TERWAY_BIN_DIR", workspace.dist()))
+    command.args(["--package", RIG]).env("TERWAY_BIN_DIR", workspace.dist());
+    host::unchanged(|| run_command(&mut command))
+}
+
+/// As `cargo xtask demo`, with the programs built already.
+fn demo(workspace: &Workspace) -> Result<()> {
+    let mut command = workspace.cargo("run --quiet --package");
+    command.args([RIG, "--bin", "terway-demo", "--", "--bin-dir"]).arg(workspace.dist());
+    host::unchanged(|| run_command(&mut command))
 }
 
 /// A `[[test]]` table of a manifest; cargo's metadata leaves the harness out.

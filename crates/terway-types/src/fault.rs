@@ -100,7 +100,7 @@ catalogue! {
     /// The kernel refused a change.
     KernelRefused = "kernel-refused", 102, Later, "see the cause; check kernel version, modules and privileges";
     /// The kernel state differs from what the attachment needs.
-    Drift = "drift", 103, AfterMending, "recreate the pod, or run `terway-cli doctor --fix`";
+    Drift = "drift", 103, AfterMending, "recreate the pod";
     /// The attachment is unknown.
     AttachmentUnknown = "attachment-unknown", 103, AfterMending, "recreate the pod";
     /// The state directory cannot be written.

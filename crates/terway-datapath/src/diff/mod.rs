@@ -1,4 +1,4 @@
-//! Compares a layout with what is there. Pure: CHECK, the daemon's host guard and `doctor` all ask here.
+//! Compares a layout with what is there. Pure: whoever asks whether an attachment is as it should be asks here.
 //!
 //! What others add beside ours is theirs and no drift (later plugins of a chain may do so), unless it takes the
 //! place of ours, as a second default route of the same or a better metric does.

@@ -191,15 +191,15 @@ fn crowds(table: &mut Table, options: &Options) -> Result<()> {
             single = throughput;
         }
         println!("{crowd} at once: {:?}, {} refused", burst.elapsed, burst.refused);
-        let measured =
-            format!("{throughput:.1}/s, {:.2} x one alone, {} refused", throughput / single, burst.refused);
+        let measured = format!("{throughput:.1}/s, {:.2} x one alone", throughput / single);
         match crowd {
-            50 => table.budget(
-                "50 ADDs at once",
-                measured,
-                ">= 3 x or the kernel's limit; none refused",
-                burst.refused == 0,
-            ),
+            // No verdict on throughput: the kernel moves one netdev after the other, and how fast it could is not
+            // measured apart.
+            50 => {
+                table.figure("50 ADDs at once", measured);
+                let refused = burst.refused;
+                table.budget("50 ADDs at once, refused", refused.to_string(), "0", refused == 0);
+            }
             10 => table.figure("10 ADDs at once", measured),
             _ => table.figure("1 ADD", format!("{throughput:.1}/s")),
         }

@@ -13,7 +13,7 @@ use crate::support::{LIMIT, audit, binaries, text, trial};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("crash::between_any_two_steps_of_add_and_del", every_step),
-        trial("crash::a_full_restart_serves_again_within_half_a_second", fast_restart),
+        trial("crash::a_killed_daemon_serves_again_with_all_its_attachments", fast_restart),
     ]
 }
 

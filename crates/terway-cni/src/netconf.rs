@@ -354,6 +354,20 @@ mod tests {
     }
 
     #[test]
+    fn an_add_waits_between_a_second_and_what_runtimes_allow() {
+        assert_eq!(options(&json!({})).unwrap().allocate_timeout, Duration::from_secs(110));
+        assert_eq!(
+            options(&json!({"allocate_timeout": 3})).unwrap().allocate_timeout,
+            Duration::from_secs(3)
+        );
+        for seconds in [0, -1, 111] {
+            let fault = options(&json!({ "allocate_timeout": seconds })).unwrap_err();
+            assert_eq!(fault.code, FaultCode::ConfigInvalid, "{seconds}");
+            assert!(fault.what.contains("allocate_timeout") && fault.what.contains("1 to 110"), "{fault}");
+        }
+    }
+
+    #[test]
     fn paths_are_absolute_and_fit_a_socket() {
         for keys in [
             json!({"socket_path": "eni.socket"}),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use ipnetwork::{Ipv4Network, Ipv6Network};
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
 /// One of the two IP families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,6 +93,51 @@ impl Subnets {
             (net.prefix() <= 125).then(|| Ipv6Addr::from(last - 2))
         });
         Gateways { v4, v6 }
+    }
+}
+
+/// How many addresses and prefixes an ENI is to get by one call. A prefix is a /28 of IPv4 (16 addresses) or a
+/// /80 of IPv6.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AddressCounts {
+    /// Single IPv4 addresses. A new ENI's primary address counts, so it has at least one.
+    pub ipv4: u32,
+    /// Single IPv6 addresses.
+    pub ipv6: u32,
+    /// IPv4 prefixes.
+    pub ipv4_prefixes: u32,
+    /// IPv6 prefixes.
+    pub ipv6_prefixes: u32,
+}
+
+impl AddressCounts {
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A set of addresses and prefixes, e.g. all that an ENI has. Each list is sorted and without repetition
+/// where it comes from this project.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AddressSet {
+    /// Single IPv4 addresses.
+    pub ipv4: Vec<Ipv4Addr>,
+    /// Single IPv6 addresses.
+    pub ipv6: Vec<Ipv6Addr>,
+    /// Prefixes of both families.
+    pub prefixes: Vec<IpNetwork>,
+}
+
+impl AddressSet {
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.ipv4.is_empty() && self.ipv6.is_empty() && self.prefixes.is_empty()
+    }
+
+    /// Every single address, IPv4 first.
+    pub fn singles(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.ipv4.iter().copied().map(IpAddr::V4).chain(self.ipv6.iter().copied().map(IpAddr::V6))
     }
 }
 

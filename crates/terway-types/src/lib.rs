@@ -11,7 +11,9 @@ pub mod interface_plan;
 pub mod record;
 pub mod time;
 
-pub use address::{Addresses, DualStack, Gateways, IpFamily, MacAddr, MacAddrError, Subnets};
+pub use address::{
+    AddressCounts, AddressSet, Addresses, DualStack, Gateways, IpFamily, MacAddr, MacAddrError, Subnets,
+};
 pub use attachment::{AttachmentKey, ContainerId, IfName, NameError, NetworkName, PodRef};
 pub use cloud::{CloudFailure, CloudFailureKind};
 pub use eni::{EniId, InstanceId, IntentToken, SecurityGroupId, VSwitchId, ZoneId};

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use terway_cloud::{Cloud, CloudResult, CreateEni, EniDescription, EniStatus, EniWatch, Goal, VSwitch};
 use terway_pool::{CloudAction, CloudAnswer, CloudEni};
 use terway_types::{
-    CloudFailure, CloudFailureKind, EniId, InstanceId, IntentToken, SecurityGroupId, Subnets, VSwitchId,
+    AddressSet, CloudFailure, CloudFailureKind, EniId, InstanceId, IntentToken, SecurityGroupId, Subnets,
+    VSwitchId,
 };
 use tokio::runtime::Handle;
 
@@ -69,8 +70,8 @@ impl Actions {
     /// Runs one operation to its end.
     pub async fn run(&self, action: &CloudAction) -> Result<CloudAnswer, CloudFailure> {
         match action {
-            CloudAction::Create { token, vswitch, security_groups, ipv6 } => {
-                self.create(token, vswitch, security_groups, *ipv6).await.map(CloudAnswer::Created)
+            CloudAction::Create { token, vswitch, security_groups, counts } => {
+                self.create(token, vswitch, security_groups, counts.ipv6 > 0).await.map(CloudAnswer::Created)
             }
             CloudAction::Attach { eni } => {
                 self.cloud.attach_eni(eni, &self.instance).await?;
@@ -87,6 +88,16 @@ impl Actions {
                 self.watch.until(eni, Goal::Gone, VANISH).await?;
                 Ok(CloudAnswer::Deleted)
             }
+            CloudAction::Find { .. }
+            | CloudAction::Regroup { .. }
+            | CloudAction::Assign { .. }
+            | CloudAction::Unassign { .. } => Err(CloudFailure {
+                kind: CloudFailureKind::Invalid,
+                action: format!("{action:?}"),
+                vendor_code: None,
+                request_id: None,
+                message: "this daemon serves exclusive ENIs only".to_owned(),
+            }),
         }
     }
 
@@ -126,6 +137,7 @@ impl Actions {
             vswitch: eni.vswitch,
             security_groups: eni.security_groups,
             addresses: eni.addresses,
+            assigned: AddressSet::default(),
             subnets,
             gateways: subnets.gateways(),
             attached,
@@ -189,5 +201,9 @@ fn describe(action: &CloudAction) -> (&'static str, &str) {
         CloudAction::Attach { eni } => ("attach", EniId::as_str(eni)),
         CloudAction::Detach { eni } => ("detach", eni.as_str()),
         CloudAction::Delete { eni } => ("delete", eni.as_str()),
+        CloudAction::Find { eni } => ("find", eni.as_str()),
+        CloudAction::Regroup { eni, .. } => ("regroup", eni.as_str()),
+        CloudAction::Assign { eni, .. } => ("assign", eni.as_str()),
+        CloudAction::Unassign { eni, .. } => ("unassign", eni.as_str()),
     }
 }

@@ -317,6 +317,7 @@ fn log(note: &Note) {
             let eni = eni.as_ref().map(ToString::to_string).unwrap_or_default();
             tracing::info!(%token, eni, from, to, "ENI changed its phase");
         }
+        Note::Event { reason, message } => tracing::warn!(reason, "{message}"),
         Note::Failure { token, fault } => tracing::warn!(%token, %fault, "cloud operation failed"),
     }
 }

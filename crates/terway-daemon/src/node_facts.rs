@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sha1::{Digest as _, Sha1};
 use terway_cloud::{Cloud, EniFilter, InstanceIdentity, InstanceLimits, VSwitch};
-use terway_pool::PoolSettings;
+use terway_pool::{Mode, PoolSettings, ReleasePace};
 use terway_types::{Fault, FaultCode, SecurityGroupId, VSwitchId};
 
 use crate::config::VSwitchPolicy;
@@ -122,6 +122,14 @@ const HOME_TIMEOUT: Duration = Duration::from_mins(1);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Whoever mends a permission or a quota should not have to wait long to see it.
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Surplus leaves one by one this far apart, as users of Tencent's pools know it.
+const RELEASE_INTERVAL: Duration = Duration::from_mins(2);
+/// Longest rest of an ENI that connections still mention.
+const QUARANTINE_MAX: Duration = Duration::from_mins(10);
+/// Reads of the cloud may be older than this only when something is badly wrong.
+const CONSISTENCY: Duration = Duration::from_secs(30);
+/// Longer than the sum of what one operation may wait for.
+const OPERATION_TIMEOUT: Duration = Duration::from_mins(10);
 /// Creations and attachments under way at once; the cloud attaches to one instance little faster in parallel.
 const PARALLEL: u32 = 4;
 
@@ -168,20 +176,29 @@ impl NodeFacts {
         let max_idle = clamp("max_pool_size", settings.max_idle, max_enis, &allowed);
         let min_idle = clamp("min_pool_size", settings.min_idle, max_enis, &allowed);
         let pool = PoolSettings {
+            mode: Mode::Exclusive,
             min_idle,
             max_idle,
+            warm_up: 0,
             max_enis,
+            release: ReleasePace { interval: RELEASE_INTERVAL, quick: false },
+            reclaim: None,
             vswitches: self.vswitches.iter().map(|vswitch| vswitch.id.clone()).collect(),
+            vswitch_policy: terway_pool::VSwitchPolicy::Ordered,
             security_groups: self.security_groups.clone(),
             ipv6: settings.ipv6,
             quarantine: settings.quarantine,
+            quarantine_max: QUARANTINE_MAX.max(settings.quarantine),
+            consistency: CONSISTENCY,
             link_timeout: LINK_TIMEOUT,
             home_timeout: HOME_TIMEOUT,
+            operation_timeout: OPERATION_TIMEOUT,
             retry_first: RETRY_FIRST,
             retry_max: RETRY_MAX,
             parallel: PARALLEL,
             token_prefix: format!("terway-{}", digest(&[cluster, node, self.identity.id.as_str()])),
             generation: 0,
+            seed: 0,
         };
         Ok((pool, warnings))
     }

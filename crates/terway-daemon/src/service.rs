@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use terway_pool::{Answer, EniView, Event, Pool};
+use terway_pool::{Answer, EniView, Event, Pool, Wants};
 use terway_rpc::wire::terway_backend_server::TerwayBackend;
 use terway_rpc::{attachment_key, status_of, wire};
 use terway_types::{
@@ -81,10 +81,17 @@ impl Backend {
         let (asked_key, asked_pod) = (key.clone(), pod.clone());
         let answer = serving
             .driver
-            .ask(|request| Event::Allocate { request, key: asked_key, pod: asked_pod, netns, deadline })
+            .ask(|request| Event::Allocate {
+                request,
+                key: asked_key,
+                pod: asked_pod,
+                netns,
+                wants: Wants::default(),
+                deadline,
+            })
             .await;
         let eni = match answer {
-            Answer::Allocated(eni) => eni,
+            Answer::Allocated(grant) => grant.eni,
             other => return Err(unexpected("Allocate", other)),
         };
         let ms = start.elapsed().as_millis();
@@ -111,9 +118,10 @@ impl Backend {
             Answer::Released(held) => held,
             other => return Err(unexpected("Release", other)),
         };
-        let id = held.as_ref().and_then(|eni| eni.id.as_ref()).map(ToString::to_string).unwrap_or_default();
+        let id =
+            held.as_ref().and_then(|held| held.eni.id.as_ref()).map(ToString::to_string).unwrap_or_default();
         tracing::info!(attachment = %key, eni = id, reason = message.reason, "released");
-        let ipv4 = held.and_then(|eni| eni.addresses.v4);
+        let ipv4 = held.and_then(|held| held.addresses.v4);
         Ok(wire::ReleaseReply {
             success: true,
             ipv4_address: ipv4.map(|address| address.to_string()).unwrap_or_default(),

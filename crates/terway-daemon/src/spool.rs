@@ -109,7 +109,7 @@ impl Spool {
         match driver.ask(|request| Event::Release { request, key: asked }).await {
             Answer::Failed(fault) => return Err(fault),
             Answer::Released(held) => {
-                let eni = held.and_then(|eni| eni.id).map(|id| id.0).unwrap_or_default();
+                let eni = held.and_then(|held| held.eni.id).map(|id| id.0).unwrap_or_default();
                 tracing::info!(attachment = %key, eni, "spooled release done");
             }
             Answer::Allocated(_) | Answer::Collected(_) => {}

@@ -108,6 +108,12 @@ pub enum CommitError {
         #[source]
         source: serde_json::Error,
     },
+    /// A kind of change this version has no table for.
+    #[error("the ledger has no table for {change}")]
+    NotKept {
+        /// The change.
+        change: String,
+    },
     /// An earlier commit failed, and the ledger could not be opened again since.
     #[error("failed to open the ledger again after an earlier failure")]
     Reopen(#[source] OpenError),
@@ -119,7 +125,7 @@ impl CommitError {
         let code = match self {
             Self::Full { .. } => FaultCode::StateFull,
             Self::Failed { .. } => FaultCode::StateUnwritable,
-            Self::Encode { .. } => FaultCode::Internal,
+            Self::Encode { .. } | Self::NotKept { .. } => FaultCode::Internal,
             Self::Reopen(source) => return source.fault(),
         };
         let fault = Fault::new(code, self.to_string());

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use terway_types::{
-    Addresses, AttachmentKey, AttachmentRecord, ContainerId, EniId, EniPhase, EniRecord, Gateways, IfName,
-    IntentToken, NetworkName, PodRef, SecurityGroupId, Subnets, Timestamp, VSwitchId,
+    AddressCounts, Addresses, AttachmentKey, AttachmentRecord, ContainerId, EniId, EniPhase, EniRecord,
+    Gateways, IfName, IntentToken, NetworkName, PodRef, SecurityGroupId, Subnets, Timestamp, VSwitchId,
 };
 
 /// A row that is well-formed but says something impossible.
@@ -43,6 +43,8 @@ enum PhaseRow {
     Ready,
     InUse { attachment: KeyRow },
     Quarantined { until_unix_ms: u64 },
+    Regrouping,
+    Kept,
     Detaching,
     Deleting,
 }
@@ -109,6 +111,8 @@ impl From<&EniPhase> for PhaseRow {
             EniPhase::Ready => Self::Ready,
             EniPhase::InUse(key) => Self::InUse { attachment: key.into() },
             EniPhase::Quarantined { until } => Self::Quarantined { until_unix_ms: until.0 },
+            EniPhase::Regrouping => Self::Regrouping,
+            EniPhase::Kept => Self::Kept,
             EniPhase::Detaching => Self::Detaching,
             EniPhase::Deleting => Self::Deleting,
         }
@@ -127,6 +131,8 @@ impl TryFrom<PhaseRow> for EniPhase {
             PhaseRow::Ready => Self::Ready,
             PhaseRow::InUse { attachment } => Self::InUse(attachment.try_into()?),
             PhaseRow::Quarantined { until_unix_ms } => Self::Quarantined { until: Timestamp(until_unix_ms) },
+            PhaseRow::Regrouping => Self::Regrouping,
+            PhaseRow::Kept => Self::Kept,
             PhaseRow::Detaching => Self::Detaching,
             PhaseRow::Deleting => Self::Deleting,
         })
@@ -171,6 +177,9 @@ impl TryFrom<EniRow> for EniRecord {
             gateways: Gateways::new(row.gateways.ipv4, row.gateways.ipv6),
             phase: row.phase.try_into()?,
             since: Timestamp(row.since_unix_ms),
+            counts: AddressCounts { ipv4: 1, ..AddressCounts::default() },
+            claim: None,
+            assigning: None,
         })
     }
 }
@@ -198,6 +207,8 @@ impl TryFrom<AttachmentRow> for AttachmentRecord {
             pod: PodRef { namespace: row.pod_namespace, name: row.pod_name, uid: row.pod_uid },
             netns: row.netns,
             eni: IntentToken(row.eni),
+            addresses: Addresses::default(),
+            claim: None,
             since: Timestamp(row.since_unix_ms),
         })
     }

@@ -96,6 +96,7 @@ impl Row {
                 Self::PutAttachment(key, value)
             }
             LedgerChange::RemoveAttachment(key) => Self::RemoveAttachment(key.to_string()),
+            change => return Err(CommitError::NotKept { change: format!("{change:?}") }),
         })
     }
 }
@@ -136,7 +137,7 @@ fn read(database: &Database) -> Result<LedgerSnapshot, String> {
         let (key, value) = row.map_err(|error| error.to_string())?;
         attachments.push(decode::<AttachmentRow, _>("attachment", key.value(), value.value())?);
     }
-    let mut snapshot = LedgerSnapshot { enis, attachments };
+    let mut snapshot = LedgerSnapshot { enis, attachments, ..LedgerSnapshot::default() };
     // Keys are sorted as text in the table, part by part in memory: `a-b/c` and `a/c` differ.
     snapshot.attachments.sort_by(|a: &terway_types::AttachmentRecord, b| a.key.cmp(&b.key));
     Ok(snapshot)

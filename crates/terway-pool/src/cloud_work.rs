@@ -43,7 +43,7 @@ impl Pool {
                 token: record.token.clone(),
                 vswitch: record.vswitch.clone(),
                 security_groups: record.security_groups.clone(),
-                ipv6: self.settings.ipv6,
+                counts: record.counts,
             }),
             EniPhase::Attaching => Some(CloudAction::Attach { eni: id()? }),
             EniPhase::Detaching => Some(CloudAction::Detach { eni: id()? }),

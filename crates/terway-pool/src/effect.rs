@@ -4,7 +4,8 @@
 use std::fmt;
 
 use terway_types::{
-    AttachmentKey, EniId, EniRecord, Fault, IntentToken, LedgerChange, SecurityGroupId, VSwitchId,
+    AddressCounts, AddressSet, Addresses, AttachmentKey, EniId, EniRecord, Fault, IntentToken, LedgerChange,
+    SecurityGroupId, VSwitchId,
 };
 
 /// Names a request of somebody who waits for an answer.
@@ -57,8 +58,13 @@ pub enum CloudAction {
         vswitch: VSwitchId,
         /// In which groups.
         security_groups: Vec<SecurityGroupId>,
-        /// With an IPv6 address?
-        ipv6: bool,
+        /// With how many addresses and prefixes; the primary IPv4 address counts.
+        counts: AddressCounts,
+    },
+    /// Look at an ENI that exists; it comes back as [`crate::CloudAnswer::Created`].
+    Find {
+        /// Which.
+        eni: EniId,
     },
     /// Attach to this node and watch until the cloud says attached.
     Attach {
@@ -75,15 +81,47 @@ pub enum CloudAction {
         /// Which.
         eni: EniId,
     },
+    /// Replace its security groups.
+    Regroup {
+        /// Which.
+        eni: EniId,
+        /// By these.
+        security_groups: Vec<SecurityGroupId>,
+    },
+    /// Give it further addresses or prefixes, or find those this token gave before.
+    Assign {
+        /// Which.
+        eni: EniId,
+        /// Idempotency token.
+        token: IntentToken,
+        /// How many.
+        counts: AddressCounts,
+    },
+    /// Take addresses and prefixes off it, and look until they are gone.
+    Unassign {
+        /// Which.
+        eni: EniId,
+        /// What.
+        addresses: AddressSet,
+    },
+}
+
+/// What an attachment holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The ENI: its own, or the one it shares.
+    pub eni: EniRecord,
+    /// The attachment's addresses.
+    pub addresses: Addresses,
 }
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The attachment holds this ENI; durable by now.
-    Allocated(Box<EniRecord>),
+    /// The attachment holds this; durable by now.
+    Allocated(Box<Grant>),
     /// The attachment holds nothing; durable by now. Says what it held.
-    Released(Option<Box<EniRecord>>),
+    Released(Option<Box<Grant>>),
     /// These attachments were released.
     Collected(Vec<AttachmentKey>),
     /// It did not work.
@@ -93,7 +131,7 @@ pub enum Answer {
 /// How many more pods the node can serve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capacity {
-    /// ENIs that are ready.
+    /// Whole ENIs, or addresses of shared ones, that are ready.
     pub now: u32,
     /// Those, and what pending work and the node's limit still allow.
     pub later: u32,
@@ -119,5 +157,12 @@ pub enum Note {
         token: IntentToken,
         /// Why, and what the pool does about it.
         fault: Fault,
+    },
+    /// The node's operator should hear of it.
+    Event {
+        /// A short name in CamelCase, e.g. `EniVanished`.
+        reason: &'static str,
+        /// What happened and what the pool does about it.
+        message: String,
     },
 }

@@ -67,7 +67,7 @@ impl Pool {
         self.now = now;
         let mut out = Outbox::default();
         match event {
-            Event::Allocate { request, key, pod, netns, deadline } => {
+            Event::Allocate { request, key, pod, netns, deadline, wants: _ } => {
                 self.allocate(request, key, pod, netns, deadline, &mut out);
             }
             Event::Cancel { request } => self.cancel(request, &mut out),
@@ -77,7 +77,12 @@ impl Pool {
             Event::LinkUp { mac } => self.link_changed(mac, true, &mut out),
             Event::LinkGone { mac } => self.link_changed(mac, false, &mut out),
             Event::Reconfigure(settings) => self.reconfigure(settings),
-            Event::Tick => {}
+            Event::Unclaim { .. }
+            | Event::Inventory(_)
+            | Event::VSwitches(_)
+            | Event::Mentioned { .. }
+            | Event::Retire
+            | Event::Tick => {}
         }
         self.settle(&mut out);
         out.into_effects()

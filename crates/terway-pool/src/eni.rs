@@ -76,6 +76,8 @@ impl Eni {
             EniPhase::Ready if self.link => Stand::Idle,
             EniPhase::Attached | EniPhase::Ready => Stand::Linking,
             EniPhase::InUse(_) => Stand::Held,
+            EniPhase::Regrouping => Stand::Linking,
+            EniPhase::Kept => Stand::Leaving,
             EniPhase::Quarantined { .. } if self.strayed => Stand::Strayed,
             EniPhase::Quarantined { .. } => Stand::Resting,
             EniPhase::Detaching | EniPhase::Deleting => Stand::Leaving,
@@ -101,7 +103,7 @@ impl Eni {
                     _ => None,
                 }
             }
-            EniPhase::Detached | EniPhase::InUse(_) => None,
+            EniPhase::Detached | EniPhase::InUse(_) | EniPhase::Regrouping | EniPhase::Kept => None,
         }
     }
 }

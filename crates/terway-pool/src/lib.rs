@@ -43,8 +43,10 @@ pub mod view;
 mod waiters;
 mod watermark;
 
-pub use effect::{Answer, Capacity, CloudAction, Effect, Note, OperationId, RequestId};
+pub use effect::{Answer, Capacity, CloudAction, Effect, Grant, Note, OperationId, RequestId};
 pub use engine::Pool;
-pub use event::{CloudAnswer, CloudEni, Event};
-pub use settings::PoolSettings;
+pub use event::{
+    Claim, ClaimFate, CloudAnswer, CloudEni, Event, Inventory, Keep, Place, SeenEni, VSwitchSeen, Wants,
+};
+pub use settings::{EniPolicy, Mode, PoolSettings, Reclaim, ReleasePace, Sharing, VSwitchPolicy};
 pub use view::{EniView, PoolView, WaiterView};

@@ -1,7 +1,7 @@
 //! What an ENI does next by itself: start the cloud operation of its phase, become ready, end its quarantine,
 //! be given up. Asked after everything that touched the ENI, and when its time comes.
 
-use terway_types::{Addresses, Gateways};
+use terway_types::{AddressCounts, Addresses, Gateways};
 use terway_types::{EniPhase, EniRecord, Fault, FaultCode, IntentToken, Subnets, Timestamp};
 
 use crate::effect::Note;
@@ -44,7 +44,7 @@ fn next_move(eni: &Eni, wanted: bool, now: Timestamp, settings: &PoolSettings) -
             let lost = !eni.link && now >= eni.awaited + settings.link_timeout;
             lost.then_some(Move::GiveUp)
         }
-        EniPhase::InUse(_) => None,
+        EniPhase::InUse(_) | EniPhase::Regrouping | EniPhase::Kept => None,
         EniPhase::Quarantined { until } => match rest(until, eni.link, eni.awaited, now, settings) {
             Rest::Over => Some(Move::Take(Step::Rested)),
             Rest::Strayed => (!eni.strayed).then_some(Move::Stray),
@@ -93,6 +93,13 @@ impl Pool {
                 gateways: Gateways::default(),
                 phase: EniPhase::Creating,
                 since: self.now,
+                counts: AddressCounts {
+                    ipv4: 1,
+                    ipv6: u32::from(self.settings.ipv6),
+                    ..AddressCounts::default()
+                },
+                claim: None,
+                assigning: None,
             };
             let token = record.token.clone();
             out.put_eni(&record);

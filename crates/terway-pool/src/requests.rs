@@ -1,10 +1,8 @@
 //! What attachments ask for: allocate, cancel, release, collect; and how those who wait are served.
 
-use terway_types::{
-    AttachmentKey, AttachmentRecord, EniRecord, Fault, FaultCode, NetworkName, PodRef, Timestamp,
-};
+use terway_types::{AttachmentKey, AttachmentRecord, Fault, FaultCode, NetworkName, PodRef, Timestamp};
 
-use crate::effect::{Answer, RequestId};
+use crate::effect::{Answer, Grant, RequestId};
 use crate::engine::Pool;
 use crate::eni_life::Step;
 use crate::outbox::Outbox;
@@ -26,13 +24,14 @@ impl Pool {
             return self.waiters.join(Waiter { key, pod, netns, since: self.now, requests });
         };
         let (eni, mut record) = (eni.clone(), held.clone());
+        let addresses = record.addresses;
         if record.pod != pod || record.netns != netns {
             (record.pod, record.netns) = (pod, netns);
             out.put_attachment(&record);
             self.holdings.put(record);
         }
         self.holdings.told(&key, request);
-        out.reply(request, Answer::Allocated(Box::new(eni)));
+        out.reply(request, Answer::Allocated(Box::new(Grant { eni, addresses })));
     }
 
     pub(crate) fn cancel(&mut self, request: RequestId, out: &mut Outbox) {
@@ -80,13 +79,14 @@ impl Pool {
         key: &AttachmentKey,
         until: Timestamp,
         out: &mut Outbox,
-    ) -> Option<EniRecord> {
-        let token = self.holdings.remove(key)?.eni;
+    ) -> Option<Grant> {
+        let held = self.holdings.remove(key)?;
+        let (token, addresses) = (held.eni, held.addresses);
         out.remove_attachment(key);
-        let held = self.books.get(&token)?.record.clone();
+        let eni = self.books.get(&token)?.record.clone();
         self.step(&token, Step::Release { until }, out);
         self.advance(&token, out);
-        Some(held)
+        Some(Grant { eni, addresses })
     }
 
     /// Answers those whose time is up, with the reason.
@@ -112,13 +112,18 @@ impl Pool {
                 pod: waiter.pod,
                 netns: waiter.netns,
                 eni: token,
+                addresses: eni.addresses,
+                claim: None,
                 since: self.now,
             };
             out.put_attachment(&record);
             self.holdings.put(record);
             for (request, _) in waiter.requests {
                 self.holdings.told(&waiter.key, request);
-                out.reply(request, Answer::Allocated(Box::new(eni.clone())));
+                out.reply(
+                    request,
+                    Answer::Allocated(Box::new(Grant { eni: eni.clone(), addresses: eni.addresses })),
+                );
             }
         }
     }

@@ -57,6 +57,10 @@ id! {
     ZoneId
 }
 id! {
+    /// A claim of the control plane on an ENI of its own, e.g. the uid of a `PodENI`.
+    ClaimId
+}
+id! {
     /// Names one intent to own one ENI, from before the cloud knows it until after it is gone. It is the
     /// idempotency token of the create call (at most 64 ASCII characters) and a tag of the ENI.
     IntentToken

@@ -7,6 +7,7 @@ pub mod attachment;
 pub mod cloud;
 pub mod eni;
 pub mod fault;
+pub mod history;
 pub mod interface_plan;
 pub mod record;
 pub mod time;
@@ -16,8 +17,12 @@ pub use address::{
 };
 pub use attachment::{AttachmentKey, ContainerId, IfName, NameError, NetworkName, PodRef};
 pub use cloud::{CloudFailure, CloudFailureKind};
-pub use eni::{EniId, InstanceId, IntentToken, SecurityGroupId, VSwitchId, ZoneId};
+pub use eni::{ClaimId, EniId, InstanceId, IntentToken, SecurityGroupId, VSwitchId, ZoneId};
 pub use fault::{Fault, FaultCode};
+pub use history::{HistoryEntry, PastCall, PastHolding};
 pub use interface_plan::{Bandwidth, Datapath, InterfacePlan};
-pub use record::{AttachmentRecord, EniPhase, EniRecord, LedgerChange, LedgerSnapshot};
+pub use record::{
+    AddressPhase, AddressRecord, AssignIntent, AttachmentRecord, EniPhase, EniRecord, LedgerChange,
+    LedgerSnapshot, PrefixPhase, PrefixRecord,
+};
 pub use time::Timestamp;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use terway_types::{
-    Addresses, CloudFailure, CloudFailureKind as Kind, EniId, Gateways, IntentToken, MacAddr, Subnets,
-    VSwitchId,
+    AddressSet, Addresses, CloudFailure, CloudFailureKind as Kind, EniId, Gateways, IntentToken, MacAddr,
+    Subnets, VSwitchId,
 };
 
 use crate::{CloudAction, CloudAnswer, CloudEni};
@@ -93,6 +93,7 @@ impl RealCloud {
                 }
                 Ok(CloudAnswer::Deleted)
             }
+            _ => Err(failure(Kind::Invalid)),
         }
     }
 
@@ -121,6 +122,7 @@ impl RealCloud {
             vswitch: real.vswitch.clone(),
             security_groups: vec!["sg-1".into()],
             addresses: Addresses::new(Some([10, 0, 0, real.mac.0[5]].into()), None),
+            assigned: AddressSet::default(),
             subnets: Subnets::default(),
             gateways: Gateways::default(),
             attached: real.attached,

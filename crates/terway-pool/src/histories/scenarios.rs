@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use terway_types::{CloudFailureKind as Kind, EniPhase, FaultCode, IntentToken, LedgerSnapshot, Timestamp};
+use terway_types::{
+    AddressCounts, CloudFailureKind as Kind, EniPhase, FaultCode, IntentToken, LedgerSnapshot, Timestamp,
+};
 
 use super::cloud::RealCloud;
 use super::world::{Fate, World, fast_settings};
@@ -289,7 +291,7 @@ fn an_eni_found_attached_with_its_netdev_is_ready_at_once() {
     let now = Timestamp(1);
     let enis = vec![record("t", EniPhase::Creating)];
     let (mut pool, effects) =
-        Pool::new(fast_settings(), LedgerSnapshot { enis, attachments: Vec::new() }, now);
+        Pool::new(fast_settings(), LedgerSnapshot { enis, ..LedgerSnapshot::default() }, now);
     let Some(Effect::Cloud { operation, action }) = effects.first() else { panic!("{effects:?}") };
     let Ok(CloudAnswer::Created(made)) = RealCloud::new(1, [1, 1]).act(action) else { panic!("{action:?}") };
     pool.handle(now, Event::LinkUp { mac: made.mac });
@@ -311,7 +313,7 @@ fn one_eni_is_never_taken_for_two() {
         token: "somebody".into(),
         vswitch: "vsw-a".into(),
         security_groups: Vec::new(),
-        ipv6: false,
+        counts: AddressCounts { ipv4: 1, ..AddressCounts::default() },
     });
     for operation in creates {
         pool.handle(Timestamp(2), Event::CloudDone { operation, outcome: made.clone() });
@@ -326,7 +328,7 @@ fn an_answer_to_an_earlier_life_means_nothing() {
     let born = |token: &str, now| {
         let enis = vec![record(token, EniPhase::Deleting)];
         let settings = PoolSettings { min_idle: 0, ..fast_settings() };
-        Pool::new(settings, LedgerSnapshot { enis, attachments: Vec::new() }, Timestamp(now))
+        Pool::new(settings, LedgerSnapshot { enis, ..LedgerSnapshot::default() }, Timestamp(now))
     };
     let (_, effects) = born("first", 1);
     let Some(Effect::Cloud { operation, .. }) = effects.first() else { panic!("{effects:?}") };

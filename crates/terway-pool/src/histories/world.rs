@@ -15,6 +15,7 @@ use super::cloud::{RealCloud, failure};
 use crate::testing::{key, settings};
 use crate::{
     Answer, Capacity, CloudAction, Effect, Event, Note, OperationId, Pool, PoolSettings, PoolView, RequestId,
+    Wants,
 };
 
 /// Longest time a cloud call may land after its answer was lost, in milliseconds; less than `retry_max`.
@@ -151,7 +152,14 @@ impl World {
         let request = self.ask(Some(key(number)), true);
         let deadline = self.now + Duration::from_millis(patience);
         let (pod, netns) = (PodRef::default(), "/ns".to_owned());
-        self.event(Event::Allocate { request, key: key(number), pod, netns, deadline });
+        self.event(Event::Allocate {
+            request,
+            key: key(number),
+            pod,
+            netns,
+            wants: Wants::default(),
+            deadline,
+        });
     }
 
     pub(super) fn release(&mut self, number: u8) {
@@ -211,6 +219,7 @@ impl World {
         let snapshot = LedgerSnapshot {
             enis: self.enis.values().cloned().collect(),
             attachments: self.attachments.values().cloned().collect(),
+            ..LedgerSnapshot::default()
         };
         self.phases = self.enis.iter().map(|(token, eni)| (token.clone(), eni.phase.name())).collect();
         self.published = None;
@@ -417,7 +426,7 @@ impl World {
                     self.phases.remove(&token);
                 }
             }
-            Effect::Note(Note::Failure { .. }) => {}
+            Effect::Note(Note::Failure { .. } | Note::Event { .. }) => {}
         }
     }
 
@@ -440,6 +449,7 @@ impl World {
             LedgerChange::RemoveAttachment(key) => {
                 self.attachments.remove(&key);
             }
+            _ => {}
         }
     }
 
@@ -447,7 +457,8 @@ impl World {
         self.answers.push((request, answer.clone()));
         let ask = self.open.remove(&request).unwrap_or_else(|| panic!("{request:?} answered twice"));
         match answer {
-            Answer::Allocated(eni) => {
+            Answer::Allocated(grant) => {
+                let eni = grant.eni;
                 let key = ask.key.expect("an allocation");
                 let durable = self.attachments.get(&key).expect("told only what is durable");
                 assert_eq!(durable.eni, eni.token);

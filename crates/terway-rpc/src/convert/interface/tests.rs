@@ -1,6 +1,6 @@
 //! Round trips, the Go daemon's shape, and one refusal per field.
 
-use terway_types::{EniPhase, Timestamp};
+use terway_types::{AddressCounts, EniPhase, Timestamp};
 
 use super::*;
 
@@ -61,6 +61,9 @@ fn an_eni_without_mac_or_address_makes_no_interface() {
         gateways: parts().gateways,
         phase: EniPhase::Ready,
         since: Timestamp(0),
+        counts: AddressCounts::default(),
+        claim: None,
+        assigning: None,
     };
     let error = InterfaceParts::of_eni(&eni).unwrap_err();
     assert_eq!(error.to_string(), "the ENI's MAC address is missing");

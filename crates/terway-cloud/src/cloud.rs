@@ -6,8 +6,8 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use terway_types::{
-    Addresses, CloudFailure, EniId, InstanceId, IntentToken, MacAddr, SecurityGroupId, Subnets, VSwitchId,
-    ZoneId,
+    AddressCounts, AddressSet, Addresses, CloudFailure, EniId, InstanceId, IntentToken, MacAddr,
+    SecurityGroupId, Subnets, VSwitchId, ZoneId,
 };
 
 /// The outcome of a cloud call.
@@ -22,10 +22,52 @@ pub struct CreateEni {
     pub vswitch: VSwitchId,
     /// At least one, all of the vSwitch's VPC.
     pub security_groups: Vec<SecurityGroupId>,
-    /// Whether it gets one IPv6 address besides its primary IPv4 address.
-    pub ipv6: bool,
+    /// How many addresses and prefixes it gets at birth. The primary IPv4 address counts, so `ipv4` is at
+    /// least 1.
+    pub counts: AddressCounts,
+    /// [`EniKind::Secondary`] or [`EniKind::Trunk`]; others are not made by this call.
+    pub kind: EniKind,
     /// Ownership marks; the provider adds none of its own.
     pub tags: BTreeMap<String, String>,
+}
+
+/// What an ENI is to the instance it belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EniKind {
+    /// The interface the instance was born with, which is never ours.
+    Primary,
+    /// An interface added later.
+    #[default]
+    Secondary,
+    /// Added later, and carries members on VLANs.
+    Trunk,
+    /// Carried by a trunk.
+    Member,
+}
+
+/// Further addresses or prefixes for an ENI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Assign {
+    /// So many single IPv4 addresses.
+    Ipv4(u32),
+    /// So many single IPv6 addresses.
+    Ipv6(u32),
+    /// So many IPv4 prefixes of 16 addresses.
+    Ipv4Prefixes(u32),
+    /// So many IPv6 prefixes.
+    Ipv6Prefixes(u32),
+}
+
+impl Assign {
+    /// How many are asked for.
+    pub fn amount(self) -> u32 {
+        match self {
+            Self::Ipv4(amount)
+            | Self::Ipv6(amount)
+            | Self::Ipv4Prefixes(amount)
+            | Self::Ipv6Prefixes(amount) => amount,
+        }
+    }
 }
 
 /// An ENI's state as the cloud tells it.
@@ -62,12 +104,27 @@ pub struct EniDescription {
     pub security_groups: Vec<SecurityGroupId>,
     /// Its primary address per family.
     pub addresses: Addresses,
+    /// All its single addresses, the primary one among them, and its prefixes; sorted.
+    pub assigned: AddressSet,
     /// The instance it is, or is being, attached to.
     pub instance: Option<InstanceId>,
-    /// Whether it is an instance's primary interface, which is never ours.
-    pub primary: bool,
+    /// What it is to its instance.
+    pub kind: EniKind,
+    /// For a member: the VLAN its trunk carries it on.
+    pub vlan_id: Option<u32>,
+    /// For a member: the trunk that carries it.
+    pub trunk: Option<EniId>,
+    /// What people read about it.
+    pub description: String,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+}
+
+impl EniDescription {
+    /// Whether it is an instance's primary interface, which is never ours.
+    pub fn primary(&self) -> bool {
+        self.kind == EniKind::Primary
+    }
 }
 
 /// Which ENIs to describe. Empty parts do not filter; all given parts must match.
@@ -105,6 +162,12 @@ pub struct InstanceLimits {
     pub ipv6_per_eni: u32,
     /// Members of trunk ENIs; 0 where the type has no trunks.
     pub members: u32,
+    /// Whether an ENI of the instance may be a trunk.
+    pub trunk: bool,
+    /// Prefixes per ENI; an ENI's addresses and prefixes together are at most `ipv4_per_eni`.
+    pub prefixes_per_eni: u32,
+    /// Addresses or prefixes that one assign call gives at most.
+    pub assign_batch: u32,
 }
 
 /// What the node agent asks of a cloud. Every call may fail with any [`CloudFailure`]; calls that act on
@@ -130,8 +193,25 @@ pub trait Cloud: Debug + Send + Sync {
     /// All ENIs that match, over all pages. May be stale: absence is a hint, not a proof.
     async fn describe_enis(&self, filter: &EniFilter) -> CloudResult<Vec<EniDescription>>;
 
+    /// Gives an ENI further addresses or prefixes, at most [`InstanceLimits::assign_batch`]; returns those
+    /// that were added, which may be fewer. The same token and amount give the same ones.
+    async fn assign(&self, eni: &EniId, token: &IntentToken, what: Assign) -> CloudResult<AddressSet>;
+
+    /// Takes addresses and prefixes off an ENI. Those it does not have, or an ENI that is gone, are a
+    /// success. The primary IPv4 address cannot be taken: `Invalid`.
+    async fn unassign(&self, eni: &EniId, what: &AddressSet) -> CloudResult<()>;
+
+    /// Replaces an ENI's security groups.
+    async fn set_security_groups(&self, eni: &EniId, groups: &[SecurityGroupId]) -> CloudResult<()>;
+
+    /// Several vSwitches, in as few calls as the cloud allows; unknown ones are left out.
+    async fn describe_vswitches(&self, ids: &[VSwitchId]) -> CloudResult<Vec<VSwitch>>;
+
     /// One vSwitch; `None` when the cloud does not know it.
-    async fn describe_vswitch(&self, id: &VSwitchId) -> CloudResult<Option<VSwitch>>;
+    async fn describe_vswitch(&self, id: &VSwitchId) -> CloudResult<Option<VSwitch>> {
+        let found = self.describe_vswitches(std::slice::from_ref(id)).await?;
+        Ok(found.into_iter().find(|vswitch| vswitch.id == *id))
+    }
 
     /// What an instance type can carry; `None` when the cloud does not know the type.
     async fn instance_limits(&self, instance_type: &str) -> CloudResult<Option<InstanceLimits>>;

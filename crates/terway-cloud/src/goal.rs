@@ -165,9 +165,10 @@ impl Wait {
 
 #[cfg(test)]
 mod tests {
-    use terway_types::{Addresses, MacAddr};
+    use terway_types::{AddressSet, Addresses, MacAddr};
 
     use super::*;
+    use crate::cloud::EniKind;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -181,7 +182,11 @@ mod tests {
             security_groups: Vec::new(),
             addresses: Addresses::default(),
             instance: instance.map(InstanceId::from),
-            primary: false,
+            assigned: AddressSet::default(),
+            kind: EniKind::Secondary,
+            vlan_id: None,
+            trunk: None,
+            description: String::new(),
             tags: std::collections::BTreeMap::default(),
         }
     }

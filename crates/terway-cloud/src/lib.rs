@@ -15,8 +15,8 @@ mod transport;
 pub use backoff::Backoff;
 pub use budget::{Budget, BudgetError};
 pub use cloud::{
-    Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniStatus, InstanceIdentity, InstanceLimits,
-    Metadata, VSwitch,
+    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceIdentity,
+    InstanceLimits, Metadata, VSwitch,
 };
 pub use credentials::{AccessKey, CredentialError, CredentialSource, StaticKey};
 pub use error::fault;

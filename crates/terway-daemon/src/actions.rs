@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use terway_cloud::{Cloud, CloudResult, CreateEni, EniDescription, EniStatus, EniWatch, Goal, VSwitch};
+use terway_cloud::{
+    Cloud, CloudResult, CreateEni, EniDescription, EniKind, EniStatus, EniWatch, Goal, VSwitch,
+};
 use terway_pool::{CloudAction, CloudAnswer, CloudEni};
 use terway_types::{
-    AddressSet, CloudFailure, CloudFailureKind, EniId, InstanceId, IntentToken, SecurityGroupId, Subnets,
+    AddressCounts, CloudFailure, CloudFailureKind, EniId, InstanceId, IntentToken, SecurityGroupId, Subnets,
     VSwitchId,
 };
 use tokio::runtime::Handle;
@@ -71,7 +73,7 @@ impl Actions {
     pub async fn run(&self, action: &CloudAction) -> Result<CloudAnswer, CloudFailure> {
         match action {
             CloudAction::Create { token, vswitch, security_groups, counts } => {
-                self.create(token, vswitch, security_groups, counts.ipv6 > 0).await.map(CloudAnswer::Created)
+                self.create(token, vswitch, security_groups, *counts).await.map(CloudAnswer::Created)
             }
             CloudAction::Attach { eni } => {
                 self.cloud.attach_eni(eni, &self.instance).await?;
@@ -106,7 +108,7 @@ impl Actions {
         token: &IntentToken,
         vswitch: &VSwitchId,
         security_groups: &[SecurityGroupId],
-        ipv6: bool,
+        counts: AddressCounts,
     ) -> CloudResult<CloudEni> {
         // First: an ENI whose CIDR is unknown would be of no use.
         let subnets = self.subnets(vswitch).await?;
@@ -116,7 +118,8 @@ impl Actions {
             token: token.clone(),
             vswitch: vswitch.clone(),
             security_groups: security_groups.to_vec(),
-            ipv6,
+            counts,
+            kind: EniKind::Secondary,
             tags,
         };
         let made = self.cloud.create_eni(&request).await?;
@@ -137,7 +140,7 @@ impl Actions {
             vswitch: eni.vswitch,
             security_groups: eni.security_groups,
             addresses: eni.addresses,
-            assigned: AddressSet::default(),
+            assigned: eni.assigned,
             subnets,
             gateways: subnets.gateways(),
             attached,

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use terway_cloud::{Cloud, CloudResult, CreateEni, EniDescription, EniFilter, InstanceLimits, VSwitch};
-use terway_types::{EniId, InstanceId, VSwitchId};
+use terway_cloud::{
+    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, InstanceLimits, VSwitch,
+};
+use terway_types::{AddressSet, EniId, InstanceId, IntentToken, SecurityGroupId, VSwitchId};
 
 use crate::metrics::Metrics;
 
@@ -74,8 +76,26 @@ impl Cloud for Metered {
         self.call("DescribeNetworkInterfaces", &ids.join(","), self.cloud.describe_enis(filter)).await
     }
 
-    async fn describe_vswitch(&self, id: &VSwitchId) -> CloudResult<Option<VSwitch>> {
-        self.call("DescribeVSwitches", id.as_str(), self.cloud.describe_vswitch(id)).await
+    async fn assign(&self, eni: &EniId, token: &IntentToken, what: Assign) -> CloudResult<AddressSet> {
+        let action = match what {
+            Assign::Ipv4(_) | Assign::Ipv4Prefixes(_) => "AssignPrivateIpAddresses",
+            Assign::Ipv6(_) | Assign::Ipv6Prefixes(_) => "AssignIpv6Addresses",
+        };
+        self.call(action, eni.as_str(), self.cloud.assign(eni, token, what)).await
+    }
+
+    async fn unassign(&self, eni: &EniId, what: &AddressSet) -> CloudResult<()> {
+        self.call("UnassignPrivateIpAddresses", eni.as_str(), self.cloud.unassign(eni, what)).await
+    }
+
+    async fn set_security_groups(&self, eni: &EniId, groups: &[SecurityGroupId]) -> CloudResult<()> {
+        let call = self.cloud.set_security_groups(eni, groups);
+        self.call("ModifyNetworkInterfaceAttribute", eni.as_str(), call).await
+    }
+
+    async fn describe_vswitches(&self, ids: &[VSwitchId]) -> CloudResult<Vec<VSwitch>> {
+        let names: Vec<_> = ids.iter().map(VSwitchId::as_str).collect();
+        self.call("DescribeVSwitches", &names.join(","), self.cloud.describe_vswitches(ids)).await
     }
 
     async fn instance_limits(&self, instance_type: &str) -> CloudResult<Option<InstanceLimits>> {

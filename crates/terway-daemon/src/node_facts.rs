@@ -105,7 +105,7 @@ async fn security_groups(
     }
     let filter = EniFilter { instance: Some(identity.id.clone()), ..EniFilter::default() };
     let enis = cloud.describe_enis(&filter).await.map_err(|failure| terway_cloud::fault(&failure))?;
-    let primary = enis.into_iter().find(|eni| eni.primary || eni.mac == identity.primary_mac);
+    let primary = enis.into_iter().find(|eni| eni.primary() || eni.mac == identity.primary_mac);
     let groups = primary.map(|eni| eni.security_groups).unwrap_or_default();
     if groups.is_empty() {
         let what = format!("the cloud names no security group of the primary ENI of {}", identity.id);
@@ -238,7 +238,15 @@ mod tests {
                 vswitch: "vsw-1".into(),
                 primary_mac: "02:00:00:00:00:01".parse().unwrap(),
             },
-            limits: InstanceLimits { enis, ipv4_per_eni: 6, ipv6_per_eni: 0, members: 0 },
+            limits: InstanceLimits {
+                enis,
+                ipv4_per_eni: 6,
+                ipv6_per_eni: 0,
+                members: 0,
+                trunk: false,
+                prefixes_per_eni: 5,
+                assign_batch: 10,
+            },
             vswitches: Vec::new(),
             security_groups: Vec::new(),
         }

@@ -2,11 +2,13 @@
 //! repeated create meets the vendor's idempotency check unchanged.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
-use terway_types::{EniId, InstanceId, SecurityGroupId, VSwitchId};
+use ipnetwork::IpNetwork;
+use terway_types::{AddressCounts, AddressSet, EniId, InstanceId, IntentToken, SecurityGroupId, VSwitchId};
 
 use super::config::Product;
-use crate::cloud::{CreateEni, EniFilter};
+use crate::cloud::{Assign, CreateEni, EniFilter, EniKind};
 
 /// One action of the API.
 #[derive(Debug)]
@@ -27,12 +29,19 @@ pub(super) const CREATE: Action = Action::new("CreateNetworkInterface", Product:
 pub(super) const ATTACH: Action = Action::new("AttachNetworkInterface", Product::Ecs, true);
 pub(super) const DETACH: Action = Action::new("DetachNetworkInterface", Product::Ecs, true);
 pub(super) const DELETE: Action = Action::new("DeleteNetworkInterface", Product::Ecs, true);
+pub(super) const ASSIGN_V4: Action = Action::new("AssignPrivateIpAddresses", Product::Ecs, true);
+pub(super) const UNASSIGN_V4: Action = Action::new("UnassignPrivateIpAddresses", Product::Ecs, true);
+pub(super) const ASSIGN_V6: Action = Action::new("AssignIpv6Addresses", Product::Ecs, true);
+pub(super) const UNASSIGN_V6: Action = Action::new("UnassignIpv6Addresses", Product::Ecs, true);
+pub(super) const MODIFY: Action = Action::new("ModifyNetworkInterfaceAttribute", Product::Ecs, true);
 pub(super) const DESCRIBE: Action = Action::new("DescribeNetworkInterfaces", Product::Ecs, false);
 pub(super) const INSTANCE_TYPES: Action = Action::new("DescribeInstanceTypes", Product::Ecs, false);
 pub(super) const VSWITCHES: Action = Action::new("DescribeVSwitches", Product::Vpc, false);
 
 /// ENI ids that one describe call takes.
 pub(super) const IDS_PER_CALL: usize = 100;
+/// Addresses or prefixes that one assign or unassign call takes.
+pub(super) const ADDRESSES_PER_CALL: u32 = 10;
 /// ENIs per page of an answer, the API's maximum.
 const PAGE: &str = "500";
 
@@ -48,9 +57,14 @@ impl Parameters {
     }
 
     /// A list, flattened as `Name.1`, `Name.2`, ...
-    fn with_list<'a>(self, name: &str, values: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(super) fn with_list<'a>(self, name: &str, values: impl IntoIterator<Item = &'a str>) -> Self {
         let numbered = values.into_iter().enumerate();
         numbered.fold(self, |all, (index, value)| all.with(&format!("{name}.{}", index + 1), value))
+    }
+
+    /// A number that is left out where it is 0.
+    fn with_count(self, name: &str, count: u32) -> Self {
+        if count == 0 { self } else { self.with(name, count.to_string()) }
     }
 
     fn with_tags(self, tags: &BTreeMap<String, String>) -> Self {
@@ -62,7 +76,8 @@ impl Parameters {
 }
 
 pub(super) fn create(request: &CreateEni) -> Parameters {
-    let parameters = Parameters::default()
+    let AddressCounts { ipv4, ipv6, ipv4_prefixes, ipv6_prefixes } = request.counts;
+    Parameters::default()
         .with("ClientToken", request.token.as_str())
         .with("VSwitchId", request.vswitch.as_str())
         .with_list("SecurityGroupIds", request.security_groups.iter().map(SecurityGroupId::as_str))
@@ -71,8 +86,57 @@ pub(super) fn create(request: &CreateEni) -> Parameters {
         // The instance's end is the ENI's end, even if nobody is left to delete it.
         .with("DeleteOnRelease", "true")
         // Packets of services come in and leave with addresses that are not the ENI's.
-        .with("SourceDestCheck", "false");
-    if request.ipv6 { parameters.with("Ipv6AddressCount", "1") } else { parameters }
+        .with("SourceDestCheck", "false")
+        .with("InstanceType", if request.kind == EniKind::Trunk { "Trunk" } else { "Secondary" })
+        .with_count("SecondaryPrivateIpAddressCount", ipv4.saturating_sub(1))
+        .with_count("Ipv6AddressCount", ipv6)
+        .with_count("Ipv4PrefixCount", ipv4_prefixes)
+        .with_count("Ipv6PrefixCount", ipv6_prefixes)
+}
+
+/// The action that gives what is asked for, and its parameters.
+pub(super) fn assign(eni: &EniId, token: &IntentToken, what: Assign) -> (&'static Action, Parameters) {
+    let (action, name) = match what {
+        Assign::Ipv4(_) => (&ASSIGN_V4, "SecondaryPrivateIpAddressCount"),
+        Assign::Ipv4Prefixes(_) => (&ASSIGN_V4, "Ipv4PrefixCount"),
+        Assign::Ipv6(_) => (&ASSIGN_V6, "Ipv6AddressCount"),
+        Assign::Ipv6Prefixes(_) => (&ASSIGN_V6, "Ipv6PrefixCount"),
+    };
+    (action, one(eni).with("ClientToken", token.as_str()).with_count(name, what.amount()))
+}
+
+/// What an unassign call takes off: one of the four kinds.
+pub(super) struct Taken {
+    pub(super) action: &'static Action,
+    name: &'static str,
+    pub(super) texts: Vec<String>,
+}
+
+impl Taken {
+    /// The parameters for some of the texts.
+    pub(super) fn parameters(&self, eni: &EniId, texts: &[String]) -> Parameters {
+        one(eni).with_list(self.name, texts.iter().map(String::as_str))
+    }
+}
+
+/// A set sorted into the kinds that calls take, without empty ones.
+pub(super) fn taken(what: &AddressSet) -> Vec<Taken> {
+    fn texts<T: Display>(items: impl IntoIterator<Item = T>) -> Vec<String> {
+        items.into_iter().map(|item| item.to_string()).collect()
+    }
+    let (v4, v6): (Vec<IpNetwork>, Vec<IpNetwork>) =
+        what.prefixes.iter().partition(|prefix| prefix.is_ipv4());
+    let kinds = [
+        Taken { action: &UNASSIGN_V4, name: "PrivateIpAddress", texts: texts(&what.ipv4) },
+        Taken { action: &UNASSIGN_V4, name: "Ipv4Prefix", texts: texts(v4) },
+        Taken { action: &UNASSIGN_V6, name: "Ipv6Address", texts: texts(&what.ipv6) },
+        Taken { action: &UNASSIGN_V6, name: "Ipv6Prefix", texts: texts(v6) },
+    ];
+    kinds.into_iter().filter(|kind| !kind.texts.is_empty()).collect()
+}
+
+pub(super) fn security_groups(eni: &EniId, groups: &[SecurityGroupId]) -> Parameters {
+    one(eni).with_list("SecurityGroupId", groups.iter().map(SecurityGroupId::as_str))
 }
 
 /// The parameters of attach and detach.

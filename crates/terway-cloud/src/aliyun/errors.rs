@@ -108,6 +108,11 @@ pub(super) fn is_instance_gone(code: &str) -> bool {
     matches!(code, "InvalidEcsId.NotFound" | "InvalidInstanceId.NotFound")
 }
 
+/// Whether a code says that an address to be taken off is not there.
+pub(super) fn is_unassigned(code: &str) -> bool {
+    code.starts_with("InvalidIp.IpUnassigned")
+}
+
 /// Whether a code says that the vSwitch does not exist. ECS and VPC spell it differently.
 pub(super) fn is_vswitch_gone(code: &str) -> bool {
     code.eq_ignore_ascii_case("InvalidVSwitchId.NotFound")

@@ -11,15 +11,19 @@ mod tests;
 mod wire;
 
 use async_trait::async_trait;
-use terway_types::{CloudFailure, CloudFailureKind as Kind, EniId, InstanceId, VSwitchId};
+use terway_types::{
+    AddressSet, CloudFailure, CloudFailureKind as Kind, EniId, InstanceId, IntentToken, SecurityGroupId,
+    VSwitchId,
+};
 
-use self::api::Action;
+use self::api::{Action, Taken};
 use self::call::{Caller, Stamps};
 pub use self::config::{AliyunConfig, ConfigError, EndpointNetwork, Timeouts};
 pub use self::metadata::{AliyunMetadata, METADATA_URL};
-use self::wire::{Accepted, Eni, EniPage, InstanceTypePage, VSwitchPage, WireError};
+use self::wire::{Accepted, Assigned, Eni, EniPage, InstanceTypePage, VSwitchPage, WireError};
 use crate::cloud::{
-    Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniStatus, InstanceLimits, VSwitch,
+    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceLimits,
+    VSwitch,
 };
 use crate::error::failure;
 
@@ -65,6 +69,39 @@ impl Aliyun {
         Err(failure(Kind::Transient, api::DESCRIBE.name, message))
     }
 
+    async fn one_vswitch(&self, id: &VSwitchId) -> CloudResult<Option<VSwitch>> {
+        let page: VSwitchPage = match self.caller.call(&api::VSWITCHES, api::vswitch(id)).await {
+            Err(refusal) if refusal.vendor_code.as_deref().is_some_and(errors::is_vswitch_gone) => {
+                return Ok(None);
+            }
+            answer => answer?,
+        };
+        let found = page.v_switches.v_switch.into_iter().find(|vswitch| vswitch.v_switch_id == id.as_str());
+        found.map(|vswitch| understood(&api::VSWITCHES, vswitch.describe())).transpose()
+    }
+
+    /// Takes some texts off an ENI. The cloud refuses a call for one text that the ENI does not have, so the
+    /// rest then goes one by one.
+    async fn take_off(&self, eni: &EniId, taken: &Taken, texts: &[String]) -> CloudResult<()> {
+        match self.take_off_once(eni, taken, texts).await {
+            Err(refusal) if texts.len() > 1 && is_unassigned(&refusal) => {}
+            outcome => return outcome,
+        }
+        for text in texts {
+            self.take_off_once(eni, taken, std::slice::from_ref(text)).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_off_once(&self, eni: &EniId, taken: &Taken, texts: &[String]) -> CloudResult<()> {
+        let parameters = taken.parameters(eni, texts);
+        match self.caller.call::<Accepted>(taken.action, parameters).await {
+            Err(refusal) if refusal.kind == Kind::Gone => Ok(()),
+            Err(refusal) if texts.len() == 1 && is_unassigned(&refusal) => Ok(()),
+            outcome => outcome.map(drop),
+        }
+    }
+
     /// The ENI as a call left it that was refused for the ENI's state.
     async fn look(&self, eni: &EniId) -> CloudResult<Option<EniDescription>> {
         let filter = EniFilter { ids: vec![eni.clone()], ..EniFilter::default() };
@@ -89,6 +126,10 @@ impl Aliyun {
     }
 }
 
+fn is_unassigned(refusal: &CloudFailure) -> bool {
+    refusal.vendor_code.as_deref().is_some_and(errors::is_unassigned)
+}
+
 /// A translated answer, or the doubt that an answer leaves that makes no sense.
 fn understood<T>(action: &Action, answer: Result<T, WireError>) -> CloudResult<T> {
     answer.map_err(|error| {
@@ -104,6 +145,10 @@ impl Cloud for Aliyun {
     }
 
     async fn create_eni(&self, request: &CreateEni) -> CloudResult<EniDescription> {
+        if !matches!(request.kind, EniKind::Secondary | EniKind::Trunk) {
+            let message = format!("an ENI of kind {:?} is not made by this call", request.kind);
+            return Err(failure(Kind::Invalid, api::CREATE.name, message));
+        }
         let eni: Eni = self.caller.call(&api::CREATE, api::create(request)).await?;
         understood(&api::CREATE, eni.describe())
     }
@@ -153,15 +198,36 @@ impl Cloud for Aliyun {
         Ok(enis)
     }
 
-    async fn describe_vswitch(&self, id: &VSwitchId) -> CloudResult<Option<VSwitch>> {
-        let page: VSwitchPage = match self.caller.call(&api::VSWITCHES, api::vswitch(id)).await {
-            Err(refusal) if refusal.vendor_code.as_deref().is_some_and(errors::is_vswitch_gone) => {
-                return Ok(None);
+    async fn assign(&self, eni: &EniId, token: &IntentToken, what: Assign) -> CloudResult<AddressSet> {
+        if what.amount() == 0 {
+            return Ok(AddressSet::default());
+        }
+        let (action, parameters) = api::assign(eni, token, what);
+        let assigned: Assigned = self.caller.call(action, parameters).await?;
+        understood(action, assigned.set(eni))
+    }
+
+    async fn unassign(&self, eni: &EniId, what: &AddressSet) -> CloudResult<()> {
+        for taken in api::taken(what) {
+            for texts in taken.texts.chunks(api::ADDRESSES_PER_CALL as usize) {
+                self.take_off(eni, &taken, texts).await?;
             }
-            answer => answer?,
-        };
-        let found = page.v_switches.v_switch.into_iter().find(|vswitch| vswitch.v_switch_id == id.as_str());
-        found.map(|vswitch| understood(&api::VSWITCHES, vswitch.describe())).transpose()
+        }
+        Ok(())
+    }
+
+    async fn set_security_groups(&self, eni: &EniId, groups: &[SecurityGroupId]) -> CloudResult<()> {
+        let parameters = api::security_groups(eni, groups);
+        self.caller.call::<Accepted>(&api::MODIFY, parameters).await.map(drop)
+    }
+
+    /// The API takes one id per call, and lists of a VPC only in pages of 50.
+    async fn describe_vswitches(&self, ids: &[VSwitchId]) -> CloudResult<Vec<VSwitch>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.extend(self.one_vswitch(id).await?);
+        }
+        Ok(found)
     }
 
     async fn instance_limits(&self, instance_type: &str) -> CloudResult<Option<InstanceLimits>> {

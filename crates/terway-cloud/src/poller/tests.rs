@@ -3,10 +3,10 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use terway_types::{Addresses, InstanceId, MacAddr, VSwitchId};
+use terway_types::{AddressSet, Addresses, InstanceId, IntentToken, MacAddr, SecurityGroupId, VSwitchId};
 
 use super::*;
-use crate::cloud::{CreateEni, EniStatus, InstanceLimits, VSwitch};
+use crate::cloud::{Assign, CreateEni, EniKind, EniStatus, InstanceLimits, VSwitch};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -81,7 +81,19 @@ impl Cloud for Scripted {
         unreachable!("the watch only looks")
     }
 
-    async fn describe_vswitch(&self, _: &VSwitchId) -> CloudResult<Option<VSwitch>> {
+    async fn assign(&self, _: &EniId, _: &IntentToken, _: Assign) -> CloudResult<AddressSet> {
+        unreachable!("the watch only looks")
+    }
+
+    async fn unassign(&self, _: &EniId, _: &AddressSet) -> CloudResult<()> {
+        unreachable!("the watch only looks")
+    }
+
+    async fn set_security_groups(&self, _: &EniId, _: &[SecurityGroupId]) -> CloudResult<()> {
+        unreachable!("the watch only looks")
+    }
+
+    async fn describe_vswitches(&self, _: &[VSwitchId]) -> CloudResult<Vec<VSwitch>> {
         unreachable!("the watch only looks")
     }
 
@@ -100,7 +112,11 @@ fn eni(id: &EniId, status: EniStatus) -> EniDescription {
         security_groups: Vec::new(),
         addresses: Addresses::default(),
         instance: (status == EniStatus::InUse).then(|| "i-1".into()),
-        primary: false,
+        assigned: AddressSet::default(),
+        kind: EniKind::Secondary,
+        vlan_id: None,
+        trunk: None,
+        description: String::new(),
         tags: BTreeMap::default(),
     }
 }

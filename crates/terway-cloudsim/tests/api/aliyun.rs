@@ -8,8 +8,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::json;
 use terway_cloud::aliyun::{Aliyun, AliyunConfig, AliyunMetadata};
-use terway_cloud::{Budget, Cloud, CreateEni, EniFilter, EniWatch, Goal, Metadata, StaticKey};
-use terway_types::{CloudFailureKind, InstanceId};
+use terway_cloud::{Budget, Cloud, CreateEni, EniFilter, EniKind, EniWatch, Goal, Metadata, StaticKey};
+use terway_types::{AddressCounts, CloudFailureKind, InstanceId};
 
 use crate::bench::Bench;
 
@@ -27,7 +27,8 @@ fn wish(token: &str) -> CreateEni {
         token: token.into(),
         vswitch: "vsw-a".into(),
         security_groups: vec!["sg-1".into()],
-        ipv6: true,
+        counts: AddressCounts { ipv4: 1, ipv6: 1, ..AddressCounts::default() },
+        kind: EniKind::Secondary,
         tags: BTreeMap::from([
             ("creator".into(), "terway".into()),
             ("terway.io/intent".into(), token.into()),
@@ -42,7 +43,7 @@ async fn the_agents_client_takes_an_eni_through_its_life() {
     let watch = EniWatch::new(Arc::clone(&cloud));
     let (node, patience) = (InstanceId::from("i-1"), Duration::from_secs(30));
     let eni = cloud.create_eni(&wish("t")).await.unwrap();
-    assert!(eni.addresses.v4.is_some() && eni.addresses.v6.is_some() && !eni.primary);
+    assert!(eni.addresses.v4.is_some() && eni.addresses.v6.is_some() && !eni.primary());
     assert_eq!(eni.tags["terway.io/intent"], "t");
     watch.until(&eni.id, Goal::Settled, patience).await.unwrap();
     cloud.attach_eni(&eni.id, &node).await.unwrap();
@@ -53,7 +54,7 @@ async fn the_agents_client_takes_an_eni_through_its_life() {
         EniFilter { tags: BTreeMap::from([("creator".into(), "terway".into())]), ..EniFilter::default() };
     assert_eq!(cloud.describe_enis(&by_tag).await.unwrap(), [attached]);
     let on_node = EniFilter { instance: Some(node.clone()), ..EniFilter::default() };
-    assert_eq!(cloud.describe_enis(&on_node).await.unwrap().iter().filter(|eni| eni.primary).count(), 1);
+    assert_eq!(cloud.describe_enis(&on_node).await.unwrap().iter().filter(|eni| eni.primary()).count(), 1);
     cloud.detach_eni(&eni.id, &node).await.unwrap();
     watch.until(&eni.id, Goal::Available, patience).await.unwrap();
     cloud.delete_eni(&eni.id).await.unwrap();
@@ -86,7 +87,8 @@ async fn the_agents_client_understands_how_calls_fail() {
     assert_eq!(error.kind, CloudFailureKind::Denied, "{error}");
     bench.order(json!([{"action": "CreateNetworkInterface", "kind": "error:Throttling"}])).await;
     assert_eq!(cloud.create_eni(&wish("t")).await.unwrap_err().kind, CloudFailureKind::Throttled);
-    let tiny = |n: u32| CreateEni { vswitch: "vsw-tiny".into(), ipv6: false, ..wish(&format!("tiny{n}")) };
+    let counts = AddressCounts { ipv4: 1, ..AddressCounts::default() };
+    let tiny = |n: u32| CreateEni { vswitch: "vsw-tiny".into(), counts, ..wish(&format!("tiny{n}")) };
     for n in 0..4 {
         cloud.create_eni(&tiny(n)).await.unwrap();
     }

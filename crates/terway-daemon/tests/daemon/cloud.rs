@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use terway_cloud::{
-    Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniStatus, InstanceIdentity, InstanceLimits,
-    Metadata, VSwitch,
+    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceIdentity,
+    InstanceLimits, Metadata, VSwitch,
 };
 use terway_daemon::links::NicChange;
 use terway_types::{
-    Addresses, CloudFailure, CloudFailureKind, EniId, InstanceId, IntentToken, MacAddr, Subnets, VSwitchId,
+    AddressSet, Addresses, CloudFailure, CloudFailureKind, EniId, InstanceId, IntentToken, MacAddr,
+    SecurityGroupId, Subnets, VSwitchId,
 };
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
@@ -73,7 +74,11 @@ impl FakeCloud {
             security_groups: security_groups.iter().map(|group| (*group).into()).collect(),
             addresses: Addresses::default(),
             instance: Some("i-1".into()),
-            primary: true,
+            assigned: AddressSet::default(),
+            kind: EniKind::Primary,
+            vlan_id: None,
+            trunk: None,
+            description: String::new(),
             tags: BTreeMap::default(),
         };
         self.with(|state| state.enis.insert(eni.id.clone(), eni));
@@ -138,7 +143,11 @@ impl Cloud for FakeCloud {
                 security_groups: request.security_groups.clone(),
                 addresses: Addresses::new(Some([10, 0, 0, number].into()), None),
                 instance: None,
-                primary: false,
+                assigned: AddressSet { ipv4: vec![[10, 0, 0, number].into()], ..AddressSet::default() },
+                kind: request.kind,
+                vlan_id: None,
+                trunk: None,
+                description: String::new(),
                 tags: request.tags.clone(),
             };
             state.by_token.insert(request.token.clone(), eni.id.clone());
@@ -192,14 +201,39 @@ impl Cloud for FakeCloud {
         }))
     }
 
-    async fn describe_vswitch(&self, id: &VSwitchId) -> CloudResult<Option<VSwitch>> {
+    async fn assign(&self, _: &EniId, _: &IntentToken, _: Assign) -> CloudResult<AddressSet> {
+        Err(failure("assign", CloudFailureKind::Invalid))
+    }
+
+    async fn unassign(&self, _: &EniId, _: &AddressSet) -> CloudResult<()> {
+        Err(failure("unassign", CloudFailureKind::Invalid))
+    }
+
+    async fn set_security_groups(&self, eni: &EniId, groups: &[SecurityGroupId]) -> CloudResult<()> {
+        self.call("security-groups")?;
+        self.with(|state| {
+            let found = state.enis.get_mut(eni).ok_or_else(|| failure("modify", CloudFailureKind::Gone))?;
+            found.security_groups = groups.to_vec();
+            Ok(())
+        })
+    }
+
+    async fn describe_vswitches(&self, ids: &[VSwitchId]) -> CloudResult<Vec<VSwitch>> {
         self.call("vswitch")?;
-        Ok((id.as_str() != "vsw-unknown").then(|| vswitch(id)))
+        Ok(ids.iter().filter(|id| id.as_str() != "vsw-unknown").map(vswitch).collect())
     }
 
     async fn instance_limits(&self, _: &str) -> CloudResult<Option<InstanceLimits>> {
         self.call("limits")?;
-        Ok(Some(InstanceLimits { enis: 5, ipv4_per_eni: 6, ipv6_per_eni: 1, members: 0 }))
+        Ok(Some(InstanceLimits {
+            enis: 5,
+            ipv4_per_eni: 6,
+            ipv6_per_eni: 1,
+            members: 0,
+            trunk: false,
+            prefixes_per_eni: 5,
+            assign_batch: 10,
+        }))
     }
 }
 

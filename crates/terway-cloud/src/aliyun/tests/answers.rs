@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use terway_types::{Addresses, CloudFailureKind as Kind, InstanceId, MacAddr, Subnets};
+use terway_types::{AddressSet, Addresses, CloudFailureKind as Kind, InstanceId, MacAddr, Subnets};
 
 use super::*;
-use crate::cloud::{Cloud, EniDescription, EniFilter, EniStatus, InstanceLimits, VSwitch};
+use crate::cloud::{Assign, Cloud, EniDescription, EniFilter, EniKind, EniStatus, InstanceLimits, VSwitch};
 
 fn described(status: EniStatus, instance: Option<&str>) -> EniDescription {
     EniDescription {
@@ -17,7 +17,15 @@ fn described(status: EniStatus, instance: Option<&str>) -> EniDescription {
         security_groups: vec!["sg-1".into(), "sg-2".into()],
         addresses: Addresses::new("10.0.0.7".parse().ok(), "fd00::7".parse().ok()),
         instance: instance.map(InstanceId::from),
-        primary: false,
+        assigned: AddressSet {
+            ipv4: vec![[10, 0, 0, 7].into()],
+            ipv6: vec!["fd00::7".parse().unwrap()],
+            prefixes: Vec::new(),
+        },
+        kind: EniKind::Secondary,
+        vlan_id: None,
+        trunk: None,
+        description: String::new(),
         tags: BTreeMap::from([("creator".into(), "terway".into())]),
     }
 }
@@ -48,7 +56,7 @@ async fn the_primary_interface_and_the_attachment_are_seen() {
         "InstanceId":"","Attachment":{"InstanceId":"i-9"},"PrivateIpAddress":null,"Ipv6Sets":null}"#;
     let server = Server::giving([page(&[body.to_owned()], "")]).await;
     let found = server.cloud().describe_enis(&EniFilter::default()).await.unwrap();
-    assert!(found[0].primary);
+    assert!(found[0].primary());
     assert_eq!(found[0].instance, Some("i-9".into()));
     assert!(found[0].addresses.is_empty());
 }
@@ -108,8 +116,24 @@ async fn an_instance_types_limits_are_read() {
          "EniIpv6AddressQuantity":20,"EniTrunkSupported":true}]}}"#;
     let server = Server::giving([Answer::ok(body), Answer::ok(body)]).await;
     let cloud = server.cloud();
-    let small = InstanceLimits { enis: 3, ipv4_per_eni: 6, ipv6_per_eni: 1, members: 0 };
-    let large = InstanceLimits { enis: 8, ipv4_per_eni: 20, ipv6_per_eni: 20, members: 60 };
+    let small = InstanceLimits {
+        enis: 3,
+        ipv4_per_eni: 6,
+        ipv6_per_eni: 1,
+        members: 0,
+        trunk: false,
+        prefixes_per_eni: 5,
+        assign_batch: 10,
+    };
+    let large = InstanceLimits {
+        enis: 8,
+        ipv4_per_eni: 20,
+        ipv6_per_eni: 20,
+        members: 60,
+        trunk: true,
+        prefixes_per_eni: 19,
+        assign_batch: 10,
+    };
     assert_eq!(cloud.instance_limits("ecs.a").await, Ok(Some(small)));
     assert_eq!(cloud.instance_limits("ecs.b").await, Ok(Some(large)));
 }
@@ -161,4 +185,66 @@ async fn what_is_gone_is_deleted() {
     assert_eq!(delete(vec![wrong_state(), page(&[eni("eni-7", "Deleting", "")], "")]).await, Ok(()));
     let in_use = vec![wrong_state(), page(&[eni("eni-7", "InUse", "i-1")], "")];
     assert_eq!(delete(in_use).await, Err(Kind::InvalidState));
+}
+
+#[tokio::test]
+async fn all_addresses_of_an_eni_are_read() {
+    let body = r#"{"NetworkInterfaceId":"eni-8","Status":"InUse","Type":"Member","MacAddress":"00:16:3e:00:00:08",
+        "Description":"of a pod","PrivateIpAddress":"10.0.0.9",
+        "PrivateIpSets":{"PrivateIpSet":[{"PrivateIpAddress":"10.0.0.9","Primary":true},
+            {"PrivateIpAddress":"10.0.0.8","Primary":false}]},
+        "Ipv6Sets":{"Ipv6Set":[{"Ipv6Address":"fd00::9"},{"Ipv6Address":"fd00::8"}]},
+        "Ipv4PrefixSets":{"Ipv4PrefixSet":[{"Ipv4Prefix":"10.0.1.16/28"}]},
+        "Ipv6PrefixSets":{"Ipv6PrefixSet":[{"Ipv6Prefix":"fd00:0:0:1::/80"}]},
+        "Attachment":{"InstanceId":"i-1","DeviceIndex":7,"TrunkNetworkInterfaceId":"eni-1"}}"#;
+    let server = Server::giving([page(&[body.to_owned()], "")]).await;
+    let found = server.cloud().describe_enis(&EniFilter::default()).await.unwrap().remove(0);
+    let expected = AddressSet {
+        ipv4: vec![[10, 0, 0, 8].into(), [10, 0, 0, 9].into()],
+        ipv6: vec!["fd00::8".parse().unwrap(), "fd00::9".parse().unwrap()],
+        prefixes: vec!["10.0.1.16/28".parse().unwrap(), "fd00:0:0:1::/80".parse().unwrap()],
+    };
+    assert_eq!(found.assigned, expected);
+    assert_eq!(found.addresses, Addresses::new("10.0.0.9".parse().ok(), "fd00::9".parse().ok()));
+    assert_eq!((found.kind, found.vlan_id, found.trunk), (EniKind::Member, Some(7), Some("eni-1".into())));
+    assert_eq!(found.description, "of a pod");
+}
+
+#[tokio::test]
+async fn an_assign_tells_what_was_given() {
+    let v4 = r#"{"AssignedPrivateIpAddressesSet":{"PrivateIpSet":{"PrivateIpAddress":["10.0.0.9","10.0.0.8"]},
+        "Ipv4PrefixSet":{"Ipv4Prefixes":["10.0.1.16/28"]}}}"#;
+    let v6 =
+        r#"{"Ipv6Sets":{"Ipv6Address":["fd00::9"]},"Ipv6PrefixSets":{"Ipv6Prefix":["fd00:0:0:1::/80"]}}"#;
+    let server = Server::giving([Answer::ok(v4), Answer::ok(v6), accepted()]).await;
+    let cloud = server.cloud();
+    let assign = async |what| cloud.assign(&"eni-7".into(), &"t-1".into(), what).await;
+    let four = assign(Assign::Ipv4(2)).await.unwrap();
+    assert_eq!(four.ipv4, [[10, 0, 0, 8].into(), [10, 0, 0, 9].into()] as [std::net::Ipv4Addr; 2]);
+    assert_eq!(four.prefixes, ["10.0.1.16/28".parse().unwrap()]);
+    let six = assign(Assign::Ipv6(1)).await.unwrap();
+    assert_eq!(six.ipv6, ["fd00::9".parse::<std::net::Ipv6Addr>().unwrap()]);
+    assert_eq!(six.prefixes, ["fd00:0:0:1::/80".parse().unwrap()]);
+    let untold = assign(Assign::Ipv4(1)).await.unwrap_err();
+    assert_eq!(untold.kind, Kind::Ambiguous, "something was given, but what?");
+}
+
+#[tokio::test]
+async fn what_an_eni_does_not_have_is_taken_off() {
+    let unassigned = || Answer::refusal(400, "InvalidIp.IpUnassigned", "not assigned");
+    let unassign = async |addresses: u8, answers: Vec<Answer>| {
+        let server = Server::giving(answers).await;
+        let what = AddressSet {
+            ipv4: (1..=addresses).map(|n| [10, 0, 0, n].into()).collect(),
+            ..AddressSet::default()
+        };
+        let outcome = server.cloud().unassign(&"eni-7".into(), &what).await.map_err(|failure| failure.kind);
+        (outcome, server.seen().len())
+    };
+    assert_eq!(unassign(1, vec![unassigned()]).await, (Ok(()), 1));
+    let mixed = vec![unassigned(), accepted(), unassigned(), accepted()];
+    assert_eq!(unassign(3, mixed).await, (Ok(()), 4), "what it has goes one by one");
+    assert_eq!(unassign(2, vec![Answer::refusal(404, "InvalidEniId.NotFound", "gone")]).await, (Ok(()), 1));
+    let refused = vec![unassigned(), Answer::refusal(400, "InvalidParameter", "the primary address")];
+    assert_eq!(unassign(2, refused).await, (Err(Kind::Invalid), 2));
 }

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 
-use terway_types::{CloudFailure, CloudFailureKind as Kind};
+use terway_types::{AddressCounts, CloudFailure, CloudFailureKind as Kind};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::cloud::{Cloud, CreateEni, EniFilter};
+use crate::cloud::{Cloud, CreateEni, EniFilter, EniKind};
 
 fn create() -> CreateEni {
     CreateEni {
         token: "t-1".into(),
         vswitch: "vsw-1".into(),
         security_groups: vec!["sg-1".into()],
-        ipv6: false,
+        counts: AddressCounts { ipv4: 1, ..AddressCounts::default() },
+        kind: EniKind::Secondary,
         tags: BTreeMap::new(),
     }
 }

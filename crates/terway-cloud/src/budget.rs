@@ -1,14 +1,17 @@
 //! The budget of cloud calls: one token bucket per action, so that a storm on one node cannot use up
-//! what the whole account shares. A bucket holds about one second's worth; an answer that says
-//! "throttled" closes it for a growing while.
+//! what the whole account shares, and a limit on calls at the same time. A bucket holds about one second's
+//! worth; an answer that says "throttled" closes it for a growing while and slows it down.
+
+mod bucket;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
+pub use self::bucket::Bucket;
 use crate::random::{self, Random};
 
 /// Calls per minute of actions without an entry of their own; they share one bucket.
@@ -28,56 +31,17 @@ const PER_MINUTE: &[(&str, u32)] = &[
     ("UnassignIpv6Addresses", 400),
     ("DescribeInstanceTypes", 400),
     ("DescribeVSwitches", 300),
+    // Tencent Cloud's; the others have the same names there.
+    ("AssociateNetworkInterfaceSecurityGroups", 400),
+    ("DescribeNetworkInterfaceLimit", 300),
+    ("DescribeVpcTaskResult", 800),
 ];
 
-/// How long an action rests after the cloud called it too frequent.
-const REST: Backoff =
-    Backoff { first: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(30), jitter: 0.3 };
+/// Calls at the same time, unless told otherwise.
+const PARALLEL: usize = 16;
 
 /// Waits from here on are worth a line in the log.
 const LONG_WAIT: Duration = Duration::from_secs(5);
-
-/// A token bucket, kept as the time at which it would be full again. Time is whatever `now` counts from.
-#[derive(Clone, Debug)]
-pub struct Bucket {
-    interval: Duration,
-    depth: Duration,
-    full_at: Duration,
-    throttled: u32,
-}
-
-impl Bucket {
-    /// A full bucket for `per_minute` (at least 1) calls, holding one second's worth.
-    pub fn new(per_minute: u32) -> Self {
-        let burst = (per_minute / 60).max(1);
-        let interval = Duration::from_mins(1) / per_minute.max(1);
-        Self { interval, depth: interval * burst, full_at: Duration::ZERO, throttled: 0 }
-    }
-
-    /// Takes a token, or says how long to wait for one.
-    pub fn take(&mut self, now: Duration) -> Result<(), Duration> {
-        let full_at = self.full_at.max(now) + self.interval;
-        match full_at.checked_sub(now + self.depth) {
-            Some(wait) if !wait.is_zero() => Err(wait),
-            _ => {
-                self.full_at = full_at;
-                Ok(())
-            }
-        }
-    }
-
-    /// The cloud called a call too frequent: closes the bucket for a while, longer each time in a row.
-    pub fn throttled(&mut self, now: Duration, random: f64) {
-        self.throttled = self.throttled.saturating_add(1);
-        let rest = REST.delay(self.throttled, random);
-        self.full_at = self.full_at.max(now + self.depth + rest.saturating_sub(self.interval));
-    }
-
-    /// The cloud took a call: the next throttling counts as the first.
-    pub fn accepted(&mut self) {
-        self.throttled = 0;
-    }
-}
 
 /// A limit that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +58,15 @@ pub struct Budget {
     random: Random,
     lanes: BTreeMap<String, Lane>,
     rest: Lane,
+    /// Calls that may still begin before others have ended.
+    parallel: Arc<Semaphore>,
+}
+
+/// The right to make one call. Held until the call has ended.
+#[must_use = "the call must be made while it is held"]
+#[derive(Debug)]
+pub struct Permit {
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
@@ -140,11 +113,26 @@ impl Budget {
             random: random::fraction,
             lanes: limits.into_iter().map(|(action, calls)| (action, Lane::new(calls))).collect(),
             rest: Lane::new(rest),
+            parallel: Arc::new(Semaphore::new(PARALLEL)),
         }
     }
 
-    /// Waits until the action may be called. Callers of one action are served in order.
-    pub async fn acquire(&self, action: &str) {
+    /// With so many calls at the same time (at least 1) in place of 16.
+    #[must_use]
+    pub fn with_parallel(mut self, calls: usize) -> Self {
+        self.parallel = Arc::new(Semaphore::new(calls.max(1)));
+        self
+    }
+
+    /// Waits until the action may be called. Callers of one action are served in order, and so are those
+    /// who wait for others' calls to end.
+    pub async fn acquire(&self, action: &str) -> Permit {
+        self.take_token(action).await;
+        // After the token: who waits for a slow action must not keep others out.
+        Permit { _place: Arc::clone(&self.parallel).acquire_owned().await.ok() }
+    }
+
+    async fn take_token(&self, action: &str) {
         let lane = self.lane(action);
         let _turn = lane.turn.lock().await;
         loop {
@@ -183,45 +171,6 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_bucket_holds_one_second_and_refills_evenly() {
-        let mut bucket = Bucket::new(300);
-        let taken = (0..20).take_while(|_| bucket.take(Duration::ZERO).is_ok()).count();
-        assert_eq!(taken, 5);
-        assert_eq!(bucket.take(Duration::ZERO), Err(Duration::from_millis(200)));
-        assert_eq!(bucket.take(Duration::from_millis(150)), Err(Duration::from_millis(50)));
-        assert_eq!(bucket.take(Duration::from_millis(200)), Ok(()));
-        let taken = (0..20).take_while(|_| bucket.take(SECOND * 60).is_ok()).count();
-        assert_eq!(taken, 5, "an idle minute does not save up more than the burst");
-    }
-
-    #[test]
-    fn a_slow_bucket_still_gives_one() {
-        let mut bucket = Bucket::new(1);
-        assert_eq!(bucket.take(SECOND), Ok(()));
-        assert_eq!(bucket.take(SECOND * 2), Err(SECOND * 59));
-    }
-
-    #[test]
-    fn no_minute_exceeds_limit_and_burst() {
-        let mut bucket = Bucket::new(120);
-        let taken = (0..60_000).filter(|ms| bucket.take(Duration::from_millis(*ms)).is_ok()).count();
-        assert!((120..=122).contains(&taken), "{taken}");
-    }
-
-    #[test]
-    fn throttling_closes_the_bucket_longer_each_time() {
-        let mut bucket = Bucket::new(600);
-        bucket.throttled(SECOND, 0.0);
-        assert_eq!(bucket.take(SECOND), Err(SECOND));
-        assert_eq!(bucket.take(SECOND * 2), Ok(()));
-        bucket.throttled(SECOND * 2, 0.0);
-        assert_eq!(bucket.take(SECOND * 2), Err(SECOND * 2));
-        bucket.accepted();
-        bucket.throttled(SECOND * 10, 0.0);
-        assert_eq!(bucket.take(SECOND * 10), Err(SECOND));
-    }
-
-    #[test]
     fn a_limit_of_zero_is_refused() {
         let error = Budget::new(&BTreeMap::from([("DescribeVSwitches".to_owned(), 0)])).unwrap_err();
         assert_eq!(
@@ -235,12 +184,12 @@ mod tests {
         let budget = Budget::new(&BTreeMap::from([("CreateNetworkInterface".to_owned(), 60)])).unwrap();
         let start = Instant::now();
         for _ in 0..4 {
-            budget.acquire("CreateNetworkInterface").await;
+            drop(budget.acquire("CreateNetworkInterface").await);
         }
         assert!((SECOND * 3..SECOND * 4).contains(&start.elapsed()), "{:?}", start.elapsed());
         let later = Instant::now();
-        budget.acquire("AttachNetworkInterface").await;
-        budget.acquire("SomethingUnknown").await;
+        drop(budget.acquire("AttachNetworkInterface").await);
+        drop(budget.acquire("SomethingUnknown").await);
         assert_eq!(later.elapsed(), Duration::ZERO);
     }
 
@@ -249,7 +198,7 @@ mod tests {
         let budget = Budget::new(&BTreeMap::from([(String::new(), 60)])).unwrap();
         let order = Mutex::new(Vec::new());
         let turn = async |name: u32| {
-            budget.acquire("Unknown").await;
+            drop(budget.acquire("Unknown").await);
             order.lock().unwrap().push(name);
         };
         tokio::join!(turn(1), turn(2), turn(3), turn(4));
@@ -259,10 +208,38 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_throttled_action_rests() {
         let budget = Budget::default();
-        budget.acquire("DetachNetworkInterface").await;
+        drop(budget.acquire("DetachNetworkInterface").await);
         budget.throttled("DetachNetworkInterface");
         let start = Instant::now();
-        budget.acquire("DetachNetworkInterface").await;
+        drop(budget.acquire("DetachNetworkInterface").await);
         assert!((Duration::from_millis(700)..=SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_calls_at_the_same_time() {
+        let budget = Budget::default().with_parallel(2);
+        let first = budget.acquire("DescribeVSwitches").await;
+        let _second = budget.acquire("AttachNetworkInterface").await;
+        let third = budget.acquire("DetachNetworkInterface");
+        tokio::pin!(third);
+        let wait = tokio::time::timeout(SECOND, &mut third).await;
+        assert!(wait.is_err(), "two are under way");
+        drop(first);
+        drop(tokio::time::timeout(SECOND, third).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_action_keeps_no_place_while_it_waits() {
+        let budget = Budget::default().with_parallel(1);
+        budget.throttled("AttachNetworkInterface");
+        let start = Instant::now();
+        let attach = async { drop(budget.acquire("AttachNetworkInterface").await) };
+        let describe = async {
+            drop(budget.acquire("DescribeNetworkInterfaces").await);
+            start.elapsed()
+        };
+        let ((), describe) = tokio::join!(attach, describe);
+        assert_eq!(describe, Duration::ZERO);
+        assert!(start.elapsed() >= Duration::from_millis(700));
     }
 }

@@ -92,6 +92,11 @@ fn check(what: &'static str, text: &str) -> Result<(), CredentialError> {
 pub trait CredentialSource: fmt::Debug + Send + Sync {
     /// The key that is valid now.
     async fn access_key(&self) -> CloudResult<Arc<AccessKey>>;
+
+    /// The cloud refused this key. Returns whether the next one may be another.
+    fn refused(&self, _key: &AccessKey) -> bool {
+        false
+    }
 }
 
 /// One key for the life of the process.

@@ -98,7 +98,7 @@ fn remedy(failure: &CloudFailure) -> Option<String> {
             "none needed; the daemon slows down and tries again. If it lasts, raise the account's API quota"
                 .to_owned(),
         ),
-        CloudFailureKind::Denied if failure.vendor_code.as_deref().is_some_and(is_about_the_key) => {
+        CloudFailureKind::Denied if is_about_the_key(failure) => {
             Some("check access key id, secret and security token of the node, and their validity".to_owned())
         }
         CloudFailureKind::Denied => Some(match permission(&failure.action) {
@@ -110,7 +110,7 @@ fn remedy(failure: &CloudFailure) -> Option<String> {
 }
 
 /// Refusals that no further permission would mend.
-fn is_about_the_key(vendor_code: &str) -> bool {
+pub(crate) fn is_about_the_key(failure: &CloudFailure) -> bool {
     const PREFIXES: [&str; 5] = [
         "InvalidAccessKeyId",
         "InvalidSecurityToken",
@@ -118,7 +118,8 @@ fn is_about_the_key(vendor_code: &str) -> bool {
         "SignatureDoesNotMatch",
         "IncompleteSignature",
     ];
-    PREFIXES.iter().any(|prefix| vendor_code.starts_with(prefix))
+    let code = failure.vendor_code.as_deref().unwrap_or_default();
+    failure.kind == CloudFailureKind::Denied && PREFIXES.iter().any(|prefix| code.starts_with(prefix))
 }
 
 #[cfg(test)]

@@ -4,16 +4,19 @@
 pub mod aliyun;
 pub mod backoff;
 pub mod budget;
+pub mod calls;
 pub mod cloud;
 pub mod credentials;
 pub mod error;
+mod exchange;
 mod goal;
 pub mod poller;
 mod random;
 mod transport;
 
 pub use backoff::Backoff;
-pub use budget::{Budget, BudgetError};
+pub use budget::{Budget, BudgetError, Permit};
+pub use calls::{CallRecord, CallSink, on_behalf_of};
 pub use cloud::{
     Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceIdentity,
     InstanceLimits, Metadata, VSwitch,

@@ -56,6 +56,23 @@ impl Parameters {
         self
     }
 
+    /// The ids and addresses among the values, for the journal.
+    pub(super) fn objects(&self) -> String {
+        const NAMES: [&str; 8] = [
+            "NetworkInterfaceId",
+            "InstanceId",
+            "VSwitchId",
+            "SecurityGroupId",
+            "PrivateIpAddress",
+            "Ipv4Prefix",
+            "Ipv6Address",
+            "Ipv6Prefix",
+        ];
+        let is_object = |name: &str| NAMES.contains(&name.split_once('.').map_or(name, |(list, _)| list));
+        let values = self.0.iter().filter(|(name, _)| is_object(name)).map(|(_, value)| value.as_str());
+        values.collect::<Vec<_>>().join(",")
+    }
+
     /// A list, flattened as `Name.1`, `Name.2`, ...
     pub(super) fn with_list<'a>(self, name: &str, values: impl IntoIterator<Item = &'a str>) -> Self {
         let numbered = values.into_iter().enumerate();

@@ -1,7 +1,5 @@
 //! One call from parameters to typed answer: budget, signature, exchange, and what a failure means.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue};
@@ -15,10 +13,10 @@ use super::config::{AliyunConfig, ConfigError, Endpoint, Product};
 use super::errors::{self, Meaning};
 use super::sign::{self, Unsigned};
 use super::wire::{self, Refusal};
-use crate::budget::Budget;
 use crate::cloud::CloudResult;
-use crate::credentials::{AccessKey, CredentialSource};
+use crate::credentials::AccessKey;
 use crate::error::{failure, without_success_words};
+use crate::exchange::{Answered, Call, Ended, Exchange};
 use crate::random;
 use crate::transport::{self, ClientOptions};
 
@@ -46,8 +44,7 @@ pub(super) struct Caller {
     region: String,
     ecs: Endpoint,
     vpc: Endpoint,
-    credentials: Arc<dyn CredentialSource>,
-    budget: Arc<Budget>,
+    exchange: Exchange,
     http: Client,
     stamps: Stamps,
 }
@@ -66,34 +63,43 @@ impl Caller {
             proxies: config.proxies,
         })
         .map_err(ConfigError::Client)?;
-        let AliyunConfig { region, credentials, budget, .. } = config;
-        Ok(Self { region, ecs, vpc, credentials, budget, http, stamps })
+        let exchange = Exchange::new("aliyun", config.credentials, config.budget, config.calls);
+        Ok(Self { region: config.region, ecs, vpc, exchange, http, stamps })
     }
 
-    /// Sends one call and reads its answer. Never repeats it: that is for those who know what the call
-    /// is part of.
+    /// Sends one call and reads its answer. Repeats it only when the cloud refused the key and there is
+    /// another; all else is for those who know what the call is part of.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         action: &Action,
         parameters: Parameters,
     ) -> CloudResult<T> {
-        self.budget.acquire(action.name).await;
-        let key = self.credentials.access_key().await?;
-        let outcome = self.exchange(action, parameters, &key).await;
-        match &outcome {
-            Ok(_) => self.budget.accepted(action.name),
-            Err(failure) if failure.kind == Kind::Throttled => self.budget.throttled(action.name),
-            Err(_) => {}
+        match self.attempt(action, parameters.clone()).await? {
+            Ended::Finally(outcome) => outcome,
+            Ended::WithStaleKey(_) => match self.attempt(action, parameters).await? {
+                Ended::Finally(outcome) => outcome,
+                Ended::WithStaleKey(refusal) => Err(refusal),
+            },
         }
-        outcome
     }
 
-    async fn exchange<T: DeserializeOwned>(
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        action: &Action,
+        parameters: Parameters,
+    ) -> CloudResult<Ended<T>> {
+        let call = Call { action: action.name, changes: action.changes, object: parameters.objects() };
+        let ticket = self.exchange.begin(call).await?;
+        let outcome = self.send(action, parameters, ticket.key()).await;
+        Ok(ticket.end(outcome))
+    }
+
+    async fn send<T: DeserializeOwned>(
         &self,
         action: &Action,
         parameters: Parameters,
         key: &AccessKey,
-    ) -> CloudResult<T> {
+    ) -> CloudResult<Answered<T>> {
         let endpoint = match action.product {
             Product::Ecs => &self.ecs,
             Product::Vpc => &self.vpc,
@@ -127,7 +133,7 @@ impl Caller {
             return wire::read(&body).map_err(|error| unreadable(action, status, &body, &error.to_string()));
         }
         match wire::read::<Refusal>(&body) {
-            Ok(refusal) if !refusal.code.is_empty() => {
+            Ok(refusal) if !refusal.content.code.is_empty() => {
                 Err(refused(action, status, refusal, key, signed_at, cloud_time))
             }
             Ok(_) => Err(unreadable(action, status, &body, "no Code in it")),
@@ -162,12 +168,12 @@ fn header_map(action: &Action, headers: &[(&'static str, String)]) -> CloudResul
 fn refused(
     action: &Action,
     status: StatusCode,
-    refusal: Refusal,
+    refusal: Answered<Refusal>,
     key: &AccessKey,
     signed_at: Timestamp,
     cloud_time: Option<Timestamp>,
 ) -> CloudFailure {
-    let Refusal { code, message, request_id } = refusal;
+    let Answered { content: Refusal { code, message }, request_id } = refusal;
     let kind = errors::meaning(&code, status.as_u16()).kind(&code, action.changes);
     // A wrong signature is answered with the text that the server signed, which quotes the request.
     let told = message.split("server string to sign").next().unwrap_or_default();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use crate::budget::Budget;
+use crate::calls::CallSink;
 use crate::credentials::CredentialSource;
 pub use crate::transport::Timeouts;
 
@@ -35,6 +36,8 @@ pub struct AliyunConfig {
     pub credentials: Arc<dyn CredentialSource>,
     /// The calls this process may make.
     pub budget: Arc<Budget>,
+    /// Who wants to know of every exchange.
+    pub calls: Option<Arc<dyn CallSink>>,
     /// Whether proxies named by the environment (`HTTPS_PROXY`, `NO_PROXY`, ...) are used.
     pub proxies: bool,
     /// How long a call may take.
@@ -55,6 +58,7 @@ impl AliyunConfig {
             vpc_endpoint: None,
             credentials,
             budget,
+            calls: None,
             proxies: true,
             timeouts: Timeouts { connect: Duration::from_secs(5), total: Duration::from_secs(20) },
         }

@@ -11,6 +11,7 @@ use terway_types::{AddressSet, Addresses, EniId, InstanceId, SecurityGroupId, Su
 
 use super::api::ADDRESSES_PER_CALL;
 use crate::cloud::{EniDescription, EniKind, EniStatus, InstanceLimits, VSwitch};
+use crate::exchange::Answered;
 
 /// An answer that lacks what it must have, or has something else there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,10 +23,11 @@ pub(super) struct WireError {
 }
 
 /// Reads an answer. The vendor writes what is not there as an empty text, as `null`, or not at all.
-pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    let mut value = serde_json::from_slice(body)?;
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<Answered<T>, serde_json::Error> {
+    let mut value: Value = serde_json::from_slice(body)?;
     drop_nulls(&mut value);
-    serde_json::from_value(value)
+    let request_id = value.get("RequestId").and_then(Value::as_str).map(str::to_owned);
+    Ok(Answered { content: serde_json::from_value(value)?, request_id })
 }
 
 fn drop_nulls(value: &mut Value) {
@@ -45,7 +47,6 @@ fn drop_nulls(value: &mut Value) {
 pub(super) struct Refusal {
     pub(super) code: String,
     pub(super) message: String,
-    pub(super) request_id: Option<String>,
 }
 
 /// An answer whose content does not matter.

@@ -108,12 +108,6 @@ pub enum CommitError {
         #[source]
         source: serde_json::Error,
     },
-    /// A kind of change this version has no table for.
-    #[error("the ledger has no table for {change}")]
-    NotKept {
-        /// The change.
-        change: String,
-    },
     /// An earlier commit failed, and the ledger could not be opened again since.
     #[error("failed to open the ledger again after an earlier failure")]
     Reopen(#[source] OpenError),
@@ -124,8 +118,11 @@ impl CommitError {
     pub fn fault(&self) -> Fault {
         let code = match self {
             Self::Full { .. } => FaultCode::StateFull,
+            Self::Failed { source, .. } if matches!(**source, redb::Error::Corrupted(_)) => {
+                FaultCode::LedgerCorrupt
+            }
             Self::Failed { .. } => FaultCode::StateUnwritable,
-            Self::Encode { .. } | Self::NotKept { .. } => FaultCode::Internal,
+            Self::Encode { .. } => FaultCode::Internal,
             Self::Reopen(source) => return source.fault(),
         };
         let fault = Fault::new(code, self.to_string());
@@ -147,6 +144,21 @@ pub enum ReadError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The medium failed.
+    #[error("failed to read ledger {}", path.display())]
+    Failed {
+        /// The ledger's file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The ledger is closed: its owner has gone, or has not opened it again after a failed commit.
+    #[error("ledger {} is closed", path.display())]
+    Closed {
+        /// The ledger's file.
+        path: PathBuf,
+    },
     /// An earlier commit failed, and the ledger could not be opened again since.
     #[error("failed to open the ledger again after an earlier failure")]
     Reopen(#[source] OpenError),
@@ -157,7 +169,72 @@ impl ReadError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Corrupt { .. } => Fault::new(FaultCode::LedgerCorrupt, self.to_string()),
+            Self::Failed { source, .. } => {
+                Fault::new(FaultCode::StateUnwritable, self.to_string()).caused_by(source)
+            }
+            Self::Closed { .. } => Fault::new(FaultCode::StateUnwritable, self.to_string())
+                .remedy("see in the daemon's log why the last change could not be recorded"),
             Self::Reopen(source) => source.fault(),
+        }
+    }
+}
+
+/// Why a ledger with given records was not made. Nothing lies under its name then that was not there before.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// There is a file of that name; it is not written over.
+    #[error("ledger {} exists already", path.display())]
+    Exists {
+        /// The ledger's file.
+        path: PathBuf,
+    },
+    /// A record cannot be written as a row.
+    #[error("failed to write the records of a new ledger")]
+    Records(#[source] CommitError),
+    /// The file cannot be made.
+    #[error(transparent)]
+    File(#[from] OpenError),
+}
+
+impl CreateError {
+    /// The failure as a person meets it.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Exists { .. } => Fault::new(FaultCode::StateUnwritable, self.to_string())
+                .remedy("move the file away first, or go on with it"),
+            Self::Records(source) => source.fault(),
+            Self::File(source) => source.fault(),
+        }
+    }
+}
+
+/// Why a ledger was not put aside. It lies where it lay.
+#[derive(Debug, thiserror::Error)]
+pub enum SetAsideError {
+    /// A process has it open.
+    #[error("ledger {} is in use", path.display())]
+    Locked {
+        /// The ledger's file.
+        path: PathBuf,
+    },
+    /// There is no such file, or its directory cannot be written.
+    #[error("failed to put ledger {} aside", path.display())]
+    Failed {
+        /// The ledger's file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl SetAsideError {
+    /// The failure as a person meets it.
+    pub fn fault(&self) -> Fault {
+        let fault = Fault::new(FaultCode::StateUnwritable, self.to_string());
+        match self {
+            Self::Locked { .. } => fault.remedy("stop the terwayd of this node first"),
+            Self::Failed { source, .. } => fault.caused_by(source),
         }
     }
 }
@@ -174,7 +251,24 @@ pub(crate) fn open_error(path: &Path, error: redb::Error) -> OpenError {
         redb::Error::Io(source) if is_full(&source) => OpenError::Full { path, source },
         redb::Error::Io(source) => OpenError::Unwritable { path, source },
         redb::Error::DatabaseAlreadyOpen => OpenError::Locked { path },
-        other => OpenError::Corrupt { path, detail: other.to_string() },
+        other => OpenError::Corrupt { path, detail: detail(other) },
+    }
+}
+
+/// What a failed read means.
+pub(crate) fn read_error(path: &Path, error: redb::Error) -> ReadError {
+    let path = path.to_path_buf();
+    match error {
+        redb::Error::Io(source) => ReadError::Failed { path, source },
+        other => ReadError::Corrupt { path, detail: detail(other) },
+    }
+}
+
+/// What is wrong with the content, without the database's own preamble.
+fn detail(error: redb::Error) -> String {
+    match error {
+        redb::Error::Corrupted(detail) => detail,
+        other => other.to_string(),
     }
 }
 

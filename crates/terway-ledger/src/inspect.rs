@@ -7,18 +7,14 @@ use std::ops::Bound;
 use std::path::Path;
 
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{ReadableDatabase, StorageBackend as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, StorageBackend as _};
 
 use crate::error::{OpenError, open_error};
-use crate::store::builder;
+use crate::file::builder;
+use crate::meta::{SCHEMA, schema};
 
-/// The schema this version writes, and the newest it reads.
-pub(crate) const SCHEMA: u64 = 1;
-pub(crate) const SCHEMA_KEY: &str = "schema";
-pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-
-/// Refuses a file that is damaged, no ledger, of a newer schema, or in use.
-pub(crate) fn inspect(path: &Path) -> Result<(), OpenError> {
+/// Refuses a file that is damaged, no ledger, of a newer schema, or in use. Returns its schema version.
+pub(crate) fn inspect(path: &Path) -> Result<u64, OpenError> {
     let failed = |error: redb::Error| open_error(path, error);
     let corrupt = |detail: &str| OpenError::Corrupt { path: path.to_path_buf(), detail: detail.to_owned() };
     if is_locked(path).map_err(|source| failed(source.into()))? {
@@ -36,7 +32,7 @@ pub(crate) fn inspect(path: &Path) -> Result<(), OpenError> {
     // A copy in memory cannot fail for any other reason than its content.
     let copy = builder().create_with_backend(memory).map_err(|error| corrupt(&error.to_string()))?;
     match schema_of(&copy).map_err(|error| corrupt(&error.to_string()))? {
-        Some(SCHEMA) => Ok(()),
+        Some(found @ 1..=SCHEMA) => Ok(found),
         Some(found) if found > SCHEMA => {
             Err(OpenError::TooNew { path: path.to_path_buf(), found, known: SCHEMA })
         }
@@ -47,7 +43,7 @@ pub(crate) fn inspect(path: &Path) -> Result<(), OpenError> {
 
 /// Whether another process, or this one, has the ledger open. Asked before judging the bytes: a copy made
 /// during a commit of a running daemon looks damaged.
-fn is_locked(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_locked(path: &Path) -> io::Result<bool> {
     let backend = FileBackend::new(File::open(path)?).map_err(io::Error::other)?;
     let free = backend.try_lock_shared_range(Bound::Unbounded, Bound::Unbounded);
     backend.close()?;
@@ -79,12 +75,6 @@ fn demand_checksums(head: &mut [u8]) {
     }
 }
 
-fn schema_of(database: &impl ReadableDatabase) -> Result<Option<u64>, redb::Error> {
-    let transaction = database.begin_read()?;
-    let table = match transaction.open_table(META) {
-        Ok(table) => table,
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(table.get(SCHEMA_KEY)?.map(|version| version.value()))
+fn schema_of(copy: &Database) -> Result<Option<u64>, redb::Error> {
+    schema(&copy.begin_read()?)
 }

@@ -23,6 +23,6 @@ pub use history::{HistoryEntry, PastCall, PastHolding};
 pub use interface_plan::{Bandwidth, Datapath, InterfacePlan};
 pub use record::{
     AddressPhase, AddressRecord, AssignIntent, AttachmentRecord, EniPhase, EniRecord, LedgerChange,
-    LedgerSnapshot, PrefixPhase, PrefixRecord,
+    LedgerSnapshot, NodeMode, PrefixPhase, PrefixRecord,
 };
 pub use time::Timestamp;

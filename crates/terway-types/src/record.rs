@@ -196,6 +196,25 @@ pub struct AttachmentRecord {
     pub since: Timestamp,
 }
 
+/// How a node serves its pods. Decided once; what it owns then is of that kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NodeMode {
+    /// Every pod has an ENI of its own.
+    Exclusive,
+    /// Pods have addresses of ENIs they share.
+    Shared,
+}
+
+impl NodeMode {
+    /// A short, stable name for people, metrics and the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exclusive => "exclusive",
+            Self::Shared => "shared",
+        }
+    }
+}
+
 /// One change to the durable state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerChange {

@@ -1,43 +1,19 @@
 //! What happens to a ledger in the field: kills, power cuts, downgrades, full and read-only file systems,
 //! damaged files, two daemons at once.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use redb::{Database, TableDefinition};
-use tempfile::TempDir;
 use terway_ledger::{CommitError, Ledger, OpenError, ReadError};
-use terway_types::{
-    Addresses, EniPhase, EniRecord, FaultCode, Gateways, LedgerChange, LedgerSnapshot, Subnets, Timestamp,
-};
+use terway_types::{FaultCode, LedgerChange, LedgerSnapshot};
+
+use crate::samples::{eni, place};
 
 const PAGE: usize = 4096;
-
-fn place() -> (TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("ledger.redb");
-    (dir, path)
-}
-
-fn eni(number: u64) -> EniRecord {
-    EniRecord {
-        token: format!("token-{number:04}").into(),
-        id: Some(format!("eni-{number}").into()),
-        mac: None,
-        vswitch: "vsw-a".into(),
-        security_groups: vec!["sg-1".into()],
-        addresses: Addresses::default(),
-        subnets: Subnets::default(),
-        gateways: Gateways::default(),
-        phase: EniPhase::Ready,
-        since: Timestamp(number),
-    }
-}
 
 fn filled(path: &Path) {
     Ledger::open(path).unwrap().commit(&[LedgerChange::PutEni(eni(1))]).unwrap();
@@ -131,9 +107,9 @@ fn a_newer_schema_is_refused_with_both_numbers() {
     drop(database);
     for path in [copy, path] {
         let error = refused(&path);
-        assert!(matches!(error, OpenError::TooNew { found: 7, known: 1, .. }), "{error:?}");
+        assert!(matches!(error, OpenError::TooNew { found: 7, known: 2, .. }), "{error:?}");
         assert_eq!(error.fault().code, FaultCode::LedgerTooNew);
-        assert!(error.to_string().ends_with("has schema version 7, this version reads up to 1"), "{error}");
+        assert!(error.to_string().ends_with("has schema version 7, this version reads up to 2"), "{error}");
     }
 }
 
@@ -240,7 +216,7 @@ fn a_full_file_system_is_named_and_passes() {
     let status = Command::new("unshare")
         .args(["-Urm", "sh", "-ec", script, "sh"])
         .args([dir.path().as_os_str(), std::env::current_exe().unwrap().as_os_str()])
-        .arg("a_full_file_system_is_named_and_passes")
+        .arg("mishaps::a_full_file_system_is_named_and_passes")
         .env(INSIDE, dir.path())
         .status()
         .expect("this test needs the program `unshare` and user namespaces");

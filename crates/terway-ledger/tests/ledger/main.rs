@@ -1,0 +1,9 @@
+//! The ledger from outside: what goes in comes out, whatever happens to the file in between.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod mishaps;
+mod records;
+mod samples;
+mod schema_1;
+mod strategies;

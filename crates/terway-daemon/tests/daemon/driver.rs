@@ -6,10 +6,13 @@ use std::time::Duration;
 use terway_daemon::clock;
 use terway_daemon::driver::{self, DriverHandle, Fuse, Hands, Journal, Parts, Ticket};
 use terway_daemon::metrics::Metrics;
-use terway_pool::{Answer, CloudAction, CloudAnswer, CloudEni, Event, Pool, PoolSettings};
+use terway_pool::{
+    Answer, CloudAction, CloudAnswer, CloudEni, Event, Mode, Pool, PoolSettings, ReleasePace, VSwitchPolicy,
+    Wants,
+};
 use terway_types::{
-    Addresses, AttachmentKey, ContainerId, Fault, FaultCode, IfName, LedgerChange, LedgerSnapshot, MacAddr,
-    NetworkName, PodRef, Subnets,
+    AddressSet, Addresses, AttachmentKey, ContainerId, Fault, FaultCode, IfName, LedgerChange,
+    LedgerSnapshot, MacAddr, NetworkName, PodRef, Subnets,
 };
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
@@ -42,6 +45,7 @@ impl Journal for Disk {
                     durable.attachments.push(held);
                 }
                 LedgerChange::RemoveAttachment(key) => durable.attachments.retain(|known| known.key != key),
+                other => panic!("a pool of exclusive ENIs wrote {other:?}"),
             }
         }
         Ok(())
@@ -79,20 +83,29 @@ impl Notebook {
 
 fn start(disk: &Disk, notebook: &Notebook) -> DriverHandle {
     let settings = PoolSettings {
+        mode: Mode::Exclusive,
         min_idle: 1,
         max_idle: 1,
+        warm_up: 0,
         max_enis: 2,
+        release: ReleasePace { interval: Duration::from_mins(2), quick: false },
+        reclaim: None,
         vswitches: vec!["vsw-1".into()],
+        vswitch_policy: VSwitchPolicy::Ordered,
         security_groups: vec!["sg-1".into()],
         ipv6: false,
         quarantine: Duration::ZERO,
+        quarantine_max: Duration::from_mins(1),
+        consistency: Duration::from_secs(30),
         link_timeout: Duration::from_mins(1),
         home_timeout: Duration::from_mins(1),
+        operation_timeout: Duration::from_mins(10),
         retry_first: Duration::from_millis(1),
         retry_max: Duration::from_millis(10),
         parallel: 2,
         token_prefix: "t".to_owned(),
         generation: 0,
+        seed: 0,
     };
     let metrics = Arc::new(Metrics::default());
     let parts =
@@ -108,6 +121,7 @@ fn created() -> CloudAnswer {
         vswitch: "vsw-1".into(),
         security_groups: vec!["sg-1".into()],
         addresses: Addresses::new("10.0.0.9".parse().ok(), None),
+        assigned: AddressSet { ipv4: vec![[10, 0, 0, 9].into()], ..AddressSet::default() },
         subnets,
         gateways: subnets.gateways(),
         attached: false,
@@ -121,8 +135,8 @@ async fn allocate(driver: &DriverHandle) -> Answer {
         ifname: IfName::new("eth0").unwrap(),
     };
     let deadline = clock::system() + Duration::from_secs(10);
-    let netns = String::new();
-    driver.ask(|request| Event::Allocate { request, key, pod: PodRef::default(), netns, deadline }).await
+    let (pod, netns, wants) = (PodRef::default(), String::new(), Wants::default());
+    driver.ask(|request| Event::Allocate { request, key, pod, netns, wants, deadline }).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,10 +160,10 @@ async fn a_full_disk_fails_the_call_and_the_pool_starts_again_from_what_is_durab
     assert!(disk.0.lock().unwrap().0.attachments.is_empty());
 
     disk.full(false);
-    let Answer::Allocated(eni) = allocate(&driver).await else {
+    let Answer::Allocated(held) = allocate(&driver).await else {
         panic!("the link is remembered over the rebuild")
     };
-    assert_eq!(eni.mac, Some(MAC));
+    assert_eq!(held.eni.mac, Some(MAC));
     assert_eq!(disk.0.lock().unwrap().0.attachments.len(), 1, "durable before visible");
     driver.stop();
 }

@@ -7,6 +7,8 @@ pub mod budget;
 pub mod calls;
 pub mod cloud;
 pub mod credentials;
+mod digest;
+mod endpoint;
 pub mod error;
 mod exchange;
 mod goal;
@@ -22,6 +24,7 @@ pub use cloud::{
     InstanceLimits, Metadata, VSwitch,
 };
 pub use credentials::{AccessKey, CredentialError, CredentialSource, StaticKey};
+pub use endpoint::EndpointError;
 pub use error::fault;
 pub use goal::Goal;
 pub use poller::{EniWatch, WatchPace};

@@ -9,12 +9,13 @@ use terway_types::fault::chain;
 use terway_types::{CloudFailure, CloudFailureKind as Kind};
 
 use super::api::{Action, Parameters};
-use super::config::{AliyunConfig, ConfigError, Endpoint, Product};
+use super::config::{AliyunConfig, ConfigError, Product, Signature, endpoint_of};
 use super::errors::{self, Meaning};
-use super::sign::{self, Unsigned};
+use super::sign::{Unsigned, acs3, rpc};
 use super::wire::{self, Refusal};
 use crate::cloud::CloudResult;
 use crate::credentials::AccessKey;
+use crate::endpoint::Endpoint;
 use crate::error::{failure, without_success_words};
 use crate::exchange::{Answered, Call, Ended, Exchange};
 use crate::random;
@@ -44,6 +45,7 @@ pub(super) struct Caller {
     region: String,
     ecs: Endpoint,
     vpc: Endpoint,
+    signature: Signature,
     exchange: Exchange,
     http: Client,
     stamps: Stamps,
@@ -52,8 +54,8 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn new(config: AliyunConfig, stamps: Stamps) -> Result<Self, ConfigError> {
         let endpoint = |product, given: &Option<String>| match given {
-            Some(text) => Endpoint::parse(text),
-            None => Endpoint::of_region(product, &config.region, config.network),
+            Some(text) => Endpoint::parse(text).map_err(ConfigError::from),
+            None => endpoint_of(product, &config.region, config.network),
         };
         let ecs = endpoint(Product::Ecs, &config.ecs_endpoint)?;
         let vpc = endpoint(Product::Vpc, &config.vpc_endpoint)?;
@@ -64,7 +66,7 @@ impl Caller {
         })
         .map_err(ConfigError::Client)?;
         let exchange = Exchange::new("aliyun", config.credentials, config.budget, config.calls);
-        Ok(Self { region: config.region, ecs, vpc, exchange, http, stamps })
+        Ok(Self { region: config.region, ecs, vpc, signature: config.signature, exchange, http, stamps })
     }
 
     /// Sends one call and reads its answer. Repeats it only when the cloud refused the key and there is
@@ -113,7 +115,11 @@ impl Caller {
             parameters: &parameters.0,
         };
         let signed_at = (self.stamps.now)();
-        let signed = sign::sign(&unsigned, key, &iso_seconds(signed_at), &(self.stamps.nonce)());
+        let (date, nonce) = (iso_seconds(signed_at), (self.stamps.nonce)());
+        let signed = match self.signature {
+            Signature::Acs3 => acs3::sign(&unsigned, key, &date, &nonce),
+            Signature::RpcV1 => rpc::sign(&unsigned, key, &date, &nonce),
+        };
         let request = self
             .http
             .post(endpoint.with_query(&signed.query))

@@ -1,14 +1,12 @@
 //! What the provider must be told, and where its servers are.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-use reqwest::Url;
 
 use crate::budget::Budget;
 use crate::calls::CallSink;
 use crate::credentials::CredentialSource;
+use crate::endpoint::{Endpoint, EndpointError, is_region};
 pub use crate::transport::Timeouts;
 
 /// Which of the cloud's endpoints to use where none is given.
@@ -19,6 +17,16 @@ pub enum EndpointNetwork {
     Vpc,
     /// Those on the Internet.
     Public,
+}
+
+/// How calls are signed. Public regions take both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Signature {
+    /// `ACS3-HMAC-SHA256`, in headers.
+    #[default]
+    Acs3,
+    /// The RPC signature 1.0 with HMAC-SHA1, in the query.
+    RpcV1,
 }
 
 /// How to reach the cloud. [`AliyunConfig::new`] gives what a node needs; the rest are exceptions.
@@ -32,6 +40,8 @@ pub struct AliyunConfig {
     pub ecs_endpoint: Option<String>,
     /// The VPC endpoint in place of the region's, in the same forms.
     pub vpc_endpoint: Option<String>,
+    /// How calls are signed.
+    pub signature: Signature,
     /// The keys.
     pub credentials: Arc<dyn CredentialSource>,
     /// The calls this process may make.
@@ -56,6 +66,7 @@ impl AliyunConfig {
             network: EndpointNetwork::Vpc,
             ecs_endpoint: None,
             vpc_endpoint: None,
+            signature: Signature::default(),
             credentials,
             budget,
             calls: None,
@@ -72,13 +83,8 @@ pub enum ConfigError {
     #[error("region {0:?} is not a name like cn-hangzhou")]
     Region(String),
     /// An endpoint is not usable.
-    #[error("endpoint {endpoint:?} {rule}")]
-    Endpoint {
-        /// As given.
-        endpoint: String,
-        /// The rule it breaks, as the end of a sentence.
-        rule: &'static str,
-    },
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     /// No HTTP client can be made, for want of CA certificates for example.
     #[error("failed to set up the HTTP client")]
     Client(#[source] reqwest::Error),
@@ -108,70 +114,21 @@ impl Product {
     }
 }
 
-/// One server of the cloud, without path or query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint(Url);
-
-impl Endpoint {
-    /// The region's endpoint of a product: `ecs-vpc.<region>.aliyuncs.com` inside a VPC,
-    /// `ecs.<region>.aliyuncs.com` on the Internet.
-    pub(super) fn of_region(
-        product: Product,
-        region: &str,
-        network: EndpointNetwork,
-    ) -> Result<Self, ConfigError> {
-        let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-        if region.is_empty() || !region.bytes().all(fits) || region.starts_with('-') || region.ends_with('-')
-        {
-            return Err(ConfigError::Region(region.to_owned()));
-        }
-        let suffix = match network {
-            EndpointNetwork::Vpc => "-vpc",
-            EndpointNetwork::Public => "",
-        };
-        Self::parse(&format!("https://{}{suffix}.{region}.aliyuncs.com", product.name()))
+/// The region's endpoint of a product: `ecs-vpc.<region>.aliyuncs.com` inside a VPC,
+/// `ecs.<region>.aliyuncs.com` on the Internet.
+pub(super) fn endpoint_of(
+    product: Product,
+    region: &str,
+    network: EndpointNetwork,
+) -> Result<Endpoint, ConfigError> {
+    if !is_region(region) {
+        return Err(ConfigError::Region(region.to_owned()));
     }
-
-    /// An endpoint as people write it. Without a scheme it is HTTPS.
-    pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
-        let wrong = |rule| ConfigError::Endpoint { endpoint: text.to_owned(), rule };
-        let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        let url = Url::parse(&full).map_err(|_| wrong("is not a host, host:port or URL"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong("must start with https:// or http://, or have no scheme"));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(wrong("must not carry a user name or password"));
-        }
-        // The signature is over the path "/".
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong("must be a host only, without path, query or fragment"));
-        }
-        Ok(Self(url))
-    }
-
-    pub(super) fn is_https(&self) -> bool {
-        self.0.scheme() == "https"
-    }
-
-    /// The `Host` header: the port only where it is not the scheme's own.
-    pub(super) fn host(&self) -> String {
-        let host = self.0.host_str().unwrap_or_default();
-        self.0.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-    }
-
-    /// The URL with this query, which must be percent-encoded already.
-    pub(super) fn with_query(&self, query: &str) -> Url {
-        let mut url = self.0.clone();
-        url.set_query(Some(query));
-        url
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.0.scheme(), self.host())
-    }
+    let suffix = match network {
+        EndpointNetwork::Vpc => "-vpc",
+        EndpointNetwork::Public => "",
+    };
+    Ok(Endpoint::parse(&format!("https://{}{suffix}.{region}.aliyuncs.com", product.name()))?)
 }
 
 #[cfg(test)]
@@ -180,32 +137,12 @@ mod tests {
 
     #[test]
     fn regions_have_endpoints() {
-        let of = |product, network| Endpoint::of_region(product, "cn-hangzhou", network).unwrap().to_string();
+        let of = |product, network| endpoint_of(product, "cn-hangzhou", network).unwrap().to_string();
         assert_eq!(of(Product::Ecs, EndpointNetwork::Vpc), "https://ecs-vpc.cn-hangzhou.aliyuncs.com");
         assert_eq!(of(Product::Vpc, EndpointNetwork::Vpc), "https://vpc-vpc.cn-hangzhou.aliyuncs.com");
         assert_eq!(of(Product::Ecs, EndpointNetwork::Public), "https://ecs.cn-hangzhou.aliyuncs.com");
         for region in ["", "evil.example/", "a b", "-x", "cn-hangzhou\n"] {
-            assert!(Endpoint::of_region(Product::Ecs, region, EndpointNetwork::Vpc).is_err(), "{region:?}");
+            assert!(endpoint_of(Product::Ecs, region, EndpointNetwork::Vpc).is_err(), "{region:?}");
         }
-    }
-
-    #[test]
-    fn http_only_when_said() {
-        let shown = |text| Endpoint::parse(text).unwrap().to_string();
-        assert_eq!(shown("10.0.0.1:8080"), "https://10.0.0.1:8080");
-        assert_eq!(shown("ecs.example"), "https://ecs.example");
-        assert_eq!(shown("http://100.100.100.201:80"), "http://100.100.100.201");
-        assert_eq!(shown("http://[fd00::1]:81/"), "http://[fd00::1]:81");
-        assert_eq!(shown("https://x:443"), "https://x");
-    }
-
-    #[test]
-    fn what_is_no_endpoint_is_refused() {
-        let texts = ["", "ftp://x", "http://user@x", "http://x/path", "http://x/?a=b", "http://x/#f", "a b"];
-        for text in texts {
-            assert!(matches!(Endpoint::parse(text), Err(ConfigError::Endpoint { .. })), "{text:?}");
-        }
-        let error = Endpoint::parse("http://x/path").unwrap_err().to_string();
-        assert_eq!(error, "endpoint \"http://x/path\" must be a host only, without path, query or fragment");
     }
 }

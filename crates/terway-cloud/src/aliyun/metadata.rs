@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::config::{ConfigError, Timeouts};
 use crate::backoff::Backoff;
 use crate::cloud::{CloudResult, InstanceIdentity, Metadata};
+use crate::endpoint::EndpointError;
 use crate::error::{METADATA_ACTION as ACTION, failure};
 use crate::random::{self, Random};
 use crate::transport::{self, ClientOptions};
@@ -57,13 +58,13 @@ impl std::fmt::Debug for Token {
 impl AliyunMetadata {
     /// The service at this URL; [`METADATA_URL`] on real instances.
     pub fn new(base_url: &str) -> Result<Self, ConfigError> {
-        let wrong = |rule| ConfigError::Endpoint { endpoint: base_url.to_owned(), rule };
+        let wrong = |rule| EndpointError { endpoint: base_url.to_owned(), rule };
         let base = Url::parse(base_url).map_err(|_| wrong("is not a URL"))?;
         if base.scheme() != "http" || !base.has_host() {
-            return Err(wrong("must start with http:// and name a host"));
+            return Err(wrong("must start with http:// and name a host").into());
         }
         if base.path() != "/" || base.query().is_some() || base.fragment().is_some() {
-            return Err(wrong("must be a host only, without path, query or fragment"));
+            return Err(wrong("must be a host only, without path, query or fragment").into());
         }
         // A proxy would answer for its own instance, not for this one.
         let http = transport::client(ClientOptions { timeouts: TIMEOUTS, tls: false, proxies: false })

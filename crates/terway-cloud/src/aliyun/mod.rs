@@ -18,7 +18,7 @@ use terway_types::{
 
 use self::api::{Action, Taken};
 use self::call::{Caller, Stamps};
-pub use self::config::{AliyunConfig, ConfigError, EndpointNetwork, Timeouts};
+pub use self::config::{AliyunConfig, ConfigError, EndpointNetwork, Signature, Timeouts};
 pub use self::metadata::{AliyunMetadata, METADATA_URL};
 use self::wire::{Accepted, Assigned, Eni, EniPage, InstanceTypePage, VSwitchPage, WireError};
 use crate::cloud::{

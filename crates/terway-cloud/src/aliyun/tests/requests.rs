@@ -134,7 +134,7 @@ async fn a_call_is_signed_as_it_is_sent() {
         parameters: &parameters,
     };
     let date = seen.header("x-acs-date");
-    let signed = super::super::sign::sign(&arrived, &key, date, seen.header("x-acs-signature-nonce"));
+    let signed = super::super::sign::acs3::sign(&arrived, &key, date, seen.header("x-acs-signature-nonce"));
     let authorization = signed.headers.iter().find(|(name, _)| *name == "authorization").unwrap();
     assert_eq!(seen.header("authorization"), authorization.1);
 }

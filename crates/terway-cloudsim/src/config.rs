@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use ipnetwork::{Ipv4Network, Ipv6Network};
 use serde::{Deserialize, Serialize};
 
+use crate::manners::Manners;
+use crate::spread::Spread;
+
 /// A world description that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -50,6 +53,12 @@ pub struct Config {
     /// The account's limits.
     #[serde(default)]
     pub quota: Quota,
+    /// How badly the cloud behaves all the time.
+    #[serde(default)]
+    pub manners: Manners,
+    /// Where chance begins.
+    #[serde(default)]
+    pub seed: u64,
 }
 
 /// The VPC and the namespace that plays it.
@@ -142,36 +151,50 @@ pub struct CredentialConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct Latency {
     /// From Create to Available.
-    pub create: u64,
+    pub create: Spread,
     /// From Attach to InUse.
-    pub attach: u64,
+    pub attach: Spread,
     /// From Detach to Available.
-    pub detach: u64,
+    pub detach: Spread,
     /// From Delete to gone.
-    pub delete: u64,
-    /// From Attach to the link in the node, or with `link_after_in_use` from InUse to the link.
-    pub link: u64,
+    pub delete: Spread,
+    /// From Assign or Unassign to the end of its task. The addresses are there at once; until the end the
+    /// ENI refuses further calls.
+    pub assign: Spread,
+    /// From Attach to the link in the node, or with `link_after_in_use` from InUse to the link. With
+    /// `"never"` the API says InUse all the same.
+    pub link: Spread,
     /// Whether the API says InUse before the link exists.
     pub link_after_in_use: bool,
 }
 
 impl Default for Latency {
     fn default() -> Self {
-        Self { create: 20, attach: 100, detach: 100, delete: 20, link: 50, link_after_in_use: false }
+        Self {
+            create: 20.into(),
+            attach: 100.into(),
+            detach: 100.into(),
+            delete: 20.into(),
+            assign: 0.into(),
+            link: 50.into(),
+            link_after_in_use: false,
+        }
     }
 }
 
 /// The account's limits; also the body of `POST /v1/quota`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Quota {
-    /// Secondary ENIs in the region.
+    /// ENIs in the region that are nobody's primary one.
     pub enis: u32,
+    /// Private IPv4 addresses in the VPC.
+    pub private_ipv4: u32,
 }
 
 impl Default for Quota {
     fn default() -> Self {
-        Self { enis: 1000 }
+        Self { enis: 1000, private_ipv4: 300_000 }
     }
 }
 

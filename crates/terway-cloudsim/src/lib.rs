@@ -7,8 +7,11 @@ pub mod config;
 mod fabric;
 pub mod faults;
 pub mod live;
+pub mod manners;
 pub mod model;
 pub mod serve;
+pub mod spread;
+pub mod throttle;
 
 pub use config::{Config, ConfigError};
 pub use fabric::FabricError;

@@ -85,6 +85,16 @@ impl Live {
         outcome
     }
 
+    /// Waits until the fabric has done everything it was asked to do before.
+    pub(crate) async fn caught_up(&self) {
+        let Some(fabric) = &self.fabric else { return };
+        let (done, told) = tokio::sync::oneshot::channel();
+        if fabric.send(Order::Mark(done)).is_ok() {
+            // A fabric that ends meanwhile will not say so.
+            let _ = told.await;
+        }
+    }
+
     /// Wakes whenever something in the world is due. Never returns.
     pub(crate) async fn keep_time(self: Arc<Self>) {
         loop {
@@ -92,7 +102,7 @@ impl Live {
                 let mut records = self.lock();
                 let now = self.now();
                 self.settle(&mut records.world, now);
-                records.world.next_deadline(now).map(|next| next.since(now))
+                records.world.next_deadline().map(|next| next.since(now))
             };
             match pause {
                 None => self.changed.notified().await,
@@ -118,8 +128,9 @@ impl Live {
                 match (&self.fabric, action) {
                     // A fabric that has ended takes no more orders: the world is being torn down.
                     (Some(fabric), action) => drop(fabric.send(Order::Act(action))),
-                    (None, FabricAction::Plug(nic)) => world.plugged(&nic.eni),
-                    (None, FabricAction::Unplug(eni)) => world.unplugged(&eni),
+                    (None, FabricAction::Plug(nic)) => world.plugged(&nic.eni, now),
+                    (None, FabricAction::Unplug(eni)) => world.unplugged(&eni, now),
+                    (None, FabricAction::Guard(_)) => {}
                 }
             }
             world.advance(now);

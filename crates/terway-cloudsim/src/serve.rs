@@ -136,11 +136,12 @@ fn prepare(
     fabric: &mut Fabric,
     clock: Clock,
 ) -> Result<(TcpListener, TcpListener), ServeError> {
-    world.advance(clock());
+    let now = clock();
+    world.advance(now);
     for action in world.take_actions() {
         if let FabricAction::Plug(nic) = action {
             fabric.plug(&nic)?;
-            world.plugged(&nic.eni);
+            world.plugged(&nic.eni, now);
         }
     }
     let socket = |host: &str| {

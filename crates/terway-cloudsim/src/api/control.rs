@@ -18,7 +18,8 @@ use crate::faults::Fault;
 use crate::live::{Live, Records};
 use crate::model::{Eni, Instance, VSwitch, World};
 
-pub(super) fn router(live: Arc<Live>) -> Router {
+/// The way in for tests and people.
+pub(crate) fn router(live: Arc<Live>) -> Router {
     Router::new()
         .route("/v1/state", get(state))
         .route("/v1/latency", post(latency))
@@ -142,8 +143,12 @@ fn eni(eni: &Eni) -> Value {
         "device_index": eni.attachment.as_ref().map(|attachment| attachment.device_index),
         "vswitch": eni.vswitch.as_str(),
         "mac": eni.mac.to_string(),
-        "ipv4": eni.ipv4,
-        "ipv6": eni.ipv6,
+        "trunk": eni.trunk().map(EniId::as_str),
+        "ipv4": eni.addresses.ipv4,
+        "ipv6": eni.addresses.ipv6,
+        "prefixes": eni.addresses.prefixes,
+        "name": eni.name,
+        "description": eni.description,
         "security_groups": eni.security_groups.iter().map(SecurityGroupId::as_str).collect::<Vec<_>>(),
         "tags": eni.tags,
         "client_token": eni.client_token,

@@ -26,6 +26,10 @@ impl ApiError {
         Self::new("InvalidParameter", format!("the value {value:?} of parameter {name} is not valid"))
     }
 
+    pub(super) fn conflict(one: &str, other: &str) -> Self {
+        Self::new("InvalidParameter.Conflict", format!("{one} and {other} exclude each other"))
+    }
+
     /// The vendor's error body with the status of the code.
     pub(super) fn into_response(self, request_id: &str, host: &str) -> Response {
         let body = json!({

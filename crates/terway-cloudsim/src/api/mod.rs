@@ -1,39 +1,10 @@
 //! The cloud's faces: the vendor's RPC API, the instance metadata service, and the control socket.
 
+mod aliyun;
 mod control;
-mod describe;
-mod ecs;
 mod error;
 mod line;
-mod metadata;
-mod parameters;
-mod signature;
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::routing::{any, get, put};
-
+pub(crate) use aliyun::{MetadataTokens, NonceBook, cloud, metadata};
+pub(crate) use control::router as control;
 pub(crate) use line::{Caller, Lines};
-pub(crate) use metadata::MetadataTokens;
-pub(crate) use signature::NonceBook;
-
-use crate::live::Live;
-
-/// The vendor's API; every action lives at `/`.
-pub(crate) fn cloud(live: Arc<Live>) -> Router {
-    Router::new().route("/", any(ecs::answer)).with_state(live)
-}
-
-/// The instance metadata service.
-pub(crate) fn metadata(live: Arc<Live>) -> Router {
-    Router::new()
-        .route("/latest/api/token", put(metadata::token))
-        .route("/latest/meta-data/{*path}", get(metadata::read))
-        .with_state(live)
-}
-
-/// The way in for tests and people.
-pub(crate) fn control(live: Arc<Live>) -> Router {
-    control::router(live)
-}

@@ -1,14 +1,14 @@
 //! Port security: what leaves an ENI must bear the ENI's MAC and one of its addresses. A VPC drops
 //! everything else, and so a missing or wrong source translation shows as a dead packet here too.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv6Network};
 use terway_datapath::kernel::nft::{
     Base, Batch, Chain, Deletion, EtherType, Family, Hook, Kind, Policy, RuleBody, Table, priority,
 };
 
-use crate::model::Nic;
+use crate::model::{Nic, ipv4s_of};
 
 /// The batch that puts the guard on a port, in place of any guard left there.
 pub(super) fn install(port: &str, nic: &Nic) -> Batch {
@@ -36,19 +36,22 @@ fn table(port: &str) -> Table {
 fn rules(nic: &Nic) -> Vec<RuleBody> {
     let new = RuleBody::new;
     let mut rules = vec![new().not_ether_saddr(nic.mac).counter().drop()];
-    for address in &nic.ipv4 {
-        rules.push(
-            new().ethertype(EtherType::Ip).saddr(IpNetwork::from(std::net::IpAddr::V4(*address))).accept(),
-        );
+    let set = &nic.addresses;
+    let (v4_prefixes, v6_prefixes): (Vec<_>, Vec<_>) = set.prefixes.iter().partition(|net| net.is_ipv4());
+    let hosts = set.ipv4.iter().map(|address| IpNetwork::from(IpAddr::V4(*address)));
+    for source in hosts.chain(v4_prefixes.iter().copied().copied()) {
+        rules.push(new().ethertype(EtherType::Ip).saddr(source).accept());
     }
-    for address in nic.ipv4.iter().copied().chain([Ipv4Addr::UNSPECIFIED]) {
+    let in_prefixes = v4_prefixes.iter().flat_map(|net| ipv4s_of(net));
+    for address in set.ipv4.iter().copied().chain(in_prefixes).chain([Ipv4Addr::UNSPECIFIED]) {
         rules.push(new().ethertype(EtherType::Arp).arp_saddr(address).accept());
     }
-    if !nic.ipv6.is_empty() {
+    if !set.ipv6.is_empty() || !v6_prefixes.is_empty() {
         let link_local = Ipv6Network::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10).ok();
-        let hosts = nic.ipv6.iter().copied().chain([Ipv6Addr::UNSPECIFIED]).map(Ipv6Network::from);
-        for prefix in hosts.chain(link_local) {
-            rules.push(new().ethertype(EtherType::Ip6).saddr(IpNetwork::V6(prefix)).accept());
+        let hosts = set.ipv6.iter().copied().chain([Ipv6Addr::UNSPECIFIED]).map(Ipv6Network::from);
+        let sources = hosts.chain(link_local).map(IpNetwork::V6).chain(v6_prefixes.into_iter().copied());
+        for source in sources {
+            rules.push(new().ethertype(EtherType::Ip6).saddr(source).accept());
         }
     }
     rules.push(new().counter().drop());

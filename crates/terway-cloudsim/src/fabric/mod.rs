@@ -70,6 +70,8 @@ pub(crate) enum Order {
     Gone(u32),
     /// Links of the VPC's namespace may be gone: look.
     Look,
+    /// Say when everything ordered before is done.
+    Mark(tokio::sync::oneshot::Sender<()>),
     /// Take everything down.
     Stop,
 }
@@ -129,6 +131,14 @@ impl Fabric {
         Ok(())
     }
 
+    /// Makes the guard of an ENI's port fit its addresses. One without a port has nothing to guard.
+    fn guard(&mut self, nic: &Nic) -> Result<(), FabricError> {
+        match self.ports.get(&nic.eni) {
+            Some(port) => Ok(self.vpc.nft.commit(&guard::install(&port.name, nic))?),
+            None => Ok(()),
+        }
+    }
+
     fn unplug(&mut self, eni: &EniId) -> Result<(), FabricError> {
         match self.ports.remove(eni) {
             Some(port) => port::unplug(&mut self.vpc, &port),
@@ -168,7 +178,7 @@ impl Fabric {
         for order in orders {
             match order {
                 Order::Act(FabricAction::Plug(nic)) => match self.plug(&nic) {
-                    Ok(()) => live.with(|world, _| world.plugged(&nic.eni)),
+                    Ok(()) => live.with(|world, now| world.plugged(&nic.eni, now)),
                     Err(error) => {
                         tracing::error!(eni = %nic.eni, instance = %nic.instance, error = chain(&error), "failed to plug");
                         live.with(|world, now| world.plug_failed(&nic.eni, now));
@@ -178,8 +188,15 @@ impl Fabric {
                     if let Err(error) = self.unplug(&eni) {
                         tracing::error!(%eni, error = chain(&error), "failed to unplug");
                     }
-                    live.with(|world, _| world.unplugged(&eni));
+                    live.with(|world, now| world.unplugged(&eni, now));
                 }
+                Order::Act(FabricAction::Guard(nic)) => {
+                    if let Err(error) = self.guard(&nic) {
+                        tracing::error!(eni = %nic.eni, error = chain(&error), "failed to change a port's guard");
+                    }
+                }
+                // Nobody may wait any more.
+                Order::Mark(done) => drop(done.send(())),
                 Order::Gone(index) => tell_lost(live, &self.dead(|port| port == index)),
                 Order::Look => match self.vpc.netlink.links() {
                     Ok(links) => {
@@ -197,7 +214,7 @@ impl Fabric {
 fn tell_lost(live: &Live, enis: &[EniId]) {
     for eni in enis {
         tracing::info!(%eni, "the link died with its namespace");
-        live.with(|world, _| world.link_lost(eni));
+        live.with(|world, now| world.link_lost(eni, now));
     }
 }
 

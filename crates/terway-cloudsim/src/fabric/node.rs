@@ -86,8 +86,8 @@ pub(super) fn boot(netns: &Netns, nic: &Nic, subnets: Subnets) -> Result<(), Fab
     requests.extend(addresses(nic, subnets).map(|address| Request::replace_address(eth0, address)));
     let gateways = subnets.gateways();
     let by = |gateway: IpAddr| Route::default_of(IpFamily::of(&gateway)).dev(eth0).via(gateway);
-    let v4 = gateways.v4.filter(|_| !nic.ipv4.is_empty()).map(IpAddr::V4);
-    let v6 = gateways.v6.filter(|_| !nic.ipv6.is_empty()).map(IpAddr::V6);
+    let v4 = gateways.v4.filter(|_| !nic.addresses.ipv4.is_empty()).map(IpAddr::V4);
+    let v6 = gateways.v6.filter(|_| !nic.addresses.ipv6.is_empty()).map(IpAddr::V6);
     // Protocol 3 is "boot": these routes are not ours but the image's.
     let boot = |route: Route| Route { protocol: 3, ..route };
     requests.extend(v4.into_iter().chain(v6).map(|gateway| Request::replace_route(&boot(by(gateway)))));
@@ -95,8 +95,8 @@ pub(super) fn boot(netns: &Netns, nic: &Nic, subnets: Subnets) -> Result<(), Fab
 }
 
 fn addresses(nic: &Nic, subnets: Subnets) -> impl Iterator<Item = IpNetwork> {
-    let v4 = subnets.v4.zip(nic.ipv4.first().copied());
-    let v6 = subnets.v6.zip(nic.ipv6.first().copied());
+    let v4 = subnets.v4.zip(nic.addresses.ipv4.first().copied());
+    let v6 = subnets.v6.zip(nic.addresses.ipv6.first().copied());
     let v4 = v4.and_then(|(net, address)| Ipv4Network::new(address, net.prefix()).ok());
     let v6 = v6.and_then(|(net, address)| Ipv6Network::new(address, net.prefix()).ok());
     v4.map(IpNetwork::V4).into_iter().chain(v6.map(IpNetwork::V6))

@@ -3,10 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use serde::Serialize;
-use terway_types::{EniId, InstanceId, MacAddr, SecurityGroupId, Timestamp, VSwitchId};
+use terway_types::{AddressSet, EniId, InstanceId, MacAddr, SecurityGroupId, Timestamp, VSwitchId};
+
+/// The time of what does not happen by itself.
+pub(super) const NEVER: Timestamp = Timestamp(u64::MAX);
+/// How many addresses an IPv4 prefix has: it is a /28.
+pub(super) const IPV4_PREFIX_SIZE: usize = 16;
 
 /// The state the API tells. Serialised as the vendor spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -66,6 +71,10 @@ pub enum EniKind {
     Primary,
     /// Made by a call.
     Secondary,
+    /// Carries members, each in a VLAN of its link.
+    Trunk,
+    /// Rides on a trunk; it is a secondary one again when it is detached.
+    Member,
 }
 
 impl EniKind {
@@ -74,6 +83,8 @@ impl EniKind {
         match self {
             Self::Primary => "Primary",
             Self::Secondary => "Secondary",
+            Self::Trunk => "Trunk",
+            Self::Member => "Member",
         }
     }
 }
@@ -83,8 +94,10 @@ impl EniKind {
 pub struct Attachment {
     /// The instance.
     pub instance: InstanceId,
-    /// The slot there; 0 is the primary ENI's.
+    /// The slot there, 0 is the primary ENI's; a member's VLAN.
     pub device_index: u32,
+    /// The trunk that carries it.
+    pub trunk: Option<EniId>,
 }
 
 /// An ENI.
@@ -100,12 +113,12 @@ pub struct Eni {
     pub vswitch: VSwitchId,
     /// Its security groups.
     pub security_groups: Vec<SecurityGroupId>,
-    /// Its IPv4 addresses, the primary one first.
-    pub ipv4: Vec<Ipv4Addr>,
-    /// Its IPv6 addresses.
-    pub ipv6: Vec<Ipv6Addr>,
+    /// Its addresses and prefixes; the primary IPv4 address is the first.
+    pub addresses: AddressSet,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// Its name.
+    pub name: String,
     /// Its description.
     pub description: String,
     /// The idempotency token it was made with.
@@ -122,6 +135,8 @@ pub struct Eni {
     pub(super) due: Timestamp,
     /// From when on the link should exist; `None` while it should not.
     pub(super) link_from: Option<Timestamp>,
+    /// The end of the task on its addresses that was started last.
+    pub(super) busy_until: Timestamp,
 }
 
 /// What the passing of time asks for.
@@ -140,34 +155,54 @@ pub(super) enum Step {
 impl Eni {
     /// The next thing that happens to the ENI at `now`, if any. Call until it says `None`.
     pub(super) fn step(&mut self, now: Timestamp) -> Option<Step> {
-        let link_due = self.link_from.is_some_and(|from| from <= now);
-        match self.link {
-            Link::Absent if link_due => {
-                self.link = Link::Plugging;
-                return Some(Step::Plug);
-            }
-            Link::Present if self.link_from.is_none() => {
-                self.link = Link::Unplugging;
-                return Some(Step::Unplug);
-            }
-            _ => {}
+        if self.link_wake().is_some_and(|at| at <= now) {
+            let (link, step) = match self.link_from {
+                Some(_) => (Link::Plugging, Step::Plug),
+                None => (Link::Unplugging, Step::Unplug),
+            };
+            self.link = link;
+            return Some(step);
         }
-        if self.due > now {
+        if self.state_wake().is_none_or(|at| at > now) {
             return None;
         }
         match self.status {
             Status::Creating => self.status = Status::Available,
-            Status::Attaching if !self.link_comes_first() || self.link == Link::Present => {
-                self.status = Status::InUse;
-            }
-            Status::Detaching if self.link == Link::Absent => {
+            Status::Attaching => self.status = Status::InUse,
+            Status::Detaching => {
                 self.status = Status::Available;
                 self.attachment = None;
+                if self.kind == EniKind::Member {
+                    self.kind = EniKind::Secondary;
+                }
             }
-            Status::Deleting if self.link == Link::Absent => return Some(Step::Gone),
-            _ => return None,
+            Status::Deleting => return Some(Step::Gone),
+            Status::Available | Status::InUse => return None,
         }
         Some(Step::Moved)
+    }
+
+    /// When [`Eni::step`] has something to say next, if it ever has by itself.
+    pub(super) fn wake(&self) -> Option<Timestamp> {
+        self.link_wake().into_iter().chain(self.state_wake()).min()
+    }
+
+    fn link_wake(&self) -> Option<Timestamp> {
+        match self.link {
+            Link::Absent => self.link_from.filter(|from| *from != NEVER),
+            Link::Present if self.link_from.is_none() => Some(Timestamp::default()),
+            _ => None,
+        }
+    }
+
+    fn state_wake(&self) -> Option<Timestamp> {
+        let ready = match self.status {
+            Status::Creating => true,
+            Status::Attaching => !self.link_comes_first() || self.link == Link::Present,
+            Status::Detaching | Status::Deleting => self.link == Link::Absent,
+            Status::Available | Status::InUse => false,
+        };
+        (ready && self.due != NEVER).then_some(self.due)
     }
 
     /// Whether the API waits for the link before it says InUse.
@@ -175,13 +210,36 @@ impl Eni {
         self.link_from.is_some_and(|from| from <= self.due)
     }
 
-    /// The next time after `now` at which `step` may have something to say.
-    pub(super) fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
-        [Some(self.due), self.link_from].into_iter().flatten().filter(|at| *at > now).min()
-    }
-
     /// The instance it is attached to, or on its way to or from.
     pub fn instance(&self) -> Option<&InstanceId> {
         self.attachment.as_ref().map(|attachment| &attachment.instance)
+    }
+
+    /// The trunk that carries it, if it is a member.
+    pub fn trunk(&self) -> Option<&EniId> {
+        self.attachment.as_ref()?.trunk.as_ref()
+    }
+
+    /// Its primary IPv4 address.
+    pub fn primary_ipv4(&self) -> Option<Ipv4Addr> {
+        self.addresses.ipv4.first().copied()
+    }
+
+    /// How many IPv4 addresses it keeps from others, those of its prefixes too.
+    pub(super) fn ipv4_held(&self) -> usize {
+        let prefixes = self.addresses.prefixes.iter().filter(|prefix| prefix.is_ipv4()).count();
+        self.addresses.ipv4.len() + IPV4_PREFIX_SIZE * prefixes
+    }
+
+    /// What counts against the instance type's limits: a prefix as much as an address.
+    pub(super) fn slots(&self) -> (usize, usize) {
+        let v4 = self.addresses.prefixes.iter().filter(|prefix| prefix.is_ipv4()).count();
+        let v6 = self.addresses.prefixes.len() - v4;
+        (self.addresses.ipv4.len() + v4, self.addresses.ipv6.len() + v6)
+    }
+
+    /// Whether a task on its addresses still runs.
+    pub fn is_busy(&self, now: Timestamp) -> bool {
+        self.busy_until > now
     }
 }

@@ -1,27 +1,40 @@
 //! The cloud as a pure state machine: VPC, vSwitches, instances, ENIs. Calls change it at a given `now`;
 //! what must happen in the kernel leaves as [`FabricAction`]s, and comes back as the outcome.
 
-mod calls;
+mod addresses;
+mod attach;
+mod console;
+mod create;
 mod eni;
 mod mint;
 mod pool;
 mod refusal;
+mod registry;
+mod tokens;
 mod validate;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use terway_types::{EniId, InstanceId, MacAddr, SecurityGroupId, Subnets, Timestamp, VSwitchId};
+use terway_types::{AddressSet, EniId, InstanceId, MacAddr, SecurityGroupId, Subnets, Timestamp, VSwitchId};
 
-pub use calls::CreateEni;
+pub(crate) use addresses::ipv4s_of;
+pub use addresses::{Assign, Wanted};
+pub use create::CreateEni;
 pub use eni::{Attachment, Eni, EniKind, Link, Status};
 pub(crate) use mint::MAC_PREFIX;
 pub use refusal::Refusal;
+pub use view::{By, Lag, View};
 
 use crate::config::{Config, ConfigError, InstanceTypeConfig, Latency, Quota};
-use eni::Step;
+use crate::manners::Manners;
+use crate::spread::{Dice, Spread};
+use eni::{NEVER, Step};
 use mint::Mint;
 use pool::AddressPool;
+use registry::Registry;
+use tokens::Tokens;
 
 /// What the fabric must do. Actions on one ENI must be done in the order they come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +43,8 @@ pub enum FabricAction {
     Plug(Nic),
     /// Take the ENI's link away, wherever its other end is.
     Unplug(EniId),
+    /// Let the ENI's link send from the addresses it has now.
+    Guard(Nic),
 }
 
 /// An ENI as the fabric sees it.
@@ -43,10 +58,8 @@ pub struct Nic {
     pub vswitch: VSwitchId,
     /// Its hardware address.
     pub mac: MacAddr,
-    /// The IPv4 addresses it may send from, the primary one first.
-    pub ipv4: Vec<Ipv4Addr>,
-    /// The IPv6 addresses it may send from.
-    pub ipv6: Vec<Ipv6Addr>,
+    /// What it may send from; the primary IPv4 address is the first.
+    pub addresses: AddressSet,
     /// Whether it is the instance's own, configured at boot.
     pub primary: bool,
 }
@@ -93,10 +106,10 @@ pub struct World {
     vswitches: BTreeMap<VSwitchId, VSwitch>,
     security_groups: BTreeSet<SecurityGroupId>,
     instances: BTreeMap<InstanceId, Instance>,
-    enis: BTreeMap<EniId, Eni>,
-    /// What each idempotency token was used for, and the answer.
-    tokens: BTreeMap<String, (CreateEni, Eni)>,
+    enis: Registry,
+    tokens: Tokens,
     mint: Mint,
+    dice: Dice,
     outbox: Vec<FabricAction>,
 }
 
@@ -118,15 +131,17 @@ impl World {
             vswitches: vswitches.collect(),
             security_groups: config.security_groups.iter().cloned().map(SecurityGroupId).collect(),
             instances: BTreeMap::new(),
-            enis: BTreeMap::new(),
-            tokens: BTreeMap::new(),
+            enis: Registry::default(),
+            tokens: Tokens::default(),
             mint: Mint::default(),
+            dice: Dice::new(config.seed),
             outbox: Vec::new(),
             config,
         };
         for described in world.config.instances.clone() {
             world.boot(&described, now)?;
         }
+        world.set_manners(world.config.manners.clone());
         Ok(world)
     }
 
@@ -140,6 +155,17 @@ impl World {
         self.config.latency_ms = latency;
     }
 
+    /// Changes how badly the cloud behaves from now on.
+    pub fn set_manners(&mut self, manners: Manners) {
+        self.enis.keep_past(manners.memory());
+        self.config.manners = manners;
+    }
+
+    /// How far API readers' sight lags behind.
+    pub fn lag(&self) -> Lag {
+        self.config.manners.lag()
+    }
+
     /// Changes the account's limits. ENIs beyond a lowered limit stay.
     pub fn set_quota(&mut self, quota: Quota) {
         self.config.quota = quota;
@@ -147,7 +173,7 @@ impl World {
 
     /// All ENIs, by id.
     pub fn enis(&self) -> impl Iterator<Item = &Eni> {
-        self.enis.values()
+        self.enis.iter()
     }
 
     /// All vSwitches, by id.
@@ -177,18 +203,19 @@ impl World {
 
     /// The ENIs of an instance in the order of their slots, with those on their way.
     pub fn enis_of(&self, instance: &InstanceId) -> Vec<&Eni> {
-        let mut enis: Vec<&Eni> = self.enis().filter(|eni| eni.instance() == Some(instance)).collect();
+        let mut enis: Vec<&Eni> = self.enis.on(instance).iter().filter_map(|id| self.enis.get(id)).collect();
         enis.sort_by_key(|eni| eni.attachment.as_ref().map(|attachment| attachment.device_index));
         enis
     }
 
     /// The instance that speaks with this address, by its own ENI or a further one.
     pub fn instance_at(&self, address: IpAddr) -> Option<&Instance> {
-        let owner = self.enis().find(|eni| match address {
-            IpAddr::V4(v4) => eni.ipv4.contains(&v4),
-            IpAddr::V6(v6) => eni.ipv6.contains(&v6),
-        })?;
-        self.instance(owner.instance()?)
+        self.instance(self.enis.with_address(address)?.instance()?)
+    }
+
+    /// How many times an ENI was looked at so far: what calls cost, on whatever machine.
+    pub fn looked_at(&self) -> u64 {
+        self.enis.looked_at()
     }
 
     /// A request id that was not given before.
@@ -198,22 +225,19 @@ impl World {
 
     /// Lets everything happen that is due at `now`.
     pub fn advance(&mut self, now: Timestamp) {
-        let ids: Vec<EniId> = self.enis.keys().cloned().collect();
-        for id in ids {
-            while let Some(step) = self.enis.get_mut(&id).and_then(|eni| eni.step(now)) {
-                match step {
-                    Step::Moved => {}
-                    Step::Plug => self.outbox.extend(self.nic(&id).map(FabricAction::Plug)),
-                    Step::Unplug => self.outbox.push(FabricAction::Unplug(id.clone())),
-                    Step::Gone => self.forget(&id),
-                }
+        while let Some((_, id)) = self.enis.next_due().filter(|(at, _)| *at <= now).cloned() {
+            match self.enis.change(&id, now, |eni| eni.step(now)).flatten() {
+                Some(Step::Plug) => self.outbox.extend(self.nic(&id).map(FabricAction::Plug)),
+                Some(Step::Unplug) => self.outbox.push(FabricAction::Unplug(id)),
+                Some(Step::Gone) => self.forget(&id, now),
+                Some(Step::Moved) | None => {}
             }
         }
     }
 
-    /// The next time after `now` at which [`World::advance`] may do something by itself.
-    pub fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
-        self.enis().filter_map(|eni| eni.next_deadline(now)).min()
+    /// The next time at which [`World::advance`] may do something by itself.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.enis.next_due().map(|(at, _)| *at)
     }
 
     /// Hands over what the fabric must do, in order.
@@ -222,38 +246,45 @@ impl World {
     }
 
     /// The fabric has made the link.
-    pub fn plugged(&mut self, id: &EniId) {
-        self.set_link(id, Link::Plugging, Link::Present);
+    pub fn plugged(&mut self, id: &EniId, now: Timestamp) {
+        self.set_link(id, Link::Plugging, Link::Present, now);
     }
 
     /// The fabric has taken the link away.
-    pub fn unplugged(&mut self, id: &EniId) {
-        self.set_link(id, Link::Unplugging, Link::Absent);
+    pub fn unplugged(&mut self, id: &EniId, now: Timestamp) {
+        self.set_link(id, Link::Unplugging, Link::Absent, now);
     }
 
     /// The link vanished although nobody unplugged it: its namespace died with it inside. While the ENI
     /// stays attached it comes back at once, as a physical NIC returns to the initial namespace.
-    pub fn link_lost(&mut self, id: &EniId) {
-        self.set_link(id, Link::Present, Link::Absent);
+    pub fn link_lost(&mut self, id: &EniId, now: Timestamp) {
+        self.set_link(id, Link::Present, Link::Absent, now);
     }
 
     /// The fabric cannot make the link: the instance does not answer. A secondary ENI falls back to
     /// Available, as the vendor's does.
     pub fn plug_failed(&mut self, id: &EniId, now: Timestamp) {
-        self.set_link(id, Link::Plugging, Link::Absent);
-        let Some(eni) = self.enis.get_mut(id) else { return };
-        eni.link_from = None;
-        if eni.kind == EniKind::Secondary && matches!(eni.status, Status::Attaching | Status::InUse) {
-            eni.status = Status::Detaching;
-            eni.due = now;
+        self.set_link(id, Link::Plugging, Link::Absent, now);
+        self.enis.change(id, now, |eni| {
+            eni.link_from = None;
+            let attached = matches!(eni.status, Status::Attaching | Status::InUse);
+            if eni.kind != EniKind::Primary && attached {
+                eni.status = Status::Detaching;
+                eni.due = now;
+            }
+        });
+    }
+
+    fn set_link(&mut self, id: &EniId, from: Link, to: Link, now: Timestamp) {
+        if self.enis.get(id).is_some_and(|eni| eni.link == from) {
+            self.enis.change(id, now, |eni| eni.link = to);
         }
     }
 
-    fn set_link(&mut self, id: &EniId, from: Link, to: Link) {
-        if let Some(eni) = self.enis.get_mut(id)
-            && eni.link == from
-        {
-            eni.link = to;
+    /// The fabric learns of changed addresses, if there is a link they may leave by.
+    fn tell_guard(&mut self, id: &EniId) {
+        if self.enis.get(id).is_some_and(|eni| matches!(eni.link, Link::Plugging | Link::Present)) {
+            self.outbox.extend(self.nic(id).map(FabricAction::Guard));
         }
     }
 
@@ -264,21 +295,24 @@ impl World {
             instance: eni.instance()?.clone(),
             vswitch: eni.vswitch.clone(),
             mac: eni.mac,
-            ipv4: eni.ipv4.clone(),
-            ipv6: eni.ipv6.clone(),
+            addresses: eni.addresses.clone(),
             primary: eni.kind == EniKind::Primary,
         })
     }
 
-    fn forget(&mut self, id: &EniId) {
-        let Some(eni) = self.enis.remove(id) else { return };
-        let Some(vswitch) = self.vswitches.get_mut(&eni.vswitch) else { return };
-        for address in eni.ipv4 {
-            vswitch.ipv4.give_back(pool::of_v4(address));
+    fn forget(&mut self, id: &EniId, now: Timestamp) {
+        let Some(eni) = self.enis.remove(id, now) else { return };
+        if let Some(vswitch) = self.vswitches.get_mut(&eni.vswitch) {
+            vswitch.give_back(&eni.addresses);
         }
-        if let Some(pool) = vswitch.ipv6.as_mut() {
-            eni.ipv6.into_iter().for_each(|address| pool.give_back(u128::from(address)));
+    }
+
+    /// The time at which something ends that takes so long.
+    fn after(&mut self, now: Timestamp, spread: Spread) -> Timestamp {
+        if now == NEVER {
+            return NEVER;
         }
+        spread.draw(&mut self.dice).map_or(NEVER, |time| now + time)
     }
 }
 

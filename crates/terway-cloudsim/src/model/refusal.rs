@@ -1,5 +1,6 @@
 //! Why the cloud refuses a call, in its own codes.
 
+use ipnetwork::IpNetwork;
 use terway_types::{EniId, InstanceId, SecurityGroupId, VSwitchId};
 
 use super::eni::Status;
@@ -92,6 +93,29 @@ pub enum Refusal {
         /// The instance's zone.
         instance_zone: String,
     },
+    /// The account has as many private addresses as it may.
+    #[error("the account may have {0} private IPv4 addresses, its quota")]
+    AddressQuota(u32),
+    /// The primary address stays for the ENI's life.
+    #[error("the primary address of ENI {0} cannot be unassigned")]
+    PrimaryAddress(EniId),
+    /// The ENI does not have the address or prefix.
+    #[error("{address} is not assigned to ENI {eni}")]
+    NotAssigned {
+        /// The ENI.
+        eni: EniId,
+        /// What it does not have.
+        address: IpNetwork,
+    },
+    /// An address that was chosen is not free, or not of the vSwitch.
+    #[error("not all of the specified addresses are free addresses of vSwitch {0}")]
+    AddressTaken(VSwitchId),
+    /// A task on the ENI still runs.
+    #[error("another task on ENI {0} is running")]
+    Busy(EniId),
+    /// The instance's type has no trunks.
+    #[error("the type of instance {0} does not support trunk ENIs")]
+    NoTrunks(InstanceId),
     /// The idempotency token was used with other parameters.
     #[error("the client token {0} was used before with different parameters")]
     TokenReused(String),
@@ -115,6 +139,12 @@ impl Refusal {
             Self::SubnetExhausted { .. } => "InvalidVSwitchId.IpNotEnough",
             Self::NoIpv6(_) => "InvalidOperation.VSwitchIpv6NotEnabled",
             Self::ZoneMismatch { .. } => "InvalidOperation.AvailabilityZoneMismatch",
+            Self::AddressQuota(_) => "QuotaExceeded.PrivateIpAddress",
+            Self::PrimaryAddress(_) => "InvalidIp.Address",
+            Self::NotAssigned { .. } => "InvalidIp.IpUnassigned",
+            Self::AddressTaken(_) => "InvalidIp.IpAssigned",
+            Self::Busy(_) => "Operation.Conflict",
+            Self::NoTrunks(_) => "InvalidOperation.InstanceTypeNotSupportTrunk",
             Self::TokenReused(_) => "IdempotentParameterMismatch",
         }
     }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::json;
 use terway_cloud::aliyun::{Aliyun, AliyunConfig, AliyunMetadata};
-use terway_cloud::{Budget, Cloud, CreateEni, EniFilter, EniKind, EniWatch, Goal, Metadata, StaticKey};
-use terway_types::{AddressCounts, CloudFailureKind, InstanceId};
+use terway_cloud::{
+    Assign, Budget, Cloud, CreateEni, EniFilter, EniKind, EniWatch, Goal, Metadata, StaticKey,
+};
+use terway_types::{AddressCounts, AddressSet, CloudFailureKind, InstanceId};
 
 use crate::bench::Bench;
 
@@ -99,4 +101,42 @@ async fn the_agents_client_understands_how_calls_fail() {
     let by_token = BTreeMap::from([("terway.io/intent".into(), "lost".into())]);
     let found = cloud.describe_enis(&EniFilter { tags: by_token, ..EniFilter::default() }).await.unwrap();
     assert_eq!(found.iter().map(|eni| &eni.id).collect::<Vec<_>>(), [&again.id]);
+}
+
+#[tokio::test]
+async fn the_agents_client_gives_an_eni_more_and_takes_it_back() {
+    let bench = Bench::new().await;
+    let cloud = client(&bench, "secret");
+    let watch = EniWatch::new(Arc::clone(&cloud));
+    let counts = AddressCounts { ipv4: 2, ipv6: 1, ..AddressCounts::default() };
+    let eni = cloud.create_eni(&CreateEni { counts, ..wish("t") }).await.unwrap();
+    assert_eq!(eni.assigned.ipv4.len(), 2);
+    watch.until(&eni.id, Goal::Settled, Duration::from_secs(30)).await.unwrap();
+    let mut all = AddressSet::default();
+    for (token, what) in [
+        ("a", Assign::Ipv4(2)),
+        ("b", Assign::Ipv6(1)),
+        ("c", Assign::Ipv4Prefixes(1)),
+        ("d", Assign::Ipv6Prefixes(1)),
+    ] {
+        let given = cloud.assign(&eni.id, &token.into(), what).await.unwrap();
+        let again = cloud.assign(&eni.id, &token.into(), what).await.unwrap();
+        assert_eq!(given, again, "{what:?}");
+        all.ipv4.extend(given.ipv4);
+        all.ipv6.extend(given.ipv6);
+        all.prefixes.extend(given.prefixes);
+    }
+    let mine = EniFilter { ids: vec![eni.id.clone()], ..EniFilter::default() };
+    let seen = cloud.describe_enis(&mine).await.unwrap()[0].clone();
+    assert_eq!((seen.assigned.ipv4.len(), seen.assigned.ipv6.len(), seen.assigned.prefixes.len()), (4, 2, 2));
+    assert_eq!((all.ipv4.len(), all.ipv6.len(), all.prefixes.len()), (2, 1, 2));
+    cloud.unassign(&eni.id, &all).await.unwrap();
+    cloud.unassign(&eni.id, &all).await.unwrap();
+    assert_eq!(cloud.describe_enis(&mine).await.unwrap()[0].assigned, eni.assigned);
+    let primary = AddressSet { ipv4: eni.addresses.v4.into_iter().collect(), ..AddressSet::default() };
+    assert_eq!(cloud.unassign(&eni.id, &primary).await.unwrap_err().kind, CloudFailureKind::Invalid);
+    cloud.set_security_groups(&eni.id, &["sg-2".into()]).await.unwrap();
+    assert_eq!(cloud.describe_enis(&mine).await.unwrap()[0].security_groups, ["sg-2".into()]);
+    let seen = cloud.describe_vswitches(&["vsw-tiny".into(), "vsw-x".into(), "vsw-a".into()]).await.unwrap();
+    assert_eq!(seen.len(), 2);
 }

@@ -21,7 +21,7 @@ const WORLD: &str = r#"{
         {"id": "vsw-a", "zone": "zone-a", "ipv4": "10.0.1.0/24", "ipv6": "fd00:10:0:1::/64"},
         {"id": "vsw-tiny", "zone": "zone-a", "ipv4": "10.0.2.0/29"}
     ],
-    "security_groups": ["sg-1"],
+    "security_groups": ["sg-1", "sg-2"],
     "instance_types": [{"id": "small", "enis": 3, "ipv4_per_eni": 6, "ipv6_per_eni": 6, "members": 10}],
     "instances": [
         {"id": "i-1", "type": "small", "vswitch": "vsw-a"},

@@ -2,6 +2,7 @@
 //! Most tests speak with a signer of their own; `aliyun` uses the agent's client, written independently.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod addresses;
 mod aliyun;
 mod bench;
 mod control;

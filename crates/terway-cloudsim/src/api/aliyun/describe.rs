@@ -1,29 +1,43 @@
 //! The reading actions: filters, pages and the vendor's shapes of ENIs, instance types and vSwitches.
 
+use ipnetwork::IpNetwork;
 use serde_json::{Value, json};
-use terway_types::{InstanceId, SecurityGroupId, Timestamp};
+use terway_types::{EniId, InstanceId, SecurityGroupId, Timestamp, VSwitchId};
 
-use super::error::ApiError;
 use super::parameters::Parameters;
+use crate::api::error::ApiError;
 use crate::config::InstanceTypeConfig;
-use crate::model::{Eni, VSwitch, World};
+use crate::model::{By, Eni, VSwitch, World};
 
 /// `DescribeNetworkInterfaces`: unknown ids are simply not in the answer.
-pub(super) fn network_interfaces(world: &World, given: &Parameters) -> Result<Value, ApiError> {
-    let ids = given.list("NetworkInterfaceId");
+pub(super) fn network_interfaces(
+    world: &World,
+    given: &Parameters,
+    now: Timestamp,
+) -> Result<Value, ApiError> {
+    let ids: Vec<EniId> = given.list("NetworkInterfaceId").into_iter().map(EniId).collect();
     if ids.len() > 100 {
         return Err(ApiError::new("InvalidParameter", "more than 100 values of NetworkInterfaceId.N"));
     }
     let tags = given.tags()?;
+    let instance = given.get("InstanceId").map(InstanceId::from);
+    let vswitch = given.get("VSwitchId").map(VSwitchId::from);
+    let view = world.seen(world.lag(), now);
+    let by_tag = tags.iter().filter_map(|(key, value)| Some(By::Tag(key, value.as_deref()?)));
+    let by = (!ids.is_empty()).then_some(By::Ids(&ids)).into_iter();
+    let by = by.chain(instance.as_ref().map(By::Instance)).chain(vswitch.as_ref().map(By::VSwitch));
+    let by = by.chain(by_tag).min_by_key(|by| view.breadth(*by)).unwrap_or(By::All);
     let is = |name: &str, actual: Option<&str>| given.get(name).is_none_or(|wanted| Some(wanted) == actual);
-    let matching: Vec<&Eni> = world
-        .enis()
-        .filter(|eni| ids.is_empty() || ids.iter().any(|id| id == eni.id.as_str()))
+    let matching: Vec<&Eni> = view
+        .candidates(by)
+        .into_iter()
+        .filter(|eni| ids.is_empty() || ids.contains(&eni.id))
         .filter(|eni| is("InstanceId", eni.instance().map(InstanceId::as_str)))
         .filter(|eni| is("VSwitchId", Some(eni.vswitch.as_str())))
         .filter(|_| is("VpcId", Some(&world.config().vpc.id)))
         .filter(|eni| is("Type", Some(eni.kind.name())))
         .filter(|eni| is("Status", Some(eni.status.name())))
+        .filter(|eni| is("PrivateIpAddress.1", None) || has_any(eni, &given.list("PrivateIpAddress")))
         .filter(|eni| {
             tags.iter().all(|(key, value)| match (eni.tags.get(key), value) {
                 (Some(actual), Some(wanted)) => actual == wanted,
@@ -39,13 +53,23 @@ pub(super) fn network_interfaces(world: &World, given: &Parameters) -> Result<Va
     Ok(answer)
 }
 
+fn has_any(eni: &Eni, addresses: &[String]) -> bool {
+    addresses.iter().any(|text| eni.addresses.ipv4.iter().any(|address| address.to_string() == *text))
+}
+
 /// An ENI as both Create and Describe show it.
 pub(super) fn network_interface(world: &World, eni: &Eni) -> Value {
     let zone = world.vswitch(&eni.vswitch).map(|vswitch| vswitch.zone.as_str()).unwrap_or_default();
-    let private_ips: Vec<Value> = (eni.ipv4.iter().enumerate())
+    let private_ips: Vec<Value> = (eni.addresses.ipv4.iter().enumerate())
         .map(|(index, address)| json!({ "PrivateIpAddress": address, "Primary": index == 0 }))
         .collect();
-    let ipv6s: Vec<Value> = eni.ipv6.iter().map(|address| json!({ "Ipv6Address": address })).collect();
+    let ipv6s: Vec<Value> =
+        eni.addresses.ipv6.iter().map(|address| json!({ "Ipv6Address": address })).collect();
+    let (v4, v6): (Vec<&IpNetwork>, Vec<_>) =
+        eni.addresses.prefixes.iter().partition(|prefix| prefix.is_ipv4());
+    let prefixes = |key: &str, of: Vec<&IpNetwork>| -> Vec<Value> {
+        of.into_iter().map(|prefix| json!({ key: prefix })).collect()
+    };
     let tags: Vec<Value> =
         eni.tags.iter().map(|(key, value)| json!({ "TagKey": key, "TagValue": value })).collect();
     let groups: Vec<&str> = eni.security_groups.iter().map(SecurityGroupId::as_str).collect();
@@ -57,13 +81,14 @@ pub(super) fn network_interface(world: &World, eni: &Eni) -> Value {
         "VSwitchId": eni.vswitch.as_str(),
         "ZoneId": zone,
         "MacAddress": eni.mac.to_string(),
-        "PrivateIpAddress": eni.ipv4.first(),
+        "PrivateIpAddress": eni.primary_ipv4(),
         "PrivateIpSets": { "PrivateIpSet": private_ips },
         "Ipv6Sets": { "Ipv6Set": ipv6s },
-        "Ipv4PrefixSets": { "Ipv4PrefixSet": [] },
-        "Ipv6PrefixSets": { "Ipv6PrefixSet": [] },
+        "Ipv4PrefixSets": { "Ipv4PrefixSet": prefixes("Ipv4Prefix", v4) },
+        "Ipv6PrefixSets": { "Ipv6PrefixSet": prefixes("Ipv6Prefix", v6) },
         "SecurityGroupIds": { "SecurityGroupId": groups },
         "Tags": { "Tag": tags },
+        "NetworkInterfaceName": eni.name,
         "Description": eni.description,
         "CreationTime": iso_time(eni.created),
         "NetworkInterfaceTrafficMode": "Standard",
@@ -77,7 +102,7 @@ pub(super) fn network_interface(world: &World, eni: &Eni) -> Value {
             "InstanceId": attachment.instance.as_str(),
             "DeviceIndex": attachment.device_index,
             "NetworkCardIndex": 0,
-            "TrunkNetworkInterfaceId": "",
+            "TrunkNetworkInterfaceId": eni.trunk().map(EniId::as_str).unwrap_or_default(),
         });
     }
     shape

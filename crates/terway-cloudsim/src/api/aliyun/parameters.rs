@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
-use super::error::ApiError;
+use crate::api::error::ApiError;
 
 /// The most tags a call may carry.
 const MAX_TAGS: usize = 20;
@@ -32,6 +32,24 @@ impl Parameters {
 
     pub(super) fn number<N: FromStr>(&self, name: &str) -> Result<Option<N>, ApiError> {
         self.get(name).map(|text| text.parse().map_err(|_| ApiError::invalid(name, text))).transpose()
+    }
+
+    /// A number from 1 to `most`; 0 where it is not given.
+    pub(super) fn count(&self, name: &str, most: u32) -> Result<u32, ApiError> {
+        match self.number::<u32>(name)? {
+            Some(count) if count == 0 || count > most => Err(ApiError::invalid(name, &count.to_string())),
+            count => Ok(count.unwrap_or_default()),
+        }
+    }
+
+    /// The idempotency token, at most 64 ASCII characters.
+    pub(super) fn client_token(&self) -> Result<Option<String>, ApiError> {
+        match self.get("ClientToken") {
+            Some(token) if token.len() > 64 || !token.is_ascii() => {
+                Err(ApiError::invalid("ClientToken", token))
+            }
+            token => Ok(token.map(str::to_owned)),
+        }
     }
 
     /// `Name.1`, `Name.2`, ... in the order of their numbers.

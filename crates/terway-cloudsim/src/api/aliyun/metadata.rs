@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use terway_types::{InstanceId, Timestamp};
 
-use super::line::Caller;
+use crate::api::line::Caller;
 use crate::live::Live;
 use crate::model::{Eni, Instance, Status, World};
 
@@ -104,7 +104,7 @@ fn lookup(world: &World, instance: &Instance, path: &[&str], now: Timestamp) -> 
         ["vpc-id"] => Some(config.vpc.id.clone()),
         ["vpc-cidr-block"] => Some(config.vpc.ipv4_cidr.to_string()),
         ["mac"] => world.eni(&instance.primary).map(|eni| eni.mac.to_string()),
-        ["private-ipv4"] => world.eni(&instance.primary)?.ipv4.first().map(ToString::to_string),
+        ["private-ipv4"] => world.eni(&instance.primary)?.primary_ipv4().map(|address| address.to_string()),
         ["network", "interfaces", "macs"] => {
             let lines: Vec<String> = attached(world, instance).map(|eni| format!("{}/", eni.mac)).collect();
             Some(lines.join("\n"))
@@ -125,16 +125,16 @@ fn attached<'a>(world: &'a World, instance: &Instance) -> impl Iterator<Item = &
 
 fn interface(world: &World, eni: &Eni, leaf: &str) -> Option<String> {
     let subnets = world.vswitch(&eni.vswitch)?.subnets;
+    let set = &eni.addresses;
     match leaf {
         "network-interface-id" => Some(eni.id.to_string()),
-        "primary-ip-address" => eni.ipv4.first().map(ToString::to_string),
-        "private-ipv4s" => Some(json!(eni.ipv4).to_string()),
-        "ipv6s" if !eni.ipv6.is_empty() => {
-            let addresses: Vec<String> = eni.ipv6.iter().map(ToString::to_string).collect();
-            Some(format!("[{}]", addresses.join(",")))
-        }
+        "primary-ip-address" => eni.primary_ipv4().map(|address| address.to_string()),
+        "private-ipv4s" => Some(json!(set.ipv4).to_string()),
+        "ipv6s" => list(&set.ipv6),
+        "ipv4-prefixes" => list(set.prefixes.iter().filter(|prefix| prefix.is_ipv4())),
+        "ipv6-prefixes" => list(set.prefixes.iter().filter(|prefix| prefix.is_ipv6())),
         "gateway" => subnets.gateways().v4.map(|address| address.to_string()),
-        "ipv6-gateway" if !eni.ipv6.is_empty() => subnets.gateways().v6.map(|address| address.to_string()),
+        "ipv6-gateway" if !set.ipv6.is_empty() => subnets.gateways().v6.map(|address| address.to_string()),
         "vswitch-id" => Some(eni.vswitch.to_string()),
         "vpc-id" => Some(world.config().vpc.id.clone()),
         "vswitch-cidr-block" => subnets.v4.map(|cidr| cidr.to_string()),
@@ -142,6 +142,12 @@ fn interface(world: &World, eni: &Eni, leaf: &str) -> Option<String> {
         "vpc-cidr-block" => Some(world.config().vpc.ipv4_cidr.to_string()),
         _ => None,
     }
+}
+
+/// Bracketed and without quotes, as the vendor lists IPv6 addresses; nothing if there is nothing.
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> Option<String> {
+    let texts: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    (!texts.is_empty()).then(|| format!("[{}]", texts.join(",")))
 }
 
 /// The instance role's name, or its temporary key. None when the description has no such key.

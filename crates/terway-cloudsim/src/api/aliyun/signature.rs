@@ -11,8 +11,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 use terway_types::Timestamp;
 
-use super::error::ApiError;
 use super::parameters::pairs;
+use crate::api::error::ApiError;
 use crate::config::CredentialConfig;
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";

@@ -49,4 +49,4 @@ pub use event::{
     Claim, ClaimFate, CloudAnswer, CloudEni, Event, Inventory, Keep, Place, SeenEni, VSwitchSeen, Wants,
 };
 pub use settings::{EniPolicy, Mode, PoolSettings, Reclaim, ReleasePace, Sharing, VSwitchPolicy};
-pub use view::{EniView, PoolView, WaiterView};
+pub use view::{AddressView, EniView, PoolView, WaiterView};

@@ -107,6 +107,16 @@ impl Supply {
         self.trouble.as_ref()
     }
 
+    /// The vSwitches in which no ENI is made for the moment, and until when.
+    pub(crate) fn set_aside_now(
+        &self,
+        now: Timestamp,
+        settings: &PoolSettings,
+    ) -> Vec<(VSwitchId, Timestamp)> {
+        let aside = settings.vswitches.iter().map(|vswitch| (vswitch.clone(), self.aside_until(vswitch)));
+        aside.filter(|(_, until)| *until > now).collect()
+    }
+
     fn aside_until(&self, vswitch: &VSwitchId) -> Timestamp {
         self.aside.get(vswitch).map(|aside| aside.until).unwrap_or_default()
     }

@@ -1,16 +1,22 @@
 //! The pool as plain data, for people: `terway-cli show`, `explain`, the watch stream. Built on demand
 //! from the books; nothing in the engine reads it.
 
-use terway_types::{AttachmentKey, AttachmentRecord, EniPhase, EniRecord, Fault, PodRef, Timestamp};
+use terway_types::{
+    AddressRecord, AttachmentKey, AttachmentRecord, EniPhase, EniRecord, Fault, NodeMode, PodRef,
+    PrefixRecord, Timestamp, VSwitchId,
+};
 
 use crate::capacity::capacity;
 use crate::effect::Capacity;
 use crate::engine::Pool;
 use crate::reason::reason;
+use crate::settings::Mode;
 
 /// The whole pool at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolView {
+    /// What attachments get, and so what the numbers below count: ENIs, or addresses of shared ones.
+    pub mode: NodeMode,
     /// Every ENI, sorted by token.
     pub enis: Vec<EniView>,
     /// Every waiting attachment, the next to be served first.
@@ -27,6 +33,10 @@ pub struct PoolView {
     pub in_use: u32,
     /// How many more pods could be served.
     pub capacity: Capacity,
+    /// Cloud operations under way.
+    pub operations: u32,
+    /// vSwitches that no ENI is made in for a while, and until when.
+    pub set_aside: Vec<(VSwitchId, Timestamp)>,
 }
 
 /// One ENI.
@@ -40,6 +50,19 @@ pub struct EniView {
     pub link_present: bool,
     /// The last failure since it was last ready.
     pub last_fault: Option<Fault>,
+    /// Its addresses, if it is shared: all single ones, and those out of prefixes that are not idle. Sorted.
+    pub addresses: Vec<AddressView>,
+    /// Its prefixes, if it is shared. Sorted.
+    pub prefixes: Vec<PrefixRecord>,
+}
+
+/// One address of a shared ENI.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressView {
+    /// What the ledger knows of it.
+    pub record: AddressRecord,
+    /// The pod whose attachment holds it.
+    pub pod: Option<PodRef>,
 }
 
 /// One attachment that waits for an ENI.
@@ -71,6 +94,8 @@ impl Pool {
             attachment: attachment(&eni.record),
             link_present: eni.link,
             last_fault: eni.last_fault.clone(),
+            addresses: Vec::new(),
+            prefixes: Vec::new(),
         });
         let waits_for = reason(tally, &self.supply, &self.settings).to_string();
         let waiters = self.waiters.iter().zip(1..).map(|(waiter, place)| WaiterView {
@@ -81,6 +106,10 @@ impl Pool {
             waits_for: waits_for.clone(),
         });
         PoolView {
+            mode: match self.settings.mode {
+                Mode::Exclusive => NodeMode::Exclusive,
+                Mode::Shared(_) => NodeMode::Shared,
+            },
             enis: enis.collect(),
             waiters: waiters.collect(),
             min_idle: self.settings.min_idle,
@@ -89,6 +118,8 @@ impl Pool {
             idle: tally.idle,
             in_use: tally.held,
             capacity: capacity(tally, can_create, &self.settings),
+            operations: u32::try_from(self.operations.len()).unwrap_or(u32::MAX),
+            set_aside: self.supply.set_aside_now(now, &self.settings),
         }
     }
 }

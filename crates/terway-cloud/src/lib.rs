@@ -12,6 +12,7 @@ mod endpoint;
 pub mod error;
 mod exchange;
 mod goal;
+mod meaning;
 pub mod poller;
 mod random;
 mod transport;

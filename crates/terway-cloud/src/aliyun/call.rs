@@ -10,7 +10,7 @@ use terway_types::{CloudFailure, CloudFailureKind as Kind};
 
 use super::api::{Action, Parameters};
 use super::config::{AliyunConfig, ConfigError, Product, Signature, endpoint_of};
-use super::errors::{self, Meaning};
+use super::errors;
 use super::sign::{Unsigned, acs3, rpc};
 use super::wire::{self, Refusal};
 use crate::cloud::CloudResult;
@@ -18,6 +18,7 @@ use crate::credentials::AccessKey;
 use crate::endpoint::Endpoint;
 use crate::error::{failure, without_success_words};
 use crate::exchange::{Answered, Call, Ended, Exchange};
+use crate::meaning::Meaning;
 use crate::random;
 use crate::transport::{self, ClientOptions};
 
@@ -134,7 +135,7 @@ impl Caller {
         let cloud_time = response.headers().get(DATE).and_then(http_date);
         let body = transport::read_body(response, ANSWER_LIMIT)
             .await
-            .map_err(|error| failure(Meaning::Outage.kind("", action.changes), action.name, chain(&error)))?;
+            .map_err(|error| failure(Meaning::broken(action.changes), action.name, chain(&error)))?;
         if status.is_success() {
             return wire::read(&body).map_err(|error| unreadable(action, status, &body, &error.to_string()));
         }
@@ -180,7 +181,7 @@ fn refused(
     cloud_time: Option<Timestamp>,
 ) -> CloudFailure {
     let Answered { content: Refusal { code, message }, request_id } = refusal;
-    let kind = errors::meaning(&code, status.as_u16()).kind(&code, action.changes);
+    let kind = errors::meaning(&code, status.as_u16()).kind(&code, &message, action.changes);
     // A wrong signature is answered with the text that the server signed, which quotes the request.
     let told = message.split("server string to sign").next().unwrap_or_default();
     let mut message = transport::excerpt(key.redact(told).trim().as_bytes(), MESSAGE_LIMIT);
@@ -216,7 +217,7 @@ fn unreadable(action: &Action, status: StatusCode, body: &[u8], why: &str) -> Cl
         429 => Kind::Throttled,
         // Refused before anybody acted on it.
         300..=499 => Kind::Transient,
-        _ => Meaning::Outage.kind("", action.changes),
+        _ => Meaning::broken(action.changes),
     };
     let message = format!(
         "the answer with HTTP status {status} ({} bytes) is not one of the API: {why}: {:?}",

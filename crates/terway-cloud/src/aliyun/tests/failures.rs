@@ -66,6 +66,14 @@ async fn each_class_of_refusal_is_recognised() {
 }
 
 #[tokio::test]
+async fn a_quotas_limit_is_read_from_the_message() {
+    let (create, _) =
+        both(Answer::refusal(403, "EniPerInstanceLimitExceeded", "the limit of i-1 is 8.")).await;
+    let quota = Kind::Quota { which: "EniPerInstanceLimitExceeded".into(), limit: Some(8) };
+    assert_eq!(create.kind, quota);
+}
+
+#[tokio::test]
 async fn a_refusal_never_says_the_words_of_success() {
     let (create, _) = both(Answer::refusal(404, "InvalidVSwitchId.NotFound", "vsw-1 is not found.")).await;
     assert_eq!(create.message, "vsw-1 is absent.");

@@ -3,6 +3,7 @@
 
 mod answers;
 mod failures;
+mod golden;
 mod journal;
 mod metadata;
 mod requests;

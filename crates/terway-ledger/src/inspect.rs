@@ -15,24 +15,28 @@ use crate::meta::{SCHEMA, schema};
 
 /// Refuses a file that is damaged, no ledger, of a newer schema, or in use. Returns its schema version.
 pub(crate) fn inspect(path: &Path) -> Result<u64, OpenError> {
-    let failed = |error: redb::Error| open_error(path, error);
+    sound_copy(path).map(|(_, schema)| schema)
+}
+
+/// A copy in memory of a file that [`inspect`] lets pass, and its schema version.
+pub(crate) fn sound_copy(path: &Path) -> Result<(Database, u64), OpenError> {
+    let failed = |source: io::Error| open_error(path, source.into());
     let corrupt = |detail: &str| OpenError::Corrupt { path: path.to_path_buf(), detail: detail.to_owned() };
-    if is_locked(path).map_err(|source| failed(source.into()))? {
+    if is_locked(path).map_err(failed)? {
         return Err(OpenError::Locked { path: path.to_path_buf() });
     }
-    let mut bytes = fs::read(path).map_err(|source| failed(source.into()))?;
+    let mut bytes = fs::read(path).map_err(failed)?;
     if bytes.len() < HEADER {
         return Err(corrupt("it is empty, or cut short"));
     }
     demand_checksums(&mut bytes);
     let memory = InMemoryBackend::new();
-    let copied = memory.set_len(bytes.len() as u64).and_then(|()| memory.write(0, &bytes));
-    copied.map_err(|source| failed(source.into()))?;
+    memory.set_len(bytes.len() as u64).and_then(|()| memory.write(0, &bytes)).map_err(failed)?;
     drop(bytes);
     // A copy in memory cannot fail for any other reason than its content.
     let copy = builder().create_with_backend(memory).map_err(|error| corrupt(&error.to_string()))?;
     match schema_of(&copy).map_err(|error| corrupt(&error.to_string()))? {
-        Some(found @ 1..=SCHEMA) => Ok(found),
+        Some(found @ 1..=SCHEMA) => Ok((copy, found)),
         Some(found) if found > SCHEMA => {
             Err(OpenError::TooNew { path: path.to_path_buf(), found, known: SCHEMA })
         }

@@ -3,9 +3,11 @@
 //! who ask afterwards, and the node's mode, which is decided once.
 
 mod error;
+mod export;
 mod file;
 mod history;
 mod inspect;
+pub mod measure;
 mod meta;
 mod migrate;
 mod reader;
@@ -15,6 +17,7 @@ mod store;
 mod table;
 
 pub use error::{CommitError, CreateError, OpenError, ReadError, SetAsideError};
+pub use export::export;
 pub use file::{create_with, set_aside};
 pub use history::{DEFAULT_HISTORY, HistoryQuery};
 pub use meta::Latched;

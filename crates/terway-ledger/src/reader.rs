@@ -8,7 +8,7 @@ use terway_types::{HistoryEntry, LedgerSnapshot, NodeMode};
 use crate::error::ReadError;
 use crate::history::{self, HistoryQuery};
 use crate::shared::Shared;
-use crate::{meta, table};
+use crate::{export, meta, table};
 
 /// Reads what is durable while the [`crate::Ledger`] goes on committing. Each call sees one commit's state. It
 /// works as long as the ledger lives and is open.
@@ -31,5 +31,10 @@ impl LedgerReader {
     /// The node's mode, if it was latched.
     pub fn mode(&self) -> Result<Option<NodeMode>, ReadError> {
         self.shared.read(|database| meta::mode(&database.begin_read()?))
+    }
+
+    /// The whole ledger as lines of JSON, as [`crate::export`] gives them.
+    pub fn export(&self) -> Result<String, ReadError> {
+        self.shared.read(export::lines)
     }
 }

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod mishaps;
+mod past;
 mod records;
+mod recovery;
 mod samples;
 mod schema_1;
 mod strategies;

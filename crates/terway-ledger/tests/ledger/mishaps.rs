@@ -11,7 +11,7 @@ use redb::{Database, TableDefinition};
 use terway_ledger::{CommitError, Ledger, OpenError, ReadError};
 use terway_types::{FaultCode, LedgerChange, LedgerSnapshot};
 
-use crate::samples::{eni, place};
+use crate::samples::{eni, names, place};
 
 const PAGE: usize = 4096;
 
@@ -31,8 +31,7 @@ fn a_new_ledger_is_empty_and_stays_so() {
     let (dir, path) = place();
     assert_eq!(Ledger::open(&path).unwrap().snapshot().unwrap(), LedgerSnapshot::default());
     assert_eq!(Ledger::open(&path).unwrap().snapshot().unwrap(), LedgerSnapshot::default());
-    let files: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(files, ["ledger.redb"], "no draft is left behind");
+    assert_eq!(names(dir.path()), ["ledger.redb"], "no draft is left behind");
 }
 
 #[test]

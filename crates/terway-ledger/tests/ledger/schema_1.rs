@@ -5,11 +5,11 @@ use std::path::Path;
 use redb::{Database, TableDefinition};
 use terway_ledger::{HistoryQuery, Latched, Ledger, OpenError};
 use terway_types::{
-    AddressCounts, Addresses, AttachmentKey, AttachmentRecord, ContainerId, EniPhase, EniRecord, Gateways,
-    IfName, LedgerChange, NetworkName, NodeMode, PodRef, Subnets, Timestamp,
+    AddressCounts, Addresses, AttachmentRecord, EniPhase, EniRecord, Gateways, LedgerChange, NodeMode,
+    PodRef, Subnets, Timestamp,
 };
 
-use crate::samples::place;
+use crate::samples::{key, place};
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const ENIS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("enis");
@@ -30,14 +30,6 @@ fn version_1(path: &Path, enis: &[(&str, &str)], attachments: &[(&str, &str)]) {
         }
     }
     transaction.commit().unwrap();
-}
-
-fn key() -> AttachmentKey {
-    AttachmentKey {
-        network: NetworkName::new("net").unwrap(),
-        container: ContainerId::new("c1").unwrap(),
-        ifname: IfName::new("eth0").unwrap(),
-    }
 }
 
 fn creating() -> EniRecord {
@@ -68,7 +60,7 @@ fn in_use() -> EniRecord {
         addresses: Addresses::new("10.0.0.2".parse().ok(), "fd00::2".parse().ok()),
         subnets: Subnets::new("10.0.0.0/24".parse().ok(), "fd00::/64".parse().ok()),
         gateways: Gateways::new("10.0.0.253".parse().ok(), "fd00::ffff:ffff:ffff:fffd".parse().ok()),
-        phase: EniPhase::InUse(key()),
+        phase: EniPhase::InUse(key("c1")),
         since: Timestamp(8),
         counts: AddressCounts { ipv4: 1, ipv6: 1, ..AddressCounts::default() },
         claim: None,
@@ -78,7 +70,7 @@ fn in_use() -> EniRecord {
 
 fn held() -> AttachmentRecord {
     AttachmentRecord {
-        key: key(),
+        key: key("c1"),
         pod: PodRef { namespace: "default".into(), name: "web-0".into(), uid: None },
         netns: "/run/netns/x".into(),
         eni: "t-2".into(),

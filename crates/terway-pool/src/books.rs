@@ -26,7 +26,7 @@ impl Marks {
 }
 
 /// All ENIs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Books {
     enis: BTreeMap<IntentToken, Eni>,
     by_mac: BTreeMap<MacAddr, IntentToken>,

@@ -24,7 +24,7 @@ use crate::waiters::Waiters;
 ///
 /// Times come from the caller and should not run backwards within one life; a clock that does only makes the
 /// pool wait longer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pool {
     pub(crate) settings: PoolSettings,
     pub(crate) books: Books,

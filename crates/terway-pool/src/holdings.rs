@@ -11,7 +11,7 @@ use crate::effect::RequestId;
 const ASKERS: usize = 16;
 
 /// One attachment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Holding {
     record: AttachmentRecord,
     /// Those who were answered with it and did not go away unheard.
@@ -21,7 +21,7 @@ struct Holding {
 }
 
 /// All attachments that hold an ENI.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Holdings {
     by_key: BTreeMap<AttachmentKey, Holding>,
     by_asker: BTreeMap<RequestId, AttachmentKey>,

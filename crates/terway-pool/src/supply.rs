@@ -16,7 +16,7 @@ struct Aside {
 }
 
 /// The state of supply.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Supply {
     token_stem: String,
     tokens: u64,

@@ -18,7 +18,7 @@ pub(crate) struct Waiter {
 }
 
 /// The queue.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Waiters {
     next: u64,
     queue: BTreeMap<u64, Waiter>,

@@ -12,53 +12,53 @@ use crate::{CloudAction, CloudAnswer, CloudEni};
 
 /// An ENI as it really is.
 #[derive(Clone, Debug)]
-pub(super) struct RealEni {
-    pub(super) id: EniId,
-    pub(super) mac: MacAddr,
-    pub(super) vswitch: VSwitchId,
-    pub(super) attached: bool,
+pub(crate) struct RealEni {
+    pub(crate) id: EniId,
+    pub(crate) mac: MacAddr,
+    pub(crate) vswitch: VSwitchId,
+    pub(crate) attached: bool,
 }
 
 /// The cloud, and where netdevs really are.
-#[derive(Debug, Default)]
-pub(super) struct RealCloud {
-    pub(super) enis: BTreeMap<IntentToken, RealEni>,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RealCloud {
+    pub(crate) enis: BTreeMap<IntentToken, RealEni>,
     /// Tokens whose ENI is gone again. The cloud would answer them with that ENI.
     spent: BTreeSet<IntentToken>,
     made: u16,
     /// Addresses left per vSwitch.
-    pub(super) free: BTreeMap<VSwitchId, u32>,
+    pub(crate) free: BTreeMap<VSwitchId, u32>,
     /// ENIs the instance carries at most.
-    pub(super) slots: usize,
+    pub(crate) slots: usize,
 }
 
-pub(super) fn failure(kind: Kind) -> CloudFailure {
+pub(crate) fn failure(kind: Kind) -> CloudFailure {
     let (vendor_code, request_id) = (None, Some("r-1".to_owned()));
     CloudFailure { kind, action: "Act".to_owned(), vendor_code, request_id, message: "said so".to_owned() }
 }
 
 impl RealCloud {
-    pub(super) fn new(slots: usize, free: [u32; 2]) -> Self {
+    pub(crate) fn new(slots: usize, free: [u32; 2]) -> Self {
         let [a, b] = free;
         Self { slots, free: BTreeMap::from([("vsw-a".into(), a), ("vsw-b".into(), b)]), ..Self::default() }
     }
 
-    pub(super) fn by_id(&mut self, id: &EniId) -> Option<&mut RealEni> {
+    pub(crate) fn by_id(&mut self, id: &EniId) -> Option<&mut RealEni> {
         self.enis.values_mut().find(|eni| eni.id == *id)
     }
 
     /// Whether a definite refusal of this action would be a lie.
-    pub(super) fn is_made(&self, action: &CloudAction) -> bool {
+    pub(crate) fn is_made(&self, action: &CloudAction) -> bool {
         matches!(action, CloudAction::Create { token, .. } if self.enis.contains_key(token))
     }
 
     /// Whether this token made an ENI that is gone, so that it can make none any more.
-    pub(super) fn is_spent(&self, token: &IntentToken) -> bool {
+    pub(crate) fn is_spent(&self, token: &IntentToken) -> bool {
         self.spent.contains(token)
     }
 
     /// Does what is asked, as an honest cloud: repeated calls change nothing.
-    pub(super) fn act(&mut self, action: &CloudAction) -> Result<CloudAnswer, CloudFailure> {
+    pub(crate) fn act(&mut self, action: &CloudAction) -> Result<CloudAnswer, CloudFailure> {
         match action {
             CloudAction::Create { token, vswitch, .. } => self.create(token, vswitch),
             CloudAction::Attach { eni } => {

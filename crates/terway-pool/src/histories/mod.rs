@@ -3,9 +3,10 @@
 //!
 //! `PROPTEST_CASES=100000 cargo test --release -p terway-pool histories` runs a long one.
 
-mod cloud;
+pub(crate) mod cloud;
+pub(crate) mod deed;
 mod scenarios;
-mod world;
+pub(crate) mod world;
 
 use std::time::Duration;
 
@@ -13,44 +14,8 @@ use proptest::prelude::*;
 use terway_types::CloudFailureKind as Kind;
 
 use crate::PoolSettings;
+use deed::Deed;
 use world::{Fate, LATEST, World, fast_settings};
-
-#[derive(Clone, Debug)]
-enum Deed {
-    Allocate(u8, u64),
-    Release(u8),
-    Cancel(usize),
-    Collect(u8),
-    Execute(usize),
-    Answer(usize, Fate),
-    SeeLinks,
-    Enter(u8),
-    Leave(usize),
-    LoseNetdev(usize),
-    Wait(u64),
-    Flow,
-    Crash,
-    Reconfigure(PoolSettings),
-}
-
-fn do_it(world: &mut World, deed: Deed) {
-    match deed {
-        Deed::Allocate(key, patience) => world.allocate(key, patience),
-        Deed::Release(key) => world.release(key),
-        Deed::Cancel(index) => world.cancel(index),
-        Deed::Collect(keep) => world.collect(keep),
-        Deed::Execute(count) => world.execute(count),
-        Deed::Answer(index, fate) => world.answer(index, fate),
-        Deed::SeeLinks => world.see_links(),
-        Deed::Enter(key) => world.enter(key),
-        Deed::Leave(index) => world.leave(index),
-        Deed::LoseNetdev(index) => world.lose_netdev(index),
-        Deed::Wait(millis) => world.wait(millis),
-        Deed::Flow => world.flow(),
-        Deed::Crash => world.crash(),
-        Deed::Reconfigure(settings) => world.reconfigure(settings),
-    }
-}
 
 fn kinds() -> impl Strategy<Value = Kind> {
     let quota = Kind::Quota { which: "Eni".to_owned(), limit: Some(3) };
@@ -106,7 +71,7 @@ fn deeds() -> impl Strategy<Value = Deed> {
         5 => (0u64..120).prop_map(Deed::Wait),
         6 => Just(Deed::Flow),
         2 => Just(Deed::Crash),
-        1 => settings().prop_map(Deed::Reconfigure),
+        1 => settings().prop_map(|settings| Deed::Reconfigure(Box::new(settings))),
     ]
 }
 
@@ -122,7 +87,7 @@ proptest! {
     ) {
         let mut world = World::new(settings, free, slots);
         for deed in deeds {
-            do_it(&mut world, deed);
+            world.enact(deed);
         }
         world.come_to_rest();
     }

@@ -1,0 +1,171 @@
+//! What may happen to a pool: those who ask, the daemon's death, netdevs that move, calls that end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use terway_types::{AttachmentKey, CloudFailureKind as Kind, LedgerSnapshot, PodRef};
+
+use super::{Ask, Fate, LATEST, Running, World};
+use crate::histories::cloud::failure;
+use crate::testing::key;
+use crate::{Event, Pool, PoolSettings, RequestId, Wants};
+
+impl World {
+    pub(crate) fn allocate(&mut self, number: u8, patience: u64) {
+        let request = self.ask(Some(key(number)), true);
+        let deadline = self.now + Duration::from_millis(patience);
+        let (pod, netns) = (PodRef::default(), "/ns".to_owned());
+        self.event(Event::Allocate {
+            request,
+            key: key(number),
+            pod,
+            netns,
+            wants: Wants::default(),
+            deadline,
+        });
+    }
+
+    pub(crate) fn release(&mut self, number: u8) {
+        self.told.remove(&key(number));
+        for ask in self.open.values_mut() {
+            ask.outdated |= ask.key == Some(key(number));
+        }
+        let request = self.ask(Some(key(number)), false);
+        self.event(Event::Release { request, key: key(number) });
+    }
+
+    /// The asker of an open request goes away.
+    pub(crate) fn cancel(&mut self, index: usize) {
+        let Some((&request, ask)) = pick_mut(&mut self.open, index) else { return };
+        if ask.allocates {
+            ask.heard = false;
+            self.event(Event::Cancel { request });
+        }
+    }
+
+    /// The runtime says that only some of what it knows is valid.
+    pub(crate) fn collect(&mut self, keep: u8) {
+        self.told
+            .retain(|key, _| key.container.as_str().bytes().last().is_some_and(|c| keep >> (c % 8) & 1 == 1));
+        self.collect_told();
+    }
+
+    /// Valid is what holds something and what is being added, as the CNI specification demands for GC.
+    pub(crate) fn collect_told(&mut self) {
+        let adding = self.open.values().filter(|ask| ask.allocates && ask.heard && !ask.outdated);
+        let valid = self.told.keys().rev().cloned().chain(adding.filter_map(|ask| ask.key.clone())).collect();
+        let request = self.ask(None, false);
+        self.event(Event::Collect { request, network: key(0).network, valid });
+    }
+
+    pub(crate) fn wait(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
+        self.happen();
+        if self.pool.next_deadline().is_some_and(|at| at <= self.now) {
+            self.event(Event::Tick);
+        }
+    }
+
+    /// The daemon dies between two effects and starts again.
+    pub(crate) fn crash(&mut self) {
+        self.queue.clear();
+        self.open.clear();
+        self.unseen.clear();
+        for (index, running) in self.running.drain(..).enumerate() {
+            let at = self.now + Duration::from_millis(index as u64 * 20 % LATEST);
+            self.late.push((at, running.action, Some(running.operation)));
+        }
+        self.now = self.now + Duration::from_millis(1);
+        self.happen();
+        let answers: Vec<_> =
+            self.unseen.drain(..).filter(|event| matches!(event, Event::CloudDone { .. })).collect();
+        let snapshot = LedgerSnapshot {
+            enis: self.enis.values().cloned().collect(),
+            attachments: self.attachments.values().cloned().collect(),
+            ..LedgerSnapshot::default()
+        };
+        self.phases = self.enis.iter().map(|(token, eni)| (token.clone(), eni.phase.name())).collect();
+        self.published = None;
+        let (pool, effects) = Pool::new(self.settings.clone(), snapshot, self.now);
+        self.pool = pool;
+        self.take(effects);
+        self.unseen = self.home.iter().map(|&mac| Event::LinkUp { mac }).chain(answers).collect();
+    }
+
+    pub(crate) fn reconfigure(&mut self, settings: PoolSettings) {
+        self.settings = settings.clone();
+        self.event(Event::Reconfigure(settings));
+    }
+
+    /// A pod takes its netdev.
+    pub(crate) fn enter(&mut self, number: u8) {
+        let Some(real) = self.told.get(&key(number)).and_then(|token| self.cloud.enis.get(token)) else {
+            return;
+        };
+        if self.home.remove(&real.mac) {
+            self.inside.insert(real.mac, key(number));
+            self.unseen.push_back(Event::LinkGone { mac: real.mac });
+        }
+    }
+
+    /// A netdev comes home from a pod.
+    pub(crate) fn leave(&mut self, index: usize) {
+        let Some((&mac, _)) = pick_mut(&mut self.inside, index) else { return };
+        self.inside.remove(&mac);
+        self.home.insert(mac);
+        self.unseen.push_back(Event::LinkUp { mac });
+    }
+
+    /// A netdev vanishes for good though its ENI stays attached.
+    pub(crate) fn lose_netdev(&mut self, index: usize) {
+        let Some(&mac) = self.home.iter().nth(index % self.home.len().max(1)) else { return };
+        self.home.remove(&mac);
+        self.unseen.push_back(Event::LinkGone { mac });
+    }
+
+    pub(crate) fn see_links(&mut self) {
+        while let Some(event) = self.unseen.pop_front() {
+            self.event(event);
+        }
+    }
+
+    pub(crate) fn answer(&mut self, index: usize, fate: Fate) {
+        if self.running.is_empty() {
+            return;
+        }
+        let Running { operation, action } = self.running.swap_remove(index % self.running.len());
+        let unheard = Err(failure(Kind::Ambiguous));
+        let mut times = 1;
+        let outcome = match fate {
+            Fate::Done => self.act(&action),
+            Fate::Twice => {
+                times = 2;
+                self.act(&action)
+            }
+            // An honest cloud does not refuse to make what it has made: the token finds it.
+            Fate::Refused(_) if self.cloud.is_made(&action) => self.act(&action),
+            Fate::Refused(kind) => Err(failure(kind)),
+            Fate::DoneUnheard => self.act(&action).and(unheard),
+            Fate::Lost => unheard,
+            Fate::Late(after) => {
+                self.late.push((self.now + Duration::from_millis(after.min(LATEST)), action, None));
+                unheard
+            }
+        };
+        for _ in 0..times {
+            self.event(Event::CloudDone { operation, outcome: outcome.clone() });
+        }
+    }
+
+    fn ask(&mut self, key: Option<AttachmentKey>, allocates: bool) -> RequestId {
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        self.open.insert(request, Ask { key, allocates, heard: true, outdated: false });
+        request
+    }
+}
+
+fn pick_mut<K, V>(map: &mut BTreeMap<K, V>, index: usize) -> Option<(&K, &mut V)> {
+    let len = map.len().max(1);
+    map.iter_mut().nth(index % len)
+}

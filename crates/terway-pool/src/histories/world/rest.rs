@@ -1,0 +1,87 @@
+//! The end of every history: faults stop, and everything must come to rest.
+
+use std::time::Duration;
+
+use terway_types::EniPhase;
+
+use super::{Fate, World};
+use crate::Event;
+
+impl World {
+    /// Everything under way succeeds and time passes, until the pool has nothing more to do for a while.
+    pub(crate) fn settle_for(&mut self, millis: u64) {
+        let end = self.now + Duration::from_millis(millis);
+        while self.now < end {
+            self.flow();
+            self.wait(1);
+        }
+        self.flow();
+    }
+
+    /// Everything under way succeeds, once.
+    pub(crate) fn flow(&mut self) {
+        self.execute(usize::MAX);
+        while !self.running.is_empty() {
+            self.answer(0, Fate::Done);
+            self.execute(usize::MAX);
+        }
+        self.see_links();
+        self.execute(usize::MAX);
+    }
+
+    /// Faults stop and time passes: everything must come to rest, with nothing lost and nothing left over.
+    pub(crate) fn come_to_rest(&mut self) {
+        self.cloud.free.values_mut().for_each(|free| *free = 100);
+        self.cloud.slots = 100;
+        self.execute(usize::MAX);
+        self.collect_told();
+        for _ in 0..2_000 {
+            self.flow();
+            while let Some(mac) =
+                self.inside.iter().find(|(_, key)| !self.told.contains_key(key)).map(|(mac, _)| *mac)
+            {
+                self.inside.remove(&mac);
+                self.home.insert(mac);
+                self.unseen.push_back(Event::LinkUp { mac });
+            }
+            let busy = !(self.queue.is_empty() && self.running.is_empty() && self.unseen.is_empty());
+            let next = self.late.iter().map(|(at, ..)| *at).chain(self.arriving.iter().map(|(at, _)| *at));
+            match next.chain(self.pool.next_deadline()).min() {
+                _ if busy => {}
+                Some(at) => self.wait(at.since(self.now).as_millis().try_into().unwrap()),
+                None => return self.check_rest(),
+            }
+        }
+        panic!("no rest: {:#?}", self.pool.view(self.now));
+    }
+
+    pub(crate) fn check_rest(&self) {
+        let (tally, settings) = (self.pool.books.tally(), &self.settings);
+        let unanswered: Vec<_> = self.open.iter().filter(|(_, ask)| ask.heard).collect();
+        assert!(unanswered.is_empty(), "{unanswered:?}");
+        assert!(self.enis.keys().eq(self.cloud.enis.keys()), "books of ledger and cloud differ");
+        assert!(
+            self.told.keys().eq(self.attachments.keys()),
+            "told {:?}, held {:?}",
+            self.told,
+            self.attachments
+        );
+        for eni in self.enis.values() {
+            let at_home = eni.mac.is_some_and(|mac| self.home.contains(&mac));
+            let well = match eni.phase {
+                EniPhase::Ready => at_home,
+                EniPhase::InUse(_) => true,
+                EniPhase::Quarantined { .. } => !at_home,
+                _ => false,
+            };
+            assert!(well, "{eni:?}");
+        }
+        let gone = tally.held + tally.strayed;
+        let room = settings.max_enis.saturating_sub(gone);
+        assert!(tally.idle >= settings.min_idle.min(room), "{tally}, room {room}");
+        assert!(tally.idle <= settings.max_idle, "{tally}");
+        assert!(tally.total() <= settings.max_enis || tally.idle == 0, "{tally}");
+        let later = self.published.expect("published at least once").later;
+        assert_eq!(later, room.max(tally.idle));
+    }
+}

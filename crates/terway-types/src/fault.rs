@@ -77,6 +77,10 @@ catalogue! {
     AttachmentBusy = "attachment-busy", 11, Later, "none needed; the runtime tries again";
     /// No ENI became free in time.
     PoolExhausted = "pool-exhausted", 11, Later, "delete pods, raise max_pool_size, or use a larger instance type";
+    /// The claim's ENI is held by another attachment, or cannot be had.
+    ClaimUnusable = "claim-unusable", 11, Later, "see the cause; delete the other pod of the claim, or mend the claim";
+    /// The node is being taken out of service.
+    NodeRetiring = "node-retiring", 100, AfterMending, "run the pod on another node";
     /// A cloud quota is used up.
     QuotaReached = "quota-reached", 11, Later, "raise the quota named, or use a larger instance type";
     /// The vSwitches have no free address.

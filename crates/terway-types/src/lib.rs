@@ -22,7 +22,7 @@ pub use fault::{Fault, FaultCode};
 pub use history::{HistoryEntry, PastCall, PastHolding};
 pub use interface_plan::{Bandwidth, Datapath, InterfacePlan};
 pub use record::{
-    AddressPhase, AddressRecord, AssignIntent, AttachmentRecord, EniPhase, EniRecord, LedgerChange,
-    LedgerSnapshot, NodeMode, PrefixPhase, PrefixRecord,
+    AddressPhase, AddressRecord, AfterClaim, AssignIntent, AttachmentRecord, ClaimHold, EniPhase, EniRecord,
+    LedgerChange, LedgerSnapshot, NodeMode, PrefixPhase, PrefixRecord,
 };
 pub use time::Timestamp;

@@ -87,9 +87,29 @@ pub struct EniRecord {
     /// The addresses and prefixes its creation asks for. A repeated create call must ask for the same.
     pub counts: AddressCounts,
     /// The claim it belongs to. Such an ENI serves nobody else.
-    pub claim: Option<ClaimId>,
+    pub claim: Option<ClaimHold>,
     /// The call for further addresses that is out, or about to be.
     pub assigning: Option<AssignIntent>,
+}
+
+/// A claim's hold on an ENI.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimHold {
+    /// The claim.
+    pub id: ClaimId,
+    /// What becomes of the ENI once no attachment has it.
+    pub then: AfterClaim,
+}
+
+/// What becomes of a claimed ENI once no attachment has it. Durable, so that a crash cannot turn one into another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AfterClaim {
+    /// Detached and deleted.
+    Delete,
+    /// Detached and kept.
+    Keep,
+    /// Another node has it: forgotten, once the cloud says that it is not attached here.
+    Forget,
 }
 
 /// An intent to give an ENI further addresses.

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use terway_types::{
-    AssignIntent, ClaimId, EniId, EniPhase, EniRecord, IntentToken, SecurityGroupId, Subnets, Timestamp,
-    VSwitchId,
+    AfterClaim, AssignIntent, ClaimHold, ClaimId, EniId, EniPhase, EniRecord, IntentToken, SecurityGroupId,
+    Subnets, Timestamp, VSwitchId,
 };
 
 use super::{CountsRow, KeyRow, Pair, RowError, Stored, parsed};
@@ -40,8 +40,44 @@ pub(crate) struct EniRow {
     phase: PhaseRow,
     since_unix_ms: u64,
     counts: CountsRow,
-    claim: Option<String>,
+    claim: Option<ClaimRow>,
     assigning: Option<AssignRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ClaimRow {
+    id: String,
+    then: AfterRow,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum AfterRow {
+    Delete,
+    Keep,
+    Forget,
+}
+
+impl From<&ClaimHold> for ClaimRow {
+    fn from(claim: &ClaimHold) -> Self {
+        let then = match claim.then {
+            AfterClaim::Delete => AfterRow::Delete,
+            AfterClaim::Keep => AfterRow::Keep,
+            AfterClaim::Forget => AfterRow::Forget,
+        };
+        Self { id: claim.id.0.clone(), then }
+    }
+}
+
+impl From<ClaimRow> for ClaimHold {
+    fn from(row: ClaimRow) -> Self {
+        let then = match row.then {
+            AfterRow::Delete => AfterClaim::Delete,
+            AfterRow::Keep => AfterClaim::Keep,
+            AfterRow::Forget => AfterClaim::Forget,
+        };
+        Self { id: ClaimId(row.id), then }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -110,7 +146,7 @@ impl From<&EniRecord> for EniRow {
             phase: (&eni.phase).into(),
             since_unix_ms: eni.since.0,
             counts: eni.counts.into(),
-            claim: eni.claim.as_ref().map(|claim| claim.0.clone()),
+            claim: eni.claim.as_ref().map(ClaimRow::from),
             assigning: eni
                 .assigning
                 .as_ref()
@@ -138,7 +174,7 @@ impl TryFrom<EniRow> for EniRecord {
             phase: row.phase.try_into()?,
             since: Timestamp(row.since_unix_ms),
             counts: row.counts.into(),
-            claim: row.claim.map(ClaimId),
+            claim: row.claim.map(ClaimHold::from),
             assigning: row.assigning.map(|intent| AssignIntent {
                 token: IntentToken(intent.token),
                 counts: intent.counts.into(),

@@ -7,10 +7,10 @@ use ipnetwork::IpNetwork;
 use proptest::option::of;
 use proptest::prelude::*;
 use terway_types::{
-    AddressCounts, AddressPhase, AddressRecord, Addresses, AssignIntent, AttachmentKey, AttachmentRecord,
-    CloudFailure, CloudFailureKind, ContainerId, EniPhase, EniRecord, Gateways, HistoryEntry, IfName,
-    LedgerChange, MacAddr, NetworkName, PastCall, PastHolding, PodRef, PrefixPhase, PrefixRecord, Subnets,
-    Timestamp,
+    AddressCounts, AddressPhase, AddressRecord, Addresses, AfterClaim, AssignIntent, AttachmentKey,
+    AttachmentRecord, ClaimHold, CloudFailure, CloudFailureKind, ContainerId, EniPhase, EniRecord, Gateways,
+    HistoryEntry, IfName, LedgerChange, MacAddr, NetworkName, PastCall, PastHolding, PodRef, PrefixPhase,
+    PrefixRecord, Subnets, Timestamp,
 };
 
 fn keys() -> impl Strategy<Value = AttachmentKey> {
@@ -44,12 +44,17 @@ fn subnets() -> impl Strategy<Value = Subnets> {
     (v4, v6).prop_map(|(v4, v6)| Subnets::new(v4, v6))
 }
 
+fn claims() -> impl Strategy<Value = ClaimHold> {
+    let then = proptest::sample::select(vec![AfterClaim::Delete, AfterClaim::Keep, AfterClaim::Forget]);
+    (".*", then).prop_map(|(id, then)| ClaimHold { id: id.into(), then })
+}
+
 fn enis() -> impl Strategy<Value = EniRecord> {
     let names = ("[a-e]", of(".*"), ".*", proptest::collection::vec(".*", 0..3));
     let numbers = (of(any::<[u8; 6]>()), of(any::<Ipv4Addr>()), of(any::<Ipv6Addr>()), any::<u64>());
     let intents =
         of((".*", counts()).prop_map(|(token, counts)| AssignIntent { token: token.into(), counts }));
-    let news = (counts(), of(".*"), intents);
+    let news = (counts(), of(claims()), intents);
     (names, numbers, subnets(), phases(), news).prop_map(|(names, numbers, subnets, phase, news)| {
         let (counts, claim, assigning) = news;
         let (token, id, vswitch, groups) = names;
@@ -66,7 +71,7 @@ fn enis() -> impl Strategy<Value = EniRecord> {
             phase,
             since: Timestamp(since),
             counts,
-            claim: claim.map(Into::into),
+            claim,
             assigning,
         }
     })

@@ -79,7 +79,11 @@ fn create(path: &Path, edits: &Edits, mode: Option<NodeMode>) -> Result<(), Open
 }
 
 fn write_draft(draft: &Path, edits: &Edits, mode: Option<NodeMode>) -> Result<(), redb::Error> {
-    let database = builder().create(draft)?;
+    fill(&builder().create(draft)?, edits, mode)
+}
+
+/// Makes a ledger of an empty database.
+pub(crate) fn fill(database: &Database, edits: &Edits, mode: Option<NodeMode>) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     migrate::make_tables(&transaction)?;
     if let Some(mode) = mode {

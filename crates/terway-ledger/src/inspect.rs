@@ -1,8 +1,8 @@
 //! A look at a ledger's file before it is opened: for damage, and for its schema version. It happens on a copy
 //! in memory, so that nothing is written to a file that must be refused.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Bound;
 use std::path::Path;
 
@@ -21,28 +21,54 @@ pub(crate) fn inspect(path: &Path) -> Result<u64, OpenError> {
 /// A copy in memory of a file that [`inspect`] lets pass, and its schema version.
 pub(crate) fn sound_copy(path: &Path) -> Result<(Database, u64), OpenError> {
     let failed = |source: io::Error| open_error(path, source.into());
-    let corrupt = |detail: &str| OpenError::Corrupt { path: path.to_path_buf(), detail: detail.to_owned() };
     if is_locked(path).map_err(failed)? {
         return Err(OpenError::Locked { path: path.to_path_buf() });
     }
-    let mut bytes = fs::read(path).map_err(failed)?;
-    if bytes.len() < HEADER {
-        return Err(corrupt("it is empty, or cut short"));
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
-    demand_checksums(&mut bytes);
+    judge(path, file, metadata.len())
+}
+
+/// What a file holds, if it is sound.
+pub(crate) fn judge(path: &Path, file: impl Read, length: u64) -> Result<(Database, u64), OpenError> {
+    let corrupt = |detail: String| OpenError::Corrupt { path: path.to_path_buf(), detail };
+    if length < HEADER as u64 {
+        return Err(corrupt("it is empty, or cut short".to_owned()));
+    }
     let memory = InMemoryBackend::new();
-    memory.set_len(bytes.len() as u64).and_then(|()| memory.write(0, &bytes)).map_err(failed)?;
-    drop(bytes);
+    copy(file, length, &memory).map_err(|source| open_error(path, source.into()))?;
     // A copy in memory cannot fail for any other reason than its content.
-    let copy = builder().create_with_backend(memory).map_err(|error| corrupt(&error.to_string()))?;
-    match schema_of(&copy).map_err(|error| corrupt(&error.to_string()))? {
+    let copy = builder().create_with_backend(memory).map_err(|error| corrupt(error.to_string()))?;
+    match schema_of(&copy).map_err(|error| corrupt(error.to_string()))? {
         Some(found @ 1..=SCHEMA) => Ok((copy, found)),
         Some(found) if found > SCHEMA => {
             Err(OpenError::TooNew { path: path.to_path_buf(), found, known: SCHEMA })
         }
-        Some(found) => Err(corrupt(&format!("schema version {found} was never in use"))),
-        None => Err(corrupt("it is a database without a schema version")),
+        Some(found) => Err(corrupt(format!("schema version {found} was never in use"))),
+        None => Err(corrupt("it is a database without a schema version".to_owned())),
     }
+}
+
+fn copy(mut file: impl Read, length: u64, memory: &InMemoryBackend) -> io::Result<()> {
+    memory.set_len(length)?;
+    let mut chunk = Vec::with_capacity(CHUNK);
+    let mut offset = 0;
+    while offset < length {
+        file.by_ref().take((length - offset).min(CHUNK as u64)).read_to_end(&mut chunk)?;
+        if chunk.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if offset == 0 {
+            demand_checksums(&mut chunk);
+        }
+        memory.write(offset, &chunk)?;
+        offset += chunk.len() as u64;
+        chunk.clear();
+    }
+    Ok(())
 }
 
 /// Whether another process, or this one, has the ledger open. Asked before judging the bytes: a copy made
@@ -64,6 +90,8 @@ const SLOTS: [usize; 2] = [64, 192];
 const SLOT: usize = 128;
 const CHECKSUMS: [usize; 3] = [16, 48, SLOT - 16];
 const HEADER: usize = SLOTS[1] + SLOT;
+/// Bytes copied at once, the whole head among the first.
+const CHUNK: usize = 1 << 16;
 
 /// Changes the head of a copy so that opening it verifies every checksum. A ledger that was closed properly is
 /// otherwise believed unread: flipped bits would come out as rows, or end the daemon in a failed assertion.

@@ -15,6 +15,8 @@ mod row;
 mod shared;
 mod store;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use error::{CommitError, CreateError, OpenError, ReadError, SetAsideError};
 pub use export::export;

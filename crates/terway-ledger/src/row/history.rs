@@ -13,7 +13,6 @@ use super::{KeyRow, Pair, RowError, Stored};
 
 /// One line of history.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "what")]
 pub(crate) enum HistoryRow {
     Held(HoldingRow),
     Called(CallRow),

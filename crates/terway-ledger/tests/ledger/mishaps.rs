@@ -245,6 +245,8 @@ fn fill_up(dir: &Path) {
     let other = Ledger::open(&dir.join("other.redb")).expect_err("no room for another one");
     assert!(matches!(other, OpenError::Full { .. }), "{other:?}");
 
+    assert_eq!(names(dir), ["ballast", "ledger.redb"], "no part of the other one is left behind");
+
     fs::remove_file(&ballast).unwrap();
     assert_eq!(ledger.snapshot().unwrap().enis, held, "what was committed is there, the rest is not");
     ledger.commit(&[LedgerChange::RemoveEni(held[0].token.clone())]).unwrap();

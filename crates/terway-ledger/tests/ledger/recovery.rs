@@ -160,7 +160,7 @@ fn the_whole_of_it_can_be_read_by_people() {
     assert_eq!(lines[1]["row"]["id"], "eni-1");
     assert_eq!(lines[5]["row"]["phase"]["attachment"]["container"], "c1");
     assert_eq!(lines[7]["key"], 0);
-    assert_eq!(lines[7]["row"]["took_ns"], 2_000_000);
+    assert_eq!(lines[7]["row"]["Called"]["took_ns"], 2_000_000);
 }
 
 #[test]

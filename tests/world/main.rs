@@ -9,6 +9,7 @@ mod cloud_trouble;
 mod crash;
 mod detach;
 mod garbage;
+mod linear;
 mod parallel;
 mod support;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             away::trials(),
             parallel::trials(),
             crash::trials(),
+            linear::trials(),
             cloud_trouble::trials(),
             bad_input::trials(),
         ];

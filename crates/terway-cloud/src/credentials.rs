@@ -1,5 +1,9 @@
 //! The keys that sign cloud calls. Secrets never show in `Debug`, logs or errors; where they come from
-//! is behind a small trait.
+//! is behind a small trait, and usually a chain of places.
+
+mod addon_token;
+mod chain;
+mod files;
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +11,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
+pub use self::addon_token::{ADDON_TOKEN_FILE, AddonToken};
+pub use self::chain::{Chain, Fetched, Link, LinkError, WallClock};
+pub(crate) use self::files::read;
+pub use self::files::{ConfiguredKey, Environment, EnvironmentKey, KeyFiles};
 use crate::cloud::CloudResult;
 
 /// An access key, as the vendors call id and secret, and the session token of a temporary one.
@@ -57,6 +65,11 @@ impl AccessKey {
 
     pub(crate) fn token(&self) -> Option<&str> {
         self.token.as_ref().map(ExposeSecret::expose_secret)
+    }
+
+    /// Whether both are the same key. A rotated secret makes another.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.id == other.id && self.token() == other.token() && self.secret() == other.secret()
     }
 
     /// The text without any part of this key: vendors quote what they were sent.

@@ -32,10 +32,19 @@ pub(crate) fn without_success_words(text: &str) -> String {
 /// What instance metadata reads are called in failures. They need no permission.
 pub(crate) const METADATA_ACTION: &str = "ReadInstanceMetadata";
 
-/// The permission an action needs, e.g. `ecs:CreateNetworkInterface`, if it needs any.
-pub fn permission(action: &str) -> Option<String> {
-    let product = if action.contains("VSwitch") { "vpc" } else { "ecs" };
-    (action != METADATA_ACTION).then(|| format!("{product}:{action}"))
+/// What getting a key for the cloud is called in failures.
+pub(crate) const CREDENTIALS_ACTION: &str = "FindCredentials";
+
+/// Stands between a refusal's message and the policy statement that would end it.
+const STATEMENT: &str = "; policy statement to add: ";
+
+/// The failure with the policy statement to add, if a permission is what it lacks.
+pub(crate) fn with_statement(mut failure: CloudFailure, statement: impl FnOnce() -> String) -> CloudFailure {
+    if failure.kind == CloudFailureKind::Denied && !is_about_the_key(&failure) {
+        failure.message.push_str(STATEMENT);
+        failure.message.push_str(&statement());
+    }
+    failure
 }
 
 /// The fault that a person meets when a cloud call failed like this.
@@ -60,10 +69,10 @@ pub fn fault(failure: &CloudFailure) -> Fault {
         CloudFailureKind::Gone => {
             (FaultCode::CloudUnavailable, format!("the object of {action} no longer exists in the cloud"))
         }
-        CloudFailureKind::Denied => {
-            let needs = permission(action).map(|name| format!(", which needs {name}")).unwrap_or_default();
-            (FaultCode::CloudDenied, format!("the cloud refuses {action}{needs}"))
+        CloudFailureKind::Denied if action == CREDENTIALS_ACTION => {
+            (FaultCode::CloudDenied, "there is no key for the cloud".to_owned())
         }
+        CloudFailureKind::Denied => (FaultCode::CloudDenied, format!("the cloud refuses {action}")),
         CloudFailureKind::ClockSkew => {
             (FaultCode::ClockSkew, format!("the cloud refuses {action} for the time it was signed at"))
         }
@@ -88,7 +97,9 @@ pub fn fault(failure: &CloudFailure) -> Fault {
 fn cause(failure: &CloudFailure) -> String {
     let code = failure.vendor_code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
     let request = failure.request_id.as_ref().map(|id| format!(" [request {id}]")).unwrap_or_default();
-    without_success_words(&format!("{code}{}{request}", failure.message))
+    let message =
+        failure.message.split_once(STATEMENT).map_or(failure.message.as_str(), |(before, _)| before);
+    without_success_words(&format!("{code}{message}{request}"))
 }
 
 /// What to do where the kind of failure knows better than the catalogue.
@@ -101,9 +112,18 @@ fn remedy(failure: &CloudFailure) -> Option<String> {
         CloudFailureKind::Denied if is_about_the_key(failure) => {
             Some("check access key id, secret and security token of the node, and their validity".to_owned())
         }
-        CloudFailureKind::Denied => Some(match permission(&failure.action) {
-            Some(permission) => format!("grant {permission} to the node's role or key"),
-            None => "allow this node to read its instance metadata".to_owned(),
+        CloudFailureKind::Denied => Some(match failure.message.split_once(STATEMENT) {
+            Some((_, statement)) => {
+                format!("add this statement to the policy of the node's role or key: {statement}")
+            }
+            None if failure.action == METADATA_ACTION => {
+                "allow this node to read its instance metadata".to_owned()
+            }
+            None if failure.action == CREDENTIALS_ACTION => {
+                "set up one of the places named: a mounted secret, a role of the instance, or a web identity"
+                    .to_owned()
+            }
+            None => "check what the role or key of the node may do".to_owned(),
         }),
         _ => None,
     }
@@ -126,14 +146,18 @@ pub(crate) fn is_about_the_key(failure: &CloudFailure) -> bool {
 mod tests {
     use super::*;
 
-    fn told(kind: CloudFailureKind, code: &str, message: &str) -> Fault {
-        fault(&CloudFailure {
+    fn failure_told(kind: CloudFailureKind, code: &str, message: &str) -> CloudFailure {
+        CloudFailure {
             kind,
             action: "CreateNetworkInterface".into(),
             vendor_code: Some(code.into()),
             request_id: Some("R-1".into()),
             message: message.into(),
-        })
+        }
+    }
+
+    fn told(kind: CloudFailureKind, code: &str, message: &str) -> Fault {
+        fault(&failure_told(kind, code, message))
     }
 
     #[test]
@@ -162,15 +186,25 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_permission() {
-        let fault = told(CloudFailureKind::Denied, "Forbidden.RAM", "User not authorized");
-        assert_eq!(
-            fault.to_string(),
-            "cloud-denied: the cloud refuses CreateNetworkInterface, which needs ecs:CreateNetworkInterface: \
-             Forbidden.RAM: User not authorized [request R-1] \
-             (remedy: grant ecs:CreateNetworkInterface to the node's role or key)"
+    fn a_refusal_names_the_statement_to_add() {
+        let failure = with_statement(
+            failure_told(CloudFailureKind::Denied, "Forbidden.RAM", "User not authorized"),
+            || r#"{"Effect":"Allow"}"#.to_owned(),
         );
-        assert_eq!(permission("DescribeVSwitches").as_deref(), Some("vpc:DescribeVSwitches"));
+        assert_eq!(failure.message, r#"User not authorized; policy statement to add: {"Effect":"Allow"}"#);
+        assert_eq!(
+            fault(&failure).to_string(),
+            "cloud-denied: the cloud refuses CreateNetworkInterface: \
+             Forbidden.RAM: User not authorized [request R-1] \
+             (remedy: add this statement to the policy of the node's role or key: {\"Effect\":\"Allow\"})"
+        );
+    }
+
+    #[test]
+    fn no_key_at_all_has_a_remedy_of_its_own() {
+        let fault = fault(&failure(CloudFailureKind::Denied, CREDENTIALS_ACTION, "tried nothing"));
+        assert_eq!(fault.what, "there is no key for the cloud");
+        assert!(fault.remedy.starts_with("set up one of the places named"), "{fault}");
     }
 
     #[test]

@@ -24,8 +24,9 @@ pub use cloud::{
     Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceIdentity,
     InstanceLimits, Metadata, VSwitch,
 };
-pub use credentials::{AccessKey, CredentialError, CredentialSource, StaticKey};
+pub use credentials::{AccessKey, Chain, CredentialError, CredentialSource, StaticKey};
 pub use endpoint::EndpointError;
 pub use error::fault;
 pub use goal::Goal;
 pub use poller::{EniWatch, WatchPace};
+pub use transport::{Timeouts, Trust};

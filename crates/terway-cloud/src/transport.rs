@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
+use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
 use rustls::crypto::ring;
 use terway_types::CloudFailureKind;
+use terway_types::fault::chain;
 
 /// How long an exchange may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,19 +18,31 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
+/// Whose certificates a server may show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Those of the system's certificate authorities.
+    #[default]
+    System,
+    /// Those of the authorities in this PEM text, and no others.
+    Given(Vec<u8>),
+}
+
 /// What a client has to be able to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ClientOptions {
     pub(crate) timeouts: Timeouts,
     /// Whether it will speak HTTPS, which needs the system's CA certificates. A client that only speaks
     /// HTTP starts without any.
     pub(crate) tls: bool,
+    /// Whom it believes.
+    pub(crate) trust: Trust,
     /// Whether proxies named by the environment are used.
     pub(crate) proxies: bool,
 }
 
 /// Makes a client. Redirects are answers like others: a signed request is for one host only.
-pub(crate) fn client(options: ClientOptions) -> Result<Client, reqwest::Error> {
+pub(crate) fn client(options: &ClientOptions) -> Result<Client, reqwest::Error> {
     // reqwest takes the process's default provider and panics without one. Somebody may have installed
     // it before us, which serves as well.
     let _ = ring::default_provider().install_default();
@@ -38,9 +51,11 @@ pub(crate) fn client(options: ClientOptions) -> Result<Client, reqwest::Error> {
         .redirect(Policy::none())
         .connect_timeout(options.timeouts.connect)
         .timeout(options.timeouts.total);
-    if !options.tls {
-        builder = builder.tls_certs_only([]);
-    }
+    builder = match &options.trust {
+        _ if !options.tls => builder.tls_certs_only([]),
+        Trust::System => builder,
+        Trust::Given(pem) => builder.tls_certs_only(Certificate::from_pem_bundle(pem)?),
+    };
     if !options.proxies {
         builder = builder.no_proxy();
     }
@@ -66,6 +81,15 @@ pub(crate) async fn read_body(mut response: Response, limit: usize) -> Result<Ve
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// Sends a request that asks for a key, and reads the whole answer. The texts of failures hold neither query
+/// nor body.
+pub(crate) async fn ask(request: RequestBuilder, limit: usize) -> Result<(StatusCode, Vec<u8>), String> {
+    let response = request.send().await.map_err(|error| chain(&error.without_url()))?;
+    let status = response.status();
+    let body = read_body(response, limit).await.map_err(|error| chain(&error))?;
+    Ok((status, body))
 }
 
 /// What an exchange without an answer means. A connection that never came about carried no request;

@@ -16,7 +16,7 @@ use super::wire::{self, Refusal};
 use crate::cloud::CloudResult;
 use crate::credentials::AccessKey;
 use crate::endpoint::Endpoint;
-use crate::error::{failure, without_success_words};
+use crate::error::{failure, with_statement, without_success_words};
 use crate::exchange::{Answered, Call, Ended, Exchange};
 use crate::meaning::Meaning;
 use crate::random;
@@ -60,9 +60,10 @@ impl Caller {
         };
         let ecs = endpoint(Product::Ecs, &config.ecs_endpoint)?;
         let vpc = endpoint(Product::Vpc, &config.vpc_endpoint)?;
-        let http = transport::client(ClientOptions {
+        let http = transport::client(&ClientOptions {
             timeouts: config.timeouts,
             tls: ecs.is_https() || vpc.is_https(),
+            trust: config.trust,
             proxies: config.proxies,
         })
         .map_err(ConfigError::Client)?;
@@ -149,7 +150,7 @@ impl Caller {
     }
 }
 
-fn iso_seconds(time: Timestamp) -> String {
+pub(super) fn iso_seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
@@ -188,13 +189,17 @@ fn refused(
     if kind == Kind::ClockSkew {
         message.push_str(&clocks(signed_at, cloud_time));
     }
-    CloudFailure {
+    let failure = CloudFailure {
         kind,
         action: action.name.to_owned(),
         vendor_code: Some(code),
         request_id,
         message: without_success_words(&message),
-    }
+    };
+    with_statement(failure, || {
+        let product = action.product.name();
+        format!(r#"{{"Effect":"Allow","Action":"{product}:{}","Resource":"*"}}"#, action.name)
+    })
 }
 
 /// Both clocks, for a person to see which one is wrong.

@@ -7,7 +7,7 @@ use crate::budget::Budget;
 use crate::calls::CallSink;
 use crate::credentials::CredentialSource;
 use crate::endpoint::{Endpoint, EndpointError, is_region};
-pub use crate::transport::Timeouts;
+use crate::transport::{Timeouts, Trust};
 
 /// Which of the cloud's endpoints to use where none is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub enum EndpointNetwork {
     /// Those on the Internet.
     Public,
 }
+
+/// How long a call may take, unless told otherwise.
+pub(super) const TIMEOUTS: Timeouts =
+    Timeouts { connect: Duration::from_secs(5), total: Duration::from_secs(20) };
 
 /// How calls are signed. Public regions take both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub struct AliyunConfig {
     pub budget: Arc<Budget>,
     /// Who wants to know of every exchange.
     pub calls: Option<Arc<dyn CallSink>>,
+    /// Whose certificates the endpoints may show.
+    pub trust: Trust,
     /// Whether proxies named by the environment (`HTTPS_PROXY`, `NO_PROXY`, ...) are used.
     pub proxies: bool,
     /// How long a call may take.
@@ -70,8 +76,9 @@ impl AliyunConfig {
             credentials,
             budget,
             calls: None,
+            trust: Trust::System,
             proxies: true,
-            timeouts: Timeouts { connect: Duration::from_secs(5), total: Duration::from_secs(20) },
+            timeouts: TIMEOUTS,
         }
     }
 }
@@ -98,7 +105,7 @@ pub(super) enum Product {
 }
 
 impl Product {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ecs => "ecs",
             Self::Vpc => "vpc",

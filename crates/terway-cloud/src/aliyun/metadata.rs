@@ -11,13 +11,13 @@ use terway_types::{CloudFailure, CloudFailureKind as Kind, MacAddr};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::config::{ConfigError, Timeouts};
+use super::config::ConfigError;
 use crate::backoff::Backoff;
 use crate::cloud::{CloudResult, InstanceIdentity, Metadata};
 use crate::endpoint::EndpointError;
 use crate::error::{METADATA_ACTION as ACTION, failure};
 use crate::random::{self, Random};
-use crate::transport::{self, ClientOptions};
+use crate::transport::{self, ClientOptions, Timeouts, Trust};
 
 /// Where the service listens on every instance.
 pub const METADATA_URL: &str = "http://100.100.100.200";
@@ -67,8 +67,13 @@ impl AliyunMetadata {
             return Err(wrong("must be a host only, without path, query or fragment").into());
         }
         // A proxy would answer for its own instance, not for this one.
-        let http = transport::client(ClientOptions { timeouts: TIMEOUTS, tls: false, proxies: false })
-            .map_err(ConfigError::Client)?;
+        let http = transport::client(&ClientOptions {
+            timeouts: TIMEOUTS,
+            tls: false,
+            trust: Trust::System,
+            proxies: false,
+        })
+        .map_err(ConfigError::Client)?;
         Ok(Self { base, http, token: Mutex::new(None), pause: PAUSE, random: random::fraction })
     }
 
@@ -79,7 +84,7 @@ impl AliyunMetadata {
     }
 
     /// Reads one path below `meta-data/`, with a few attempts where another one may help.
-    async fn read(&self, path: &str) -> CloudResult<String> {
+    pub(super) async fn read(&self, path: &str) -> CloudResult<String> {
         let mut failures = 0;
         loop {
             match self.read_once(path).await {

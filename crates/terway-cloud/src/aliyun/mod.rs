@@ -4,10 +4,13 @@ mod api;
 mod call;
 mod config;
 mod errors;
+mod keys;
 mod metadata;
+mod role;
 mod sign;
 #[cfg(test)]
 mod tests;
+mod web_identity;
 mod wire;
 
 use async_trait::async_trait;
@@ -18,7 +21,8 @@ use terway_types::{
 
 use self::api::{Action, Taken};
 use self::call::{Caller, Stamps};
-pub use self::config::{AliyunConfig, ConfigError, EndpointNetwork, Signature, Timeouts};
+pub use self::config::{AliyunConfig, ConfigError, EndpointNetwork, Signature};
+pub use self::keys::{AliyunKeys, SECRET_DIRECTORY};
 pub use self::metadata::{AliyunMetadata, METADATA_URL};
 use self::wire::{Accepted, Assigned, Eni, EniPage, InstanceTypePage, VSwitchPage, WireError};
 use crate::cloud::{

@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use ipnetwork::IpNetwork;
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use terway_types::{AddressSet, Addresses, EniId, InstanceId, SecurityGroupId, Su
 
 use super::api::ADDRESSES_PER_CALL;
 use crate::cloud::{EniDescription, EniKind, EniStatus, InstanceLimits, VSwitch};
+use crate::credentials::{AccessKey, Fetched, LinkError};
 use crate::exchange::Answered;
 
 /// An answer that lacks what it must have, or has something else there.
@@ -47,6 +49,28 @@ fn drop_nulls(value: &mut Value) {
 pub(super) struct Refusal {
     pub(super) code: String,
     pub(super) message: String,
+}
+
+/// A temporary key, as STS and the metadata service write it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct TemporaryKey {
+    access_key_id: String,
+    access_key_secret: String,
+    security_token: String,
+    expiration: String,
+}
+
+impl TemporaryKey {
+    pub(super) fn fetched(self) -> Result<Fetched, LinkError> {
+        let expires = self.expiration.parse().map_err(|_| {
+            LinkError::Failed(format!("the key comes with the expiration {:?}", self.expiration))
+        })?;
+        let token = Some(SecretString::from(self.security_token));
+        let key = AccessKey::new(self.access_key_id, SecretString::from(self.access_key_secret), token)
+            .map_err(|error| LinkError::Failed(format!("the key that came is none: {error}")))?;
+        Ok(Fetched { key, expires: Some(expires), recheck: None })
+    }
 }
 
 /// An answer whose content does not matter.

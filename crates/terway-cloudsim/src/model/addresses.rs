@@ -38,8 +38,8 @@ pub struct Assign {
 }
 
 impl World {
-    /// Gives an ENI further addresses, at most `at_most` of those it wants. The same token and parameters
-    /// give the first call's answer again.
+    /// Gives an ENI further addresses, at most `at_most` of those it wants: batches may succeed in part. The
+    /// same token and parameters give the first call's answer again.
     pub fn assign(
         &mut self,
         request: &Assign,
@@ -54,6 +54,7 @@ impl World {
                 _ => Err(Refusal::TokenReused(token.clone())),
             };
         }
+        let at_most = at_most.or(self.config.manners.partial_assign);
         let wanted = at_most.map_or_else(|| request.wanted.clone(), |most| request.wanted.first(most));
         let eni = self.settled(&request.eni, now)?;
         let vswitch = eni.vswitch.clone();
@@ -226,8 +227,8 @@ impl VSwitch {
     }
 
     fn take_any(&mut self, counts: AddressCounts) -> Option<AddressSet> {
-        let mut set = AddressSet::default();
-        set.ipv4 = self.ipv4.take(counts.ipv4 as usize)?.into_iter().map(pool::to_v4).collect();
+        let ipv4 = self.ipv4.take(counts.ipv4 as usize)?.into_iter().map(pool::to_v4).collect();
+        let mut set = AddressSet { ipv4, ..AddressSet::default() };
         for _ in 0..counts.ipv4_prefixes {
             let start = pool::to_v4(self.ipv4.take_block(IPV4_PREFIX_SIZE as u128)?);
             set.prefixes.push(IpNetwork::V4(Ipv4Network::new(start, 28).ok()?));

@@ -74,6 +74,9 @@ impl World {
             return Err(Refusal::NotAttachedThere { eni: id.clone(), instance: instance.clone() });
         }
         if eni.status == Status::InUse {
+            if self.config.manners.detach_refused {
+                return Err(Refusal::EniState { eni: id.clone(), status: eni.status });
+            }
             let due = self.after(now, self.config.latency_ms.detach);
             self.enis.change(id, now, |eni| {
                 eni.status = Status::Detaching;

@@ -8,6 +8,7 @@ use terway_types::{EniId, SecurityGroupId, Timestamp, VSwitchId};
 use super::World;
 use super::eni::{EniKind, Status};
 use super::refusal::Refusal;
+use crate::config::KeyState;
 
 impl World {
     /// The ENI goes at once, whatever its state, and its link with it.
@@ -77,6 +78,16 @@ impl World {
         let home = self.vswitches.get_mut(vswitch).ok_or_else(|| Refusal::NoVSwitch(vswitch.clone()))?;
         home.ipv4.leave_free(free.map(u128::from));
         Ok(())
+    }
+
+    /// Switches a key on or off, or ends the tokens handed out with it; says whether there is one.
+    pub fn change_key(&mut self, id: &str, state: Option<KeyState>, rotate: bool) -> bool {
+        let Some(key) = self.config.credentials.iter_mut().find(|key| key.access_key_id == id) else {
+            return false;
+        };
+        key.state = state.unwrap_or(key.state);
+        key.rotations += u32::from(rotate);
+        true
     }
 
     /// The state of an ENI that is nobody's primary one.

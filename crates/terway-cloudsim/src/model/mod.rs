@@ -16,6 +16,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use terway_types::{AddressSet, EniId, InstanceId, MacAddr, SecurityGroupId, Subnets, Timestamp, VSwitchId};
 
@@ -159,6 +160,12 @@ impl World {
     pub fn set_manners(&mut self, manners: Manners) {
         self.enis.keep_past(manners.memory());
         self.config.manners = manners;
+    }
+
+    /// How long the answer to a call of an action takes this time; `None`: there is none.
+    pub fn answer_time(&mut self, action: &str) -> Option<Duration> {
+        let spread = Manners::of(&self.config.manners.answer_ms, action).copied();
+        spread.unwrap_or(Spread::Fixed(0)).draw(&mut self.dice)
     }
 
     /// How far API readers' sight lags behind.

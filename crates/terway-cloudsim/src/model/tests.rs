@@ -307,7 +307,7 @@ proptest! {
                     let _ = world.unassign(&pick(eni), &all, now);
                 }
                 Move::DetachByHand { eni } => { let _ = world.detach_by_hand(&pick(eni), now); }
-                Move::Pass { ms } => now = now + std::time::Duration::from_millis(ms),
+                Move::Pass { ms } => now = now + Duration::from_millis(ms),
             }
             run(&mut world, now);
             check_promises(&world);

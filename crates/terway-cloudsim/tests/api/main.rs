@@ -5,8 +5,10 @@
 mod addresses;
 mod aliyun;
 mod bench;
+mod calls;
 mod control;
 mod enis;
 mod faults;
+mod manners;
 mod metadata;
 mod signature;

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use terway_types::{AddressCounts, EniId, InstanceId, SecurityGroupId, Timestamp, VSwitchId};
+use terway_types::{AddressCounts, EniId, InstanceId, SecurityGroupId, VSwitchId};
 
 use super::ecs::Call;
 use super::parameters::Parameters;
 use super::{addresses, describe};
+use crate::api::door::Errand;
 use crate::api::error::ApiError;
 use crate::model::{CreateEni, EniKind, World};
 
@@ -18,7 +19,7 @@ const VPC: &str = "2016-04-28";
 const MAX_GROUPS: usize = 16;
 
 /// Carries out a call whose sender is known.
-pub(super) fn carry_out(world: &mut World, call: &Call, now: Timestamp) -> Result<Value, ApiError> {
+pub(super) fn carry_out(world: &mut World, call: &Call, errand: &Errand) -> Result<Value, ApiError> {
     let given = &call.parameters;
     match (call.version.as_str(), call.action.as_str()) {
         (_, "") => Err(ApiError::missing("Action")),
@@ -27,14 +28,14 @@ pub(super) fn carry_out(world: &mut World, call: &Call, now: Timestamp) -> Resul
         (ECS, action) => {
             let act = regional(action).ok_or_else(|| unknown(action))?;
             check_region(world, given)?;
-            act(world, given, now)
+            act(world, given, errand)
         }
         (VPC, action) => Err(unknown(action)),
         (version, _) => Err(ApiError::new("InvalidVersion", format!("the version {version:?} is not valid"))),
     }
 }
 
-type Action = fn(&mut World, &Parameters, Timestamp) -> Result<Value, ApiError>;
+type Action = fn(&mut World, &Parameters, &Errand) -> Result<Value, ApiError>;
 
 /// The ECS actions that must name the region.
 fn regional(action: &str) -> Option<Action> {
@@ -48,7 +49,9 @@ fn regional(action: &str) -> Option<Action> {
         "UnassignPrivateIpAddresses" => addresses::unassign_v4,
         "AssignIpv6Addresses" => addresses::assign_v6,
         "UnassignIpv6Addresses" => addresses::unassign_v6,
-        "DescribeNetworkInterfaces" => |world, given, now| describe::network_interfaces(world, given, now),
+        "DescribeNetworkInterfaces" => {
+            |world, given, errand| describe::network_interfaces(world, given, errand.now)
+        }
         _ => return None,
     })
 }
@@ -65,21 +68,21 @@ fn check_region(world: &World, given: &Parameters) -> Result<(), ApiError> {
     Err(ApiError::new("InvalidRegionId.NotFound", format!("the region {region} does not exist")))
 }
 
-fn attach(world: &mut World, given: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
+fn attach(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Value, ApiError> {
     let (eni, instance) = eni_and_instance(given)?;
     let trunk = given.get("TrunkNetworkInstanceId").map(EniId::from);
-    world.attach_eni(&eni, &instance, trunk.as_ref(), now)?;
+    world.attach_eni(&eni, &instance, trunk.as_ref(), errand.now)?;
     Ok(json!({}))
 }
 
-fn detach(world: &mut World, given: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
+fn detach(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Value, ApiError> {
     let (eni, instance) = eni_and_instance(given)?;
-    world.detach_eni(&eni, &instance, now)?;
+    world.detach_eni(&eni, &instance, errand.now)?;
     Ok(json!({}))
 }
 
-fn delete(world: &mut World, given: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
-    world.delete_eni(&EniId::from(given.required("NetworkInterfaceId")?), now)?;
+fn delete(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Value, ApiError> {
+    world.delete_eni(&EniId::from(given.required("NetworkInterfaceId")?), errand.now)?;
     Ok(json!({}))
 }
 
@@ -88,19 +91,19 @@ fn eni_and_instance(given: &Parameters) -> Result<(EniId, InstanceId), ApiError>
 }
 
 /// Security groups, name and description; each stays as it is where it is not given.
-fn modify(world: &mut World, given: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
+fn modify(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Value, ApiError> {
     let eni = EniId::from(given.required("NetworkInterfaceId")?);
     let groups = groups(given.list("SecurityGroupId"))?;
     if groups.is_empty() {
         world.known(&eni)?;
     } else {
-        world.set_security_groups(&eni, &groups, now)?;
+        world.set_security_groups(&eni, &groups, errand.now)?;
     }
-    world.rename(&eni, given.get("NetworkInterfaceName"), given.get("Description"), now);
+    world.rename(&eni, given.get("NetworkInterfaceName"), given.get("Description"), errand.now);
     Ok(json!({}))
 }
 
-fn create(world: &mut World, given: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
+fn create(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Value, ApiError> {
     let kind = match given.get("InstanceType") {
         None | Some("Secondary") => EniKind::Secondary,
         Some("Trunk") => EniKind::Trunk,
@@ -130,7 +133,7 @@ fn create(world: &mut World, given: &Parameters, now: Timestamp) -> Result<Value
         description: given.get("Description").unwrap_or_default().to_owned(),
         client_token: given.client_token()?,
     };
-    let eni = world.create_eni(&request, now)?;
+    let eni = world.create_eni(&request, errand.now)?;
     Ok(describe::network_interface(world, &eni))
 }
 

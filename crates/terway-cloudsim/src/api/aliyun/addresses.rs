@@ -6,9 +6,10 @@ use std::str::FromStr;
 
 use ipnetwork::IpNetwork;
 use serde_json::{Value, json};
-use terway_types::{AddressCounts, AddressSet, EniId, Timestamp};
+use terway_types::{AddressCounts, AddressSet, EniId};
 
 use super::parameters::Parameters;
+use crate::api::door::Errand;
 use crate::api::error::ApiError;
 use crate::model::{Assign, Wanted, World};
 
@@ -47,10 +48,10 @@ const V6: Family = Family {
 };
 
 /// `AssignPrivateIpAddresses`.
-pub(super) fn assign_v4(world: &mut World, given: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
+pub(super) fn assign_v4(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Value, ApiError> {
     let counts = |ipv4, ipv4_prefixes| AddressCounts { ipv4, ipv4_prefixes, ..AddressCounts::default() };
     let singles = |ipv4| AddressSet { ipv4, ..AddressSet::default() };
-    let (eni, set) = assign(world, given, now, &V4, counts, singles)?;
+    let (eni, set) = assign(world, given, errand, &V4, counts, singles)?;
     Ok(json!({
         "AssignedPrivateIpAddressesSet": {
             "NetworkInterfaceId": eni.as_str(),
@@ -61,10 +62,10 @@ pub(super) fn assign_v4(world: &mut World, given: &Parameters, now: Timestamp) -
 }
 
 /// `AssignIpv6Addresses`.
-pub(super) fn assign_v6(world: &mut World, given: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
+pub(super) fn assign_v6(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Value, ApiError> {
     let counts = |ipv6, ipv6_prefixes| AddressCounts { ipv6, ipv6_prefixes, ..AddressCounts::default() };
     let singles = |ipv6| AddressSet { ipv6, ..AddressSet::default() };
-    let (eni, set) = assign(world, given, now, &V6, counts, singles)?;
+    let (eni, set) = assign(world, given, errand, &V6, counts, singles)?;
     Ok(json!({
         "NetworkInterfaceId": eni.as_str(),
         "Ipv6Sets": { "Ipv6Address": set.ipv6 },
@@ -73,19 +74,19 @@ pub(super) fn assign_v6(world: &mut World, given: &Parameters, now: Timestamp) -
 }
 
 /// `UnassignPrivateIpAddresses`.
-pub(super) fn unassign_v4(world: &mut World, given: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
-    unassign(world, given, now, &V4, |ipv4: Vec<Ipv4Addr>| AddressSet { ipv4, ..AddressSet::default() })
+pub(super) fn unassign_v4(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Value, ApiError> {
+    unassign(world, given, errand, &V4, |ipv4: Vec<Ipv4Addr>| AddressSet { ipv4, ..AddressSet::default() })
 }
 
 /// `UnassignIpv6Addresses`.
-pub(super) fn unassign_v6(world: &mut World, given: &Parameters, now: Timestamp) -> Result<Value, ApiError> {
-    unassign(world, given, now, &V6, |ipv6: Vec<Ipv6Addr>| AddressSet { ipv6, ..AddressSet::default() })
+pub(super) fn unassign_v6(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Value, ApiError> {
+    unassign(world, given, errand, &V6, |ipv6: Vec<Ipv6Addr>| AddressSet { ipv6, ..AddressSet::default() })
 }
 
 fn assign<A: FromStr>(
     world: &mut World,
     given: &Parameters,
-    now: Timestamp,
+    errand: &Errand,
     family: &Family,
     counts: impl Fn(u32, u32) -> AddressCounts,
     singles: impl Fn(Vec<A>) -> AddressSet,
@@ -113,14 +114,14 @@ fn assign<A: FromStr>(
         Wanted::These(AddressSet { prefixes, ..singles(list) })
     };
     let request = Assign { eni: eni.clone(), wanted, client_token: given.client_token()? };
-    let set = world.assign(&request, None, now)?;
+    let set = world.assign(&request, errand.partial, errand.now)?;
     Ok((eni, set))
 }
 
 fn unassign<A: FromStr>(
     world: &mut World,
     given: &Parameters,
-    now: Timestamp,
+    errand: &Errand,
     family: &Family,
     singles: impl Fn(Vec<A>) -> AddressSet,
 ) -> Result<Value, ApiError> {
@@ -132,7 +133,7 @@ fn unassign<A: FromStr>(
         (false, false) => return Err(ApiError::conflict(family.list, family.prefix_list)),
         _ => {}
     }
-    world.unassign(&eni, &AddressSet { prefixes, ..singles(list) }, now)?;
+    world.unassign(&eni, &AddressSet { prefixes, ..singles(list) }, errand.now)?;
     Ok(json!({}))
 }
 

@@ -1,5 +1,5 @@
-//! The vendor's RPC door: one URL, the action in a header or parameter, signed. Each call is counted,
-//! meets the ordered faults, is verified, carried out, and answered in the vendor's shape.
+//! The vendor's RPC gateway: one URL, the action in a header or parameter, signed; answers and errors in the
+//! vendor's shape.
 
 use std::sync::Arc;
 
@@ -14,10 +14,16 @@ use terway_types::Timestamp;
 use super::actions;
 use super::parameters::Parameters;
 use super::signature::{self, Incoming};
-use crate::api::error::{ApiError, json_response};
+use crate::api::door::{self, Answer, Dialect};
+use crate::api::error::json_response;
 use crate::api::line::Caller;
-use crate::faults::FaultKind;
-use crate::live::{Live, Records};
+use crate::api::speaker;
+use crate::calls::Knock;
+use crate::live::Live;
+
+/// The vendor's words (public error codes of the RPC gateway).
+const DIALECT: Dialect =
+    Dialect { throttled: "Throttling.User", denied: "Forbidden.RAM", made: "/NetworkInterfaceId" };
 
 /// Answers one call.
 pub(super) async fn answer(
@@ -32,35 +38,19 @@ pub(super) async fn answer(
     let call = Call::read(query, &headers, &body);
     let request =
         Incoming { method: method.as_str(), path: uri.path(), query, headers: &headers, body: &body };
-    let request_id = live.with_records(|records, _| {
-        *records.journal.calls.entry(call.action.clone()).or_default() += 1;
-        records.world.request_id()
-    });
-    let (mut dropped, mut refused) = (false, None);
-    match live.with_records(|records, _| records.faults.strike(&call.action)) {
-        None => {}
-        Some(FaultKind::Delay(time)) => tokio::time::sleep(time).await,
-        Some(FaultKind::DropBefore) => {
-            caller.cut();
-            return Response::default();
-        }
-        Some(FaultKind::DropAfter) => dropped = true,
-        Some(FaultKind::Error(code)) => refused = Some(ApiError::new(&code, "ordered by a test")),
-    }
-    let outcome = live.with_records(|records, now| {
-        let outcome = refused.map_or_else(|| carry_out(records, &call, request, now), Err);
-        if let Err(error) = &outcome {
-            *records.journal.errors.entry(error.code.clone()).or_default() += 1;
-        }
-        outcome
-    });
-    if outcome.is_ok() && call.action.contains("ssign") {
-        // Who is told of an address may send from it.
-        live.caught_up().await;
-    }
-    if dropped {
-        caller.cut();
-    }
+    let knock = live.with(|world, _| call.knock(&headers, speaker::name(world, caller.ip())));
+    let passed = door::pass(
+        &live,
+        &caller,
+        DIALECT,
+        knock,
+        |records, now| {
+            let credentials = &records.world.config().credentials;
+            signature::verify(request, credentials, &mut records.nonces, now)
+        },
+        |world, errand| actions::carry_out(world, &call, errand),
+    );
+    let Some(Answer { request_id, outcome }) = passed.await else { return Response::default() };
     let mut response = match outcome {
         Ok(mut answer) => {
             answer["RequestId"] = Value::String(request_id);
@@ -68,7 +58,6 @@ pub(super) async fn answer(
         }
         Err(error) => {
             let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-            tracing::debug!(action = %call.action, code = %error.code, message = %error.message, "refused");
             error.into_response(&request_id, host)
         }
     };
@@ -105,15 +94,18 @@ impl Call {
         let (action, version) = (common("x-acs-action", "Action"), common("x-acs-version", "Version"));
         Self { action, version, parameters }
     }
-}
 
-fn carry_out(
-    records: &mut Records,
-    call: &Call,
-    request: Incoming<'_>,
-    now: Timestamp,
-) -> Result<Value, ApiError> {
-    let credentials = &records.world.config().credentials;
-    signature::verify(request, credentials, &mut records.nonces, now)?;
-    actions::carry_out(&mut records.world, call, now)
+    /// What the call says of itself.
+    fn knock(&self, headers: &HeaderMap, source: String) -> Knock {
+        let named = ["NetworkInterfaceId", "InstanceId", "TrunkNetworkInstanceId", "VSwitchId"];
+        let one = named.iter().filter_map(|name| self.parameters.get(name).map(str::to_owned));
+        let many = self.parameters.list("NetworkInterfaceId");
+        Knock {
+            action: self.action.clone(),
+            source,
+            key: signature::key_id(headers),
+            client_token: self.parameters.get("ClientToken").map(str::to_owned),
+            objects: one.chain(many).collect(),
+        }
+    }
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use terway_types::{InstanceId, Timestamp};
 
 use crate::api::line::Caller;
+use crate::api::speaker;
 use crate::live::Live;
 use crate::model::{Eni, Instance, Status, World};
 
@@ -20,8 +21,6 @@ const TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
 /// The longest life of a session token, in seconds.
 const MAX_TTL: u64 = 21_600;
-/// How long handed-out role credentials claim to live.
-const ROLE_CREDENTIAL_LIFE: Duration = Duration::from_hours(6);
 
 /// The session tokens given out.
 #[derive(Debug, Default)]
@@ -44,8 +43,9 @@ pub(super) async fn token(
         return (StatusCode::BAD_REQUEST, format!("{TTL_HEADER} must be 1 to {MAX_TTL}\n")).into_response();
     };
     live.with_records(|records, now| {
-        *records.journal.calls.entry("metadata/token".to_owned()).or_default() += 1;
-        let Some(instance) = speaker(&records.world, caller.ip()).map(|instance| instance.id.clone()) else {
+        records.calls.count("metadata/token");
+        let Some(instance) = speaker::of(&records.world, caller.ip()).map(|instance| instance.id.clone())
+        else {
             return stranger(caller.ip());
         };
         let token = records.world.request_id();
@@ -63,8 +63,8 @@ pub(super) async fn read(
     headers: HeaderMap,
 ) -> Response {
     live.with_records(|records, now| {
-        *records.journal.calls.entry("metadata/read".to_owned()).or_default() += 1;
-        let Some(instance) = speaker(&records.world, caller.ip()) else { return stranger(caller.ip()) };
+        records.calls.count("metadata/read");
+        let Some(instance) = speaker::of(&records.world, caller.ip()) else { return stranger(caller.ip()) };
         let token = headers.get(TOKEN_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !records.tokens.admits(token, &instance.id, now) {
             return (StatusCode::UNAUTHORIZED, "a valid session token is needed\n").into_response();
@@ -81,17 +81,6 @@ fn stranger(address: IpAddr) -> Response {
     (StatusCode::FORBIDDEN, format!("no instance speaks with {address}\n")).into_response()
 }
 
-fn speaker(world: &World, address: IpAddr) -> Option<&Instance> {
-    match address {
-        IpAddr::V4(v4) if v4.is_loopback() => {
-            let index = usize::from(v4.octets()[3]).checked_sub(1)?;
-            let id = &world.config().instances.get(index)?.id;
-            world.instance(&InstanceId(id.clone()))
-        }
-        address => world.instance_at(address),
-    }
-}
-
 fn lookup(world: &World, instance: &Instance, path: &[&str], now: Timestamp) -> Option<String> {
     let config = world.config();
     match path {
@@ -106,11 +95,12 @@ fn lookup(world: &World, instance: &Instance, path: &[&str], now: Timestamp) -> 
         ["mac"] => world.eni(&instance.primary).map(|eni| eni.mac.to_string()),
         ["private-ipv4"] => world.eni(&instance.primary)?.primary_ipv4().map(|address| address.to_string()),
         ["network", "interfaces", "macs"] => {
-            let lines: Vec<String> = attached(world, instance).map(|eni| format!("{}/", eni.mac)).collect();
+            let lines: Vec<String> =
+                attached(world, instance, now).map(|eni| format!("{}/", eni.mac)).collect();
             Some(lines.join("\n"))
         }
         ["network", "interfaces", "macs", mac, leaf] => {
-            let eni = attached(world, instance).find(|eni| eni.mac.to_string() == *mac)?;
+            let eni = attached(world, instance, now).find(|eni| eni.mac.to_string() == *mac)?;
             interface(world, eni, leaf)
         }
         ["ram", "security-credentials", rest @ ..] => role_credentials(world, rest, now),
@@ -119,8 +109,9 @@ fn lookup(world: &World, instance: &Instance, path: &[&str], now: Timestamp) -> 
 }
 
 /// The ENIs the instance really has; those on their way are not listed.
-fn attached<'a>(world: &'a World, instance: &Instance) -> impl Iterator<Item = &'a Eni> {
-    world.enis_of(&instance.id).into_iter().filter(|eni| eni.status == Status::InUse)
+fn attached<'a>(world: &'a World, instance: &Instance, now: Timestamp) -> impl Iterator<Item = &'a Eni> {
+    let seen = world.seen(world.config().manners.metadata_lag(), now).enis_of(&instance.id);
+    seen.into_iter().filter(|eni| eni.status == Status::InUse)
 }
 
 fn interface(world: &World, eni: &Eni, leaf: &str) -> Option<String> {
@@ -158,11 +149,12 @@ fn role_credentials(world: &World, path: &[&str], now: Timestamp) -> Option<Stri
         [] => Some(role.to_owned()),
         [name] if *name == role => {
             let time = |at: Timestamp| super::describe::iso_time(at);
+            let (token, end) = key.token_at(now);
             let body = json!({
                 "AccessKeyId": key.access_key_id,
                 "AccessKeySecret": key.access_key_secret,
-                "SecurityToken": key.security_token.as_deref().unwrap_or_default(),
-                "Expiration": time(now + ROLE_CREDENTIAL_LIFE),
+                "SecurityToken": token.unwrap_or_default(),
+                "Expiration": time(end),
                 "LastUpdated": time(now),
                 "Code": "Success",
             });

@@ -14,6 +14,7 @@ use terway_types::Timestamp;
 use super::parameters::pairs;
 use crate::api::error::ApiError;
 use crate::config::CredentialConfig;
+use crate::credentials::Verdict;
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 /// How far the caller's clock may be off, and how long nonces are remembered.
@@ -59,10 +60,7 @@ pub(super) fn verify(
         .iter()
         .find(|key| key.access_key_id == claim.key_id)
         .ok_or_else(|| ApiError::new("InvalidAccessKeyId.NotFound", "Specified access key is not found."))?;
-    if key.security_token.as_deref() != header(request.headers, "x-acs-security-token") {
-        let message = "Specified SecurityToken does not match the access key.";
-        return Err(ApiError::new("InvalidSecurityToken.MismatchWithAccessKey", message));
-    }
+    check_key(key, header(request.headers, "x-acs-security-token"), now)?;
     check_time(header(request.headers, "x-acs-date").ok_or_else(|| ApiError::missing("x-acs-date"))?, now)?;
     let nonce = header(request.headers, "x-acs-signature-nonce")
         .ok_or_else(|| ApiError::missing("x-acs-signature-nonce"))?;
@@ -71,6 +69,25 @@ pub(super) fn verify(
         return Err(ApiError::new("SignatureNonceUsed", "Specified signature nonce was used already."));
     }
     Ok(())
+}
+
+fn check_key(key: &CredentialConfig, token: Option<&str>, now: Timestamp) -> Result<(), ApiError> {
+    let (code, message) = match key.judge(token, now) {
+        Verdict::Valid => return Ok(()),
+        Verdict::Inactive => ("InvalidAccessKeyId.Inactive", "Specified access key is disabled."),
+        Verdict::Expired => ("InvalidSecurityToken.Expired", "Specified SecurityToken is expired."),
+        Verdict::Mismatch => (
+            "InvalidSecurityToken.MismatchWithAccessKey",
+            "Specified SecurityToken does not match the access key.",
+        ),
+    };
+    Err(ApiError::new(code, message))
+}
+
+/// The access key a request claims to be signed with.
+pub(super) fn key_id(headers: &HeaderMap) -> Option<String> {
+    let claim = Claim::parse(header(headers, "authorization")?).ok()?;
+    Some(claim.key_id.to_owned())
 }
 
 fn check_time(date: &str, now: Timestamp) -> Result<(), ApiError> {

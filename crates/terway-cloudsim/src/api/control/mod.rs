@@ -1,0 +1,69 @@
+//! The control socket: the whole world as JSON, and hands to change it from outside its rules.
+
+mod change;
+mod console;
+mod state;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::error::json_response;
+use crate::calls::Call;
+use crate::live::Live;
+
+/// The way in for tests and people.
+pub(crate) fn router(live: Arc<Live>) -> Router {
+    Router::new()
+        .route("/v1/state", get(whole))
+        .route("/v1/calls", get(calls))
+        .route("/v1/release", post(change::release))
+        .route("/v1/latency", post(change::latency))
+        .route("/v1/quota", post(change::quota))
+        .route("/v1/manners", get(change::manners_now).post(change::manners))
+        .route("/v1/faults", post(change::faults))
+        .route("/v1/vswitches/{id}", post(change::vswitch))
+        .route("/v1/credentials/{id}", post(change::credential))
+        .route("/v1/enis/{id}/delete", post(console::delete))
+        .route("/v1/console/enis/{id}/{deed}", post(console::deed))
+        .with_state(live)
+}
+
+async fn whole(State(live): State<Arc<Live>>) -> Response {
+    json_response(StatusCode::OK, &live.with_records(|records, now| state::view(records, now)))
+}
+
+/// Which calls are asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Wanted {
+    /// Calls after this number.
+    since: u64,
+    /// Calls of this action only.
+    action: Option<String>,
+    /// At most so many; 0 for all.
+    limit: usize,
+}
+
+async fn calls(State(live): State<Arc<Live>>, Query(wanted): Query<Wanted>) -> Response {
+    live.with_records(|records, _| {
+        let most = if wanted.limit == 0 { usize::MAX } else { wanted.limit };
+        let fits = |call: &&Call| wanted.action.as_ref().is_none_or(|action| *action == call.action);
+        let calls: Vec<&Call> = records.calls.after(wanted.since).filter(fits).take(most).collect();
+        json_response(StatusCode::OK, &json!({ "last": records.calls.last(), "calls": calls }))
+    })
+}
+
+fn done() -> Response {
+    json_response(StatusCode::OK, &json!({}))
+}
+
+fn refused(status: StatusCode, message: &str) -> Response {
+    json_response(status, &json!({ "error": message }))
+}

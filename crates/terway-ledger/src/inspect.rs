@@ -38,6 +38,9 @@ pub(crate) fn judge(path: &Path, file: impl Read, length: u64) -> Result<(Databa
     if length < HEADER as u64 {
         return Err(corrupt("it is empty, or cut short".to_owned()));
     }
+    if length > LONGEST {
+        return Err(corrupt(format!("it has {length} bytes, more than a ledger ever has")));
+    }
     let memory = InMemoryBackend::new();
     copy(file, length, &memory).map_err(|source| open_error(path, source.into()))?;
     // A copy in memory cannot fail for any other reason than its content.
@@ -90,6 +93,8 @@ const SLOTS: [usize; 2] = [64, 192];
 const SLOT: usize = 128;
 const CHECKSUMS: [usize; 3] = [16, 48, SLOT - 16];
 const HEADER: usize = SLOTS[1] + SLOT;
+/// A hundred times what the largest node needs; a damaged length must not exhaust the node's memory.
+const LONGEST: u64 = 1 << 30;
 /// Bytes copied at once, the whole head among the first.
 const CHUNK: usize = 1 << 16;
 

@@ -29,8 +29,12 @@ impl Ledger {
         if !path.try_exists().map_err(|source| open_error(path, source.into()))? {
             create_empty(path)?;
         }
-        let database = open_database(path)?;
-        Ok(Self { shared: Arc::new(Shared::new(path, database)), history: DEFAULT_HISTORY })
+        Ok(Self::of(path, open_database(path)?))
+    }
+
+    /// Goes on with an open database; after a failure it is opened again from the path.
+    pub(crate) fn of(path: &Path, database: Database) -> Self {
+        Self { shared: Arc::new(Shared::new(path, database)), history: DEFAULT_HISTORY }
     }
 
     /// Keeps so many entries of history from now on, instead of [`DEFAULT_HISTORY`].

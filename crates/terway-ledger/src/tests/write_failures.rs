@@ -1,12 +1,14 @@
 //! The medium refuses a step of a commit: the commit fails, the file opens to the state before or after it, and
 //! goes on from there.
 
+use std::fs;
 use std::io::ErrorKind;
 
 use super::medium::{Failure, Medium};
 use super::{State, changes, commit, ledger, opened, state, version_1};
 use crate::file::builder;
 use crate::migrate::from_version_1;
+use crate::{CommitError, HistoryQuery, Ledger, ReadError};
 
 #[test]
 fn a_commit_that_fails_leaves_the_state_before_or_after() {
@@ -70,4 +72,27 @@ fn a_migration_that_fails_can_be_made_again() {
             return;
         }
     }
+}
+
+#[test]
+fn a_failed_commit_closes_the_ledger_until_its_owner_comes_back() {
+    let (database, medium) = ledger();
+    let content = state(&database);
+    drop(database);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    fs::write(&path, medium.bytes()).unwrap();
+
+    // Reads and writes go to the medium until it fails, and to the file from then on.
+    let (database, medium) = opened(&medium.bytes()).unwrap();
+    let mut ledger = Ledger::of(&path, database);
+    let reader = ledger.reader();
+    assert_eq!(reader.snapshot().unwrap(), content.records);
+    medium.fail(Failure { at: 0, kind: ErrorKind::StorageFull, lasting: true });
+    let error = ledger.commit(&changes(99)).unwrap_err();
+    assert!(matches!(error, CommitError::Full { changes: 5, .. }), "{error:?}");
+    assert!(matches!(reader.snapshot(), Err(ReadError::Closed { .. })));
+    assert_eq!(ledger.history(&HistoryQuery::default()).unwrap(), content.history);
+    assert_eq!(reader.snapshot().unwrap(), content.records);
+    ledger.commit(&changes(99)).unwrap();
 }

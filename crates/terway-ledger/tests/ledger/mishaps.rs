@@ -126,6 +126,13 @@ fn a_file_that_is_no_ledger_is_refused() {
         assert!(matches!(error, OpenError::Corrupt { .. }), "{} bytes: {error:?}", bytes.len());
         assert_eq!(error.fault().code, FaultCode::LedgerCorrupt);
     }
+    // A hole of a terabyte behind the head.
+    fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+    let error = Ledger::open(&path).unwrap_err();
+    assert!(
+        error.to_string().ends_with("it has 1099511627776 bytes, more than a ledger ever has"),
+        "{error}"
+    );
     // Somebody else's database.
     fs::remove_file(&path).unwrap();
     drop(Database::create(&path).unwrap());

@@ -1,5 +1,6 @@
 //! The history: bounded, numbered, and found again by whatever is known.
 
+use std::fs;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,6 +123,27 @@ fn the_oldest_goes_and_no_number_comes_twice() {
     let mut ledger = Ledger::open(&path).unwrap();
     remember(&mut ledger, &[entry(13), entry(14)]);
     assert_eq!(numbers(&ledger, &all), [14, 13, 12]);
+}
+
+/// Entries come and go for as long as the node lives.
+#[test]
+fn the_file_does_not_grow_for_ever() {
+    let (_dir, path) = place();
+    let mut ledger = Ledger::open(&path).unwrap().with_history(NonZeroU64::new(500).unwrap());
+    let mut churn = |commits: u64| {
+        for number in 0..commits {
+            let entry = called(&format!("eni-{number}"), "token", number, 1);
+            let changes = [
+                LedgerChange::PutEni(eni(number % 50)),
+                LedgerChange::RemoveEni(eni((number + 25) % 50).token),
+                LedgerChange::Remember(entry),
+            ];
+            ledger.commit(&changes).unwrap();
+        }
+        fs::metadata(&path).unwrap().len()
+    };
+    let (settled, later) = (churn(1_000), churn(2_000));
+    assert!(later <= settled, "{later} bytes after {settled}");
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Node {
     pub binaries: PathBuf,
     /// Further flags for the next start of the daemon.
     pub flags: Vec<String>,
+    /// Further variables for the next start of the daemon.
+    pub environment: Vec<(String, String)>,
     daemon: Option<Child>,
     pods: usize,
 }
@@ -59,6 +61,7 @@ impl Node {
             run,
             binaries: binaries.to_owned(),
             flags: Vec::new(),
+            environment: Vec::new(),
             daemon: None,
             pods: 0,
         };
@@ -119,7 +122,7 @@ impl Node {
         command.args(["--ecs-endpoint", "http://100.100.100.201"]);
         command.args(["--vpc-endpoint", "http://100.100.100.201"]);
         command.args(["--metadata-endpoint", "http://100.100.100.200"]);
-        command.args(&self.flags);
+        command.args(&self.flags).envs(self.environment.iter().cloned());
         command
     }
 

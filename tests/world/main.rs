@@ -5,9 +5,11 @@ mod attach;
 mod away;
 mod bad_input;
 mod check;
+mod clock;
 mod cloud_trouble;
 mod crash;
 mod detach;
+mod disk;
 mod garbage;
 mod linear;
 mod parallel;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
             parallel::trials(),
             crash::trials(),
             linear::trials(),
+            clock::trials(),
+            disk::trials(),
             cloud_trouble::trials(),
             bad_input::trials(),
         ];

@@ -18,6 +18,8 @@ pub(crate) struct Tool {
 
 const IP: Tool = Tool { program: "ip", package: "iproute2", why: "reads the kernel's state back" };
 const NFT: Tool = Tool { program: "nft", package: "nftables", why: "reads the kernel's nat rules back" };
+const FAKETIME: Tool =
+    Tool { program: "faketime", package: "faketime", why: "sets a daemon's clock in tests" };
 const CC: Tool = Tool { program: "cc", package: "build-essential", why: "links Rust programs" };
 const HOST_DEVICE: Tool = Tool {
     program: "/usr/lib/cni/host-device",
@@ -26,7 +28,7 @@ const HOST_DEVICE: Tool = Tool {
 };
 
 /// What the tests use.
-pub(crate) const TEST: &[Tool] = &[CC, IP, NFT];
+pub(crate) const TEST: &[Tool] = &[CC, IP, NFT, FAKETIME];
 /// What the demonstration uses.
 pub(crate) const DEMO: &[Tool] = &[CC, IP];
 /// What the benchmark uses.

@@ -1,0 +1,68 @@
+//! The disk fails the daemon: full, or with a ledger that is no ledger any more. What is durable stays true, what
+//! cannot be made durable is refused with the reason, and everything goes on once the disk is well.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use nix::mount::{MsFlags, mount};
+use serde_json::json;
+use terway_rig::eventually::eventually;
+use terway_rig::world::{Plan, World};
+
+use crate::support::{LIMIT, audit, binaries, trial, wait_quiet, wait_warm};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![trial("disk::a_full_disk_refuses_adds_and_loses_nothing", full)]
+}
+
+/// A file system of its own, small enough to be filled at once.
+fn small_disk(folder: &Path) -> Result<()> {
+    let options = "size=6m,mode=0700";
+    mount(Some("state"), folder, Some("tmpfs"), MsFlags::empty(), Some(options))
+        .with_context(|| format!("failed to mount a tmpfs on {}", folder.display()))
+}
+
+/// Fills the disk to the last byte.
+fn fill(folder: &Path) -> Result<()> {
+    let block = vec![0_u8; 4096];
+    let mut file = fs::File::create(folder.join("ballast"))?;
+    while std::io::Write::write_all(&mut file, &block).is_ok() {}
+    Ok(())
+}
+
+fn full(name: &str) -> Result<()> {
+    let plan = Plan { name: name.to_owned(), pool: (2, 3), ..Plan::default() };
+    let mut world = World::start(&plan, &binaries(), Path::new("/run/terway"))?;
+    let state = world.nodes[0].path("state");
+    small_disk(&state)?;
+    world.boot()?;
+    wait_warm(&world.nodes[0], 2)?;
+    let mut before = world.nodes[0].pod("before")?;
+    before.add()?;
+
+    fill(&state)?;
+    // Enough ADDs and DELs that the ledger's own reserve of free pages is used up.
+    let refused = (0..200).find_map(|number| {
+        let pod = world.nodes[0].pod(&format!("during{number}")).ok()?;
+        let outcome = pod.call("ADD").configured("allocate_timeout", json!(2)).run().ok()?;
+        let failed = outcome.expect_error("ADD on a full disk").ok();
+        pod.call("DEL").run().ok()?;
+        failed
+    });
+    let (_, message) = refused.context("200 ADDs were served though the disk is full")?;
+    ensure!(message.contains("state-full"), "{message}");
+    ensure!(message.contains("--state-dir"), "no remedy: {message}");
+    before.call_with_result("CHECK").run()?.expect_ok("CHECK of a pod from before")?;
+
+    fs::remove_file(state.join("ballast"))?;
+    let mut after = world.nodes[0].pod("after")?;
+    eventually("the daemon goes on", LIMIT, || after.add().ok())?;
+    after.del()?;
+    before.del()?;
+    wait_quiet(&world.nodes[0])?;
+    let in_use = world.nodes[0].phases()?.into_iter().filter(|phase| phase == "InUse").count();
+    ensure!(in_use == 0, "{in_use} ENIs are still held");
+    audit(&world)
+}

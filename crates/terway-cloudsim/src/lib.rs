@@ -13,6 +13,7 @@ pub mod manners;
 pub mod model;
 pub mod serve;
 pub mod spread;
+pub mod status;
 pub mod throttle;
 
 pub use config::{Config, ConfigError};

@@ -6,18 +6,20 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use serde_json::json;
-use terway_cloudsim::{Config, Options, Place, World, live, serve};
+use terway_cloudsim::{Config, Endpoints, Options, Place, World, live, serve, status};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A simulated cloud: ECS, VPC and metadata APIs over a real kernel data path.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Arguments {
+    #[command(subcommand)]
+    question: Option<Question>,
     /// The world description (JSON).
-    #[arg(long)]
-    config: PathBuf,
+    #[arg(long, required = true)]
+    config: Option<PathBuf>,
     /// Where to put the control socket (HTTP).
     #[arg(long)]
     control: Option<PathBuf>,
@@ -32,15 +34,31 @@ struct Arguments {
     log_level: String,
 }
 
+/// What to ask a simulation that runs.
+#[derive(Debug, Subcommand)]
+enum Question {
+    /// Shows the whole VPC: vSwitches, nodes, ENIs, calls, faults.
+    Status {
+        /// The simulation's control socket.
+        #[arg(long)]
+        control: PathBuf,
+    },
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(Question::Status { control }) = &arguments.question {
+        let page = status::page(control)?;
+        return std::io::stdout().write_all(page.as_bytes()).context("failed to show the page");
+    }
     tracing_subscriber::fmt()
         .with_env_filter(&arguments.log_level)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    let config = Config::read(&arguments.config)?;
+    let path = arguments.config.context("--config is missing")?;
+    let config = Config::read(&path)?;
     let world = World::from_config(config, live::system_clock())?;
     let place = if arguments.no_fabric { Place::Loopback(arguments.listen) } else { Place::Fabric };
     // Before anything is made: from here on a signal leads to a clean end.
@@ -49,7 +67,8 @@ async fn main() -> anyhow::Result<()> {
     let options = Options { control: arguments.control, ..Options::new(place) };
     let running = serve(world, options).await?;
     let endpoints = running.endpoints();
-    let ready = json!({ "ready": true, "ecs": endpoints.ecs, "metadata": endpoints.metadata });
+    let Endpoints { ecs, metadata } = endpoints;
+    let ready = json!({ "ready": true, "ecs": ecs, "api": ecs, "metadata": metadata });
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{ready}").and_then(|()| stdout.flush()).context("failed to say that it is ready")?;
     tokio::select! {

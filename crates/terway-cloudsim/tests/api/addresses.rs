@@ -138,12 +138,18 @@ async fn limits_and_states_are_respected() {
     let tiny = [("VSwitchId", "vsw-tiny"), ("SecurityGroupIds.1", "sg-1")];
     assert_eq!(code(&bench, "CreateNetworkInterface", &tiny).await, "QuotaExceeded.PrivateIpAddress");
     bench.control(reqwest::Method::POST, "/v1/quota", json!({"private_ipv4": 1000})).await;
-    let other = bench.ok("CreateNetworkInterface", &tiny).await["NetworkInterfaceId"].clone();
-    let other = ("NetworkInterfaceId", other.as_str().unwrap());
-    let early = [other, ("SecondaryPrivateIpAddressCount", "4")];
+    let new = async |create: serde_json::Value| {
+        bench.control(reqwest::Method::POST, "/v1/latency", json!({ "create": create })).await;
+        let eni = bench.ok("CreateNetworkInterface", &tiny).await["NetworkInterfaceId"].clone();
+        eni.as_str().unwrap().to_owned()
+    };
+    let (unborn, other) = (new(json!("never")).await, new(json!(0)).await);
+    let early = [("NetworkInterfaceId", unborn.as_str()), ("SecondaryPrivateIpAddressCount", "1")];
     assert_eq!(code(&bench, "AssignPrivateIpAddresses", &early).await, "InvalidOperation.InvalidEniState");
-    bench.until(other.1, "Available").await;
-    assert_eq!(code(&bench, "AssignPrivateIpAddresses", &early).await, "InvalidVSwitchId.IpNotEnough");
+    bench.until(&other, "Available").await;
+    let other = ("NetworkInterfaceId", other.as_str());
+    let many = [other, ("SecondaryPrivateIpAddressCount", "3")];
+    assert_eq!(code(&bench, "AssignPrivateIpAddresses", &many).await, "InvalidVSwitchId.IpNotEnough");
     let v6 = [other, ("Ipv6AddressCount", "1")];
     assert_eq!(code(&bench, "AssignIpv6Addresses", &v6).await, "InvalidOperation.VSwitchIpv6NotEnabled");
     let both = [id, ("SecondaryPrivateIpAddressCount", "1"), ("PrivateIpAddress.1", "10.0.1.99")];

@@ -46,6 +46,28 @@ async fn an_eni_in_use_can_be_deleted_by_hand_a_primary_one_cannot() {
     assert_eq!(bench.control(Method::POST, &format!("/v1/enis/{primary}/delete"), json!(null)).await.0, 409);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_see_it_all_at_a_glance() {
+    let bench = Bench::new().await;
+    let wish =
+        [("VSwitchId", "vsw-a"), ("SecurityGroupId", "sg-1"), ("Tag.1.Key", "a"), ("Tag.1.Value", "<i>")];
+    let eni = bench.ok("CreateNetworkInterface", &wish).await["NetworkInterfaceId"].clone();
+    bench.order(json!([{"action": "*", "kind": "hold"}])).await;
+    bench.control(Method::POST, "/v1/manners", json!({"linger_ms": 5})).await;
+    let text = terway_cloudsim::status::page(&bench.socket()).unwrap();
+    for part in
+        ["vsw-tiny", "i-2", eni.as_str().unwrap(), "a=<i>", "ok 1", "hold-before, 1 times", "linger_ms"]
+    {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let client = reqwest::Client::builder().unix_socket(bench.socket()).build().unwrap();
+    let page = client.get("http://control/").send().await.unwrap();
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    let page = page.text().await.unwrap();
+    assert!(page.contains("<td>a=&lt;i&gt;</td>") && !page.contains("a=<i>"), "{page}");
+    assert!(terway_cloudsim::status::page(&bench.socket().with_extension("no")).is_err());
+}
+
 #[tokio::test]
 async fn stopping_takes_the_socket_away() {
     let bench = Bench::new().await;

@@ -2,13 +2,14 @@
 
 mod change;
 mod console;
+mod page;
 mod state;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Deserialize;
@@ -21,6 +22,7 @@ use crate::live::Live;
 /// The way in for tests and people.
 pub(crate) fn router(live: Arc<Live>) -> Router {
     Router::new()
+        .route("/", get(at_a_glance))
         .route("/v1/state", get(whole))
         .route("/v1/calls", get(calls))
         .route("/v1/release", post(change::release))
@@ -33,6 +35,10 @@ pub(crate) fn router(live: Arc<Live>) -> Router {
         .route("/v1/enis/{id}/delete", post(console::delete))
         .route("/v1/console/enis/{id}/{deed}", post(console::deed))
         .with_state(live)
+}
+
+async fn at_a_glance(State(live): State<Arc<Live>>, headers: HeaderMap) -> Response {
+    live.with_records(|records, now| page::render(records, &headers, now))
 }
 
 async fn whole(State(live): State<Arc<Live>>) -> Response {

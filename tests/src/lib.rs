@@ -1,6 +1,7 @@
 //! The test bench: sandboxes, a simulated cloud with nodes and pods, real packets, and readers of the kernel's
 //! state that share no code with what they check. Scenarios, demo and benchmarks are built from it.
 
+pub mod books;
 pub mod caller;
 pub mod eventually;
 pub mod linear;

@@ -4,6 +4,7 @@
 mod attach;
 mod away;
 mod bad_input;
+mod calls;
 mod check;
 mod clock;
 mod cloud_trouble;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
             parallel::trials(),
             crash::trials(),
             linear::trials(),
+            calls::trials(),
             clock::trials(),
             disk::trials(),
             cloud_trouble::trials(),

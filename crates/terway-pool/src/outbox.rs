@@ -2,8 +2,12 @@
 //! somebody may see is durable by then, and a crash finds all of an event's changes or none.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use terway_types::{AttachmentKey, AttachmentRecord, EniRecord, IntentToken, LedgerChange};
+use ipnetwork::IpNetwork;
+use terway_types::{
+    AddressRecord, AttachmentKey, AttachmentRecord, EniRecord, IntentToken, LedgerChange, PrefixRecord,
+};
 
 use crate::effect::{Answer, Effect, Note, RequestId};
 
@@ -12,6 +16,8 @@ use crate::effect::{Answer, Effect, Note, RequestId};
 pub(crate) struct Outbox {
     enis: BTreeMap<IntentToken, LedgerChange>,
     attachments: BTreeMap<AttachmentKey, LedgerChange>,
+    addresses: BTreeMap<IpAddr, LedgerChange>,
+    prefixes: BTreeMap<IpNetwork, LedgerChange>,
     after: Vec<Effect>,
 }
 
@@ -32,6 +38,22 @@ impl Outbox {
         self.attachments.insert(key.clone(), LedgerChange::RemoveAttachment(key.clone()));
     }
 
+    pub(crate) fn put_address(&mut self, record: AddressRecord) {
+        self.addresses.insert(record.address, LedgerChange::PutAddress(record));
+    }
+
+    pub(crate) fn remove_address(&mut self, address: IpAddr) {
+        self.addresses.insert(address, LedgerChange::RemoveAddress(address));
+    }
+
+    pub(crate) fn put_prefix(&mut self, record: PrefixRecord) {
+        self.prefixes.insert(record.prefix, LedgerChange::PutPrefix(record));
+    }
+
+    pub(crate) fn remove_prefix(&mut self, prefix: IpNetwork) {
+        self.prefixes.insert(prefix, LedgerChange::RemovePrefix(prefix));
+    }
+
     pub(crate) fn push(&mut self, effect: Effect) {
         self.after.push(effect);
     }
@@ -46,7 +68,9 @@ impl Outbox {
 
     /// The effects in the order they are to be executed in. Only the last state of each record is written.
     pub(crate) fn into_effects(self) -> Vec<Effect> {
-        let changes: Vec<_> = self.enis.into_values().chain(self.attachments.into_values()).collect();
+        let holdings = self.enis.into_values().chain(self.attachments.into_values());
+        let addresses = self.prefixes.into_values().chain(self.addresses.into_values());
+        let changes: Vec<_> = holdings.chain(addresses).collect();
         let persist = (!changes.is_empty()).then_some(Effect::Persist(changes));
         persist.into_iter().chain(self.after).collect()
     }

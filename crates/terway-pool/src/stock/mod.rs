@@ -1,0 +1,17 @@
+//! The addresses of shared ENIs: which there are, where each is in its life, and which one goes to whom next.
+//! Pure data with its indexes; what the cloud is asked for is decided in `crate::sharing`.
+
+mod address_life;
+mod bitmap;
+mod block;
+mod book;
+mod choice;
+mod numbers;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use address_life::{Life, Step};
+pub(crate) use book::{Adopted, Rules, Stock};
+pub(crate) use numbers::{PREFIX_V4, PREFIX_V6, Totals};
+pub(crate) use shelf::{Job, Stage, Work};

@@ -12,6 +12,8 @@
 //!
 //! The second and third row never come from our own commits, which change both sides at once.
 
+use std::collections::BTreeSet;
+
 use terway_types::{EniPhase, LedgerSnapshot};
 
 use crate::engine::Pool;
@@ -22,17 +24,21 @@ use crate::outbox::Outbox;
 /// Fills an empty pool from what is durable.
 pub(crate) fn adopt(pool: &mut Pool, snapshot: LedgerSnapshot, out: &mut Outbox) {
     let mut tokens = Vec::with_capacity(snapshot.enis.len());
-    for record in snapshot.enis {
+    let of_records = snapshot.addresses.iter().map(|record| &record.eni);
+    let served: BTreeSet<_> = of_records.chain(snapshot.prefixes.iter().map(|record| &record.eni)).collect();
+    for record in &snapshot.enis {
         tokens.push(record.token.clone());
-        let mut eni = Eni::new(record, pool.now);
+        let mut eni = Eni::new(record.clone(), pool.now);
+        eni.service = pool.service_of(record, served.contains(&record.token));
         eni.doubt = eni.record.phase == EniPhase::Creating;
         pool.books.insert(eni, &pool.settings);
     }
+    pool.adopt_addresses(&snapshot, out);
     for attachment in snapshot.attachments {
         let phase = pool.books.get(&attachment.eni).map(|eni| &eni.record.phase);
         if phase == Some(&EniPhase::InUse(attachment.key.clone())) {
             pool.holdings.adopt(attachment);
-        } else {
+        } else if pool.shared.stock.number(&attachment.eni).is_none() {
             out.remove_attachment(&attachment.key);
         }
     }

@@ -13,7 +13,6 @@ use crate::eni_life::{Proof, Step};
 use crate::event::{CloudAnswer, CloudEni};
 use crate::failure::{AfterAttach, AfterCreate, TRIES, after_attach, after_create, fault, pause};
 use crate::outbox::Outbox;
-use crate::watermark::worth_attaching;
 
 impl Pool {
     /// Starts the cloud operation of an ENI's phase. The phase is the intent, and is in the ledger by the time
@@ -60,6 +59,9 @@ impl Pool {
         outcome: Result<CloudAnswer, CloudFailure>,
         out: &mut Outbox,
     ) {
+        if self.addresses_done(operation, &outcome, out) {
+            return;
+        }
         let Some(token) = self.operations.remove(&operation) else { return };
         let Some(eni) = self.books.get(&token) else { return };
         match (eni.record.phase.clone(), outcome) {
@@ -103,6 +105,7 @@ impl Pool {
                 (made.addresses, made.subnets, made.gateways);
         });
         self.step(token, Step::Created { attached: made.attached }, out);
+        self.stock_made(token, &made.assigned, out);
     }
 
     /// The first proof that an ENI is gone. The second is that its netdev is not on the node; `advance` looks.
@@ -141,6 +144,7 @@ impl Pool {
             // An earlier call whose answer never came may still take effect. Two refusals apart in time are
             // the proof that it did not.
             self.books.edit(token, &self.settings, |eni| eni.refused = true);
+            self.follow(token, out);
             self.retry(token, self.settings.retry_max);
         }
     }
@@ -156,7 +160,7 @@ impl Pool {
         if matches!(failure.kind, Kind::Quota { .. }) {
             // The node has no place for it: make no more, and keep this one only if somebody needs it.
             self.supply.pause(wait, self.now, &self.settings);
-            replace = !worth_attaching(self.books.tally(), self.waiters.len(), &self.settings);
+            replace = !self.is_wanted(token);
         }
         let reaction = if replace { "the ENI is replaced".to_owned() } else { again_in(wait) };
         let fault = fault(&format!("attach ENI {}", self.id(token)), failure, &reaction);

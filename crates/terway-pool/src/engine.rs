@@ -12,11 +12,13 @@ use crate::adoption::adopt;
 use crate::books::Books;
 use crate::capacity::capacity;
 use crate::effect::{Capacity, Effect, Note, OperationId};
+use crate::eni::Service;
 use crate::eni_life::{self, IllegalStep, Proof, Step};
 use crate::event::Event;
 use crate::holdings::Holdings;
 use crate::outbox::Outbox;
 use crate::settings::PoolSettings;
+use crate::sharing::{Shared, sharing};
 use crate::supply::Supply;
 use crate::waiters::Waiters;
 
@@ -31,6 +33,8 @@ pub struct Pool {
     pub(crate) holdings: Holdings,
     pub(crate) waiters: Waiters,
     pub(crate) supply: Supply,
+    /// Addresses of shared ENIs.
+    pub(crate) shared: Shared,
     pub(crate) operations: BTreeMap<OperationId, IntentToken>,
     pub(crate) next_operation: u64,
     pub(crate) now: Timestamp,
@@ -46,6 +50,7 @@ impl Pool {
     pub fn new(settings: PoolSettings, snapshot: LedgerSnapshot, now: Timestamp) -> (Self, Vec<Effect>) {
         let mut pool = Self {
             supply: Supply::new(&settings, now),
+            shared: Shared::new(&settings, now),
             settings,
             books: Books::default(),
             holdings: Holdings::default(),
@@ -76,11 +81,11 @@ impl Pool {
             Event::CloudDone { operation, outcome } => self.cloud_done(operation, outcome, &mut out),
             Event::LinkUp { mac } => self.link_changed(mac, true, &mut out),
             Event::LinkGone { mac } => self.link_changed(mac, false, &mut out),
-            Event::Reconfigure(settings) => self.reconfigure(settings),
+            Event::Reconfigure(settings) => self.reconfigure(settings, &mut out),
+            Event::Mentioned { addresses } => self.mention_addresses(&addresses, &mut out),
             Event::Unclaim { .. }
             | Event::Inventory(_)
             | Event::VSwitches(_)
-            | Event::Mentioned { .. }
             | Event::Retire
             | Event::Tick => {}
         }
@@ -91,7 +96,8 @@ impl Pool {
     /// When the pool wants a [`Event::Tick`] at the latest. Always later than the last event's time.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let supply = self.supply.reopens(self.now, &self.settings);
-        [self.books.next_due(), self.waiters.next_deadline(), supply].into_iter().flatten().min()
+        let due = [self.books.next_due(), self.waiters.next_deadline(), supply, self.next_shared()];
+        due.into_iter().flatten().min()
     }
 
     /// What one attachment holds.
@@ -110,14 +116,29 @@ impl Pool {
         for token in self.books.overdue(self.now) {
             self.advance(&token, out);
         }
+        self.lapse(out);
+        self.end_rests(out);
         self.expire(out);
-        self.serve(out);
-        self.balance(out);
-        let can_create = self.supply.vswitch(self.now, &self.settings).is_some();
-        let capacity = capacity(self.books.tally(), can_create, &self.settings);
+        if let Some(sharing) = sharing(&self.settings) {
+            self.serve_shared(out);
+            self.balance_shared(sharing, out);
+        } else {
+            self.serve(out);
+            self.balance(out);
+        }
+        let capacity = self.capacity(self.now);
         if self.published.replace(capacity) != Some(capacity) {
             out.push(Effect::Publish(capacity));
         }
+    }
+
+    /// How many more pods can be served.
+    pub(crate) fn capacity(&self, now: Timestamp) -> Capacity {
+        let can_create = self.supply.vswitch(now, &self.settings).is_some();
+        if sharing(&self.settings).is_some() {
+            return self.shared_capacity(can_create);
+        }
+        capacity(self.books.tally(), can_create, &self.settings)
     }
 
     fn link_changed(&mut self, mac: MacAddr, present: bool, out: &mut Outbox) {
@@ -130,19 +151,24 @@ impl Pool {
             eni.link = present;
             eni.strayed &= !present;
         });
+        self.follow(&token, out);
         self.advance(&token, out);
     }
 
-    fn reconfigure(&mut self, settings: PoolSettings) {
-        self.settings = settings;
+    fn reconfigure(&mut self, settings: PoolSettings, out: &mut Outbox) {
+        self.settings = self.keep_mode(settings, out);
         self.books.resettle(&self.settings);
         self.supply.reopen();
+        self.resettle_shared(out);
     }
 
     /// Changes an ENI's phase, by the table only. Tells whether it did.
     pub(crate) fn step(&mut self, token: &IntentToken, step: Step, out: &mut Outbox) -> bool {
         let Some(eni) = self.books.get(token) else { return false };
         let from = eni.record.phase.name();
+        if step == Step::Detach && eni.service == Service::Lent {
+            return self.defect(token, &IllegalStep::lent(&step), out);
+        }
         let phase = match eni_life::next(&eni.record.phase, step) {
             Ok(phase) => phase,
             Err(illegal) => return self.defect(token, &illegal, out),
@@ -153,6 +179,7 @@ impl Pool {
             eni.enter(phase, now);
             out.put_eni(&eni.record);
         });
+        self.follow(token, out);
         out.note(note);
         true
     }
@@ -166,6 +193,7 @@ impl Pool {
         }
         let eni = eni.record.id.clone();
         self.books.remove(token, &self.settings);
+        self.follow(token, out);
         out.remove_eni(token);
         out.note(Note::Phase { token: token.clone(), eni, from, to: "gone" });
         true

@@ -20,10 +20,22 @@ pub(crate) enum Work {
     CloudGone,
 }
 
+/// How an ENI serves attachments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// As a whole, one at a time.
+    Whole,
+    /// By its addresses; nobody holds one.
+    Shared,
+    /// By its addresses; attachments hold some.
+    Lent,
+}
+
 /// One ENI.
 #[derive(Clone, Debug)]
 pub(crate) struct Eni {
     pub(crate) record: EniRecord,
+    pub(crate) service: Service,
     /// Whether its netdev is in the host's namespace, as far as we were told.
     pub(crate) link: bool,
     /// Since when its netdev is awaited; meaningful while it is away.
@@ -44,6 +56,7 @@ impl Eni {
     pub(crate) fn new(record: EniRecord, now: Timestamp) -> Self {
         Self {
             record,
+            service: Service::Whole,
             link: false,
             awaited: now,
             work: Work::Open,
@@ -73,6 +86,8 @@ impl Eni {
         match self.record.phase {
             EniPhase::Creating if self.refused => Stand::Leaving,
             EniPhase::Creating | EniPhase::Detached | EniPhase::Attaching => Stand::Coming,
+            EniPhase::Ready if self.service == Service::Lent => Stand::Sharing,
+            EniPhase::Ready if self.link && self.service == Service::Shared => Stand::Sharing,
             EniPhase::Ready if self.link => Stand::Idle,
             EniPhase::Attached | EniPhase::Ready => Stand::Linking,
             EniPhase::InUse(_) => Stand::Held,
@@ -94,7 +109,8 @@ impl Eni {
                 }
             }
             EniPhase::Attached | EniPhase::Ready => {
-                (!self.link).then(|| self.awaited + settings.link_timeout)
+                let patient = !self.link && !self.strayed;
+                patient.then(|| self.awaited + settings.link_timeout)
             }
             EniPhase::Quarantined { until } => {
                 // Asked at the beginning of time, a quarantine tells when it wants to be asked again.

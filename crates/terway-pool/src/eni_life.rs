@@ -53,6 +53,13 @@ pub(crate) struct IllegalStep {
     step: String,
 }
 
+impl IllegalStep {
+    /// An ENI of which attachments hold addresses does not leave.
+    pub(crate) fn lent(step: &Step) -> Self {
+        Self { phase: "Ready with addresses in use", step: format!("{step:?}") }
+    }
+}
+
 /// The phase after a step.
 pub(crate) fn next(phase: &EniPhase, step: Step) -> Result<EniPhase, IllegalStep> {
     use EniPhase as P;

@@ -35,6 +35,7 @@ mod quarantine;
 mod reason;
 mod requests;
 pub mod settings;
+mod sharing;
 mod stock;
 mod supply;
 mod tally;

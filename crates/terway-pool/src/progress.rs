@@ -6,11 +6,12 @@ use terway_types::{EniPhase, EniRecord, Fault, FaultCode, IntentToken, Subnets, 
 
 use crate::effect::Note;
 use crate::engine::Pool;
-use crate::eni::{Eni, Work};
+use crate::eni::{Eni, Service, Work};
 use crate::eni_life::{Proof, Step};
 use crate::outbox::Outbox;
 use crate::quarantine::{Rest, rest};
 use crate::settings::PoolSettings;
+use crate::sharing::sharing;
 use crate::watermark::{balance, worth_attaching};
 
 /// What an ENI does next.
@@ -40,9 +41,16 @@ fn next_move(eni: &Eni, wanted: bool, now: Timestamp, settings: &PoolSettings) -
             Work::CloudGone => (!eni.link).then_some(Move::Forget),
         },
         EniPhase::Attached if eni.link => Some(Move::Take(Step::LinkSeen)),
+        EniPhase::Ready if eni.service != Service::Lent && is_misfit(eni, settings) => {
+            Some(Move::Take(Step::Detach))
+        }
         EniPhase::Attached | EniPhase::Ready => {
             let lost = !eni.link && now >= eni.awaited + settings.link_timeout;
-            lost.then_some(Move::GiveUp)
+            match eni.service {
+                // Attachments hold addresses of it: say so, and leave it at that.
+                Service::Lent => (lost && !eni.strayed).then_some(Move::Stray),
+                Service::Whole | Service::Shared => lost.then_some(Move::GiveUp),
+            }
         }
         EniPhase::InUse(_) | EniPhase::Regrouping | EniPhase::Kept => None,
         EniPhase::Quarantined { until } => match rest(until, eni.link, eni.awaited, now, settings) {
@@ -53,11 +61,16 @@ fn next_move(eni: &Eni, wanted: bool, now: Timestamp, settings: &PoolSettings) -
     }
 }
 
+/// Whether an ENI serves in the way of another mode than the node's.
+fn is_misfit(eni: &Eni, settings: &PoolSettings) -> bool {
+    (eni.service == Service::Whole) == sharing(settings).is_some() && eni.record.claim.is_none()
+}
+
 impl Pool {
     /// Lets an ENI do what it can do without further news.
     pub(crate) fn advance(&mut self, token: &IntentToken, out: &mut Outbox) {
         while let Some(eni) = self.books.get(token) {
-            let wanted = worth_attaching(self.books.tally(), self.waiters.len(), &self.settings);
+            let wanted = self.is_wanted(token);
             let Some(next) = next_move(eni, wanted, self.now, &self.settings) else { return };
             let moved = match next {
                 Move::Take(step) => {
@@ -75,6 +88,14 @@ impl Pool {
                 return;
             }
         }
+    }
+
+    /// Whether an ENI that was just made is still worth attaching.
+    pub(crate) fn is_wanted(&self, token: &IntentToken) -> bool {
+        if sharing(&self.settings).is_some() {
+            return self.worth_opening(token);
+        }
+        worth_attaching(self.books.tally(), self.waiters.len(), &self.settings)
     }
 
     /// Creates what is missing, lets go what is too much.
@@ -128,6 +149,7 @@ impl Pool {
     fn stray(&mut self, token: &IntentToken, out: &mut Outbox) -> bool {
         let fault = self.nic_missing(token, "the ENI is set aside", self.settings.home_timeout.as_secs_f64());
         self.books.edit(token, &self.settings, |eni| eni.strayed = true);
+        self.follow(token, out);
         self.failed(token, fault, out);
         true
     }

@@ -11,6 +11,8 @@ use crate::tally::Tally;
 /// What stands between an attachment and its ENI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reason {
+    /// What is waited for.
+    pub(crate) what: &'static str,
     pub(crate) code: FaultCode,
     /// A fragment, e.g. `the limit of 5 ENIs is reached`.
     pub(crate) why: String,
@@ -26,6 +28,7 @@ pub(crate) fn reason(tally: &Tally, supply: &Supply, settings: &PoolSettings) ->
     match supply.trouble() {
         // At the limit with nothing under way, an old failure is not what keeps ENIs away.
         Some(trouble) if !at_limit || on_the_way > 0 => Reason {
+            what: "ENI",
             code: trouble.code,
             why: format!("ENIs do not come ({numbers})"),
             cause: Some(trouble.clone()),
@@ -37,13 +40,13 @@ pub(crate) fn reason(tally: &Tally, supply: &Supply, settings: &PoolSettings) ->
 }
 
 fn plain(why: String) -> Reason {
-    Reason { code: FaultCode::PoolExhausted, why, cause: None }
+    Reason { what: "ENI", code: FaultCode::PoolExhausted, why, cause: None }
 }
 
 impl Reason {
     /// The answer to somebody who waited in vain.
     pub(crate) fn into_fault(self, key: &AttachmentKey, waited: Duration) -> Fault {
-        let what = format!("no ENI for {key} within {:.1} s: {}", waited.as_secs_f64(), self.why);
+        let what = format!("no {} for {key} within {:.1} s: {}", self.what, waited.as_secs_f64(), self.why);
         let fault = Fault::new(self.code, what);
         match self.cause {
             Some(cause) if cause.cause.is_empty() => fault.because(cause.what).remedy(cause.remedy),

@@ -1,12 +1,15 @@
 //! What attachments ask for: allocate, cancel, release, collect; and how those who wait are served.
 
-use terway_types::{AttachmentKey, AttachmentRecord, Fault, FaultCode, NetworkName, PodRef, Timestamp};
+use terway_types::{
+    AttachmentKey, AttachmentRecord, EniPhase, Fault, FaultCode, NetworkName, PodRef, Timestamp,
+};
 
 use crate::effect::{Answer, Grant, RequestId};
 use crate::engine::Pool;
 use crate::eni_life::Step;
 use crate::outbox::Outbox;
-use crate::reason::reason;
+use crate::reason::{Reason, reason};
+use crate::sharing::sharing;
 use crate::waiters::Waiter;
 
 impl Pool {
@@ -81,18 +84,29 @@ impl Pool {
         out: &mut Outbox,
     ) -> Option<Grant> {
         let held = self.holdings.remove(key)?;
-        let (token, addresses) = (held.eni, held.addresses);
+        let (token, addresses) = (held.eni.clone(), held.addresses);
         out.remove_attachment(key);
         let eni = self.books.get(&token)?.record.clone();
+        if !matches!(eni.phase, EniPhase::InUse(_)) {
+            return self.give_back_addresses(&held, until, out);
+        }
         self.step(&token, Step::Release { until }, out);
         self.advance(&token, out);
         Some(Grant { eni, addresses })
     }
 
+    /// What those who wait, wait for.
+    pub(crate) fn reason(&self) -> Reason {
+        if sharing(&self.settings).is_some() {
+            return self.shared_reason();
+        }
+        reason(self.books.tally(), &self.supply, &self.settings)
+    }
+
     /// Answers those whose time is up, with the reason.
     pub(crate) fn expire(&mut self, out: &mut Outbox) {
         for (request, waiter) in self.waiters.expire(self.now) {
-            let reason = reason(self.books.tally(), &self.supply, &self.settings);
+            let reason = self.reason();
             let fault = reason.into_fault(&waiter.key, self.now.since(waiter.since));
             out.reply(request, Answer::Failed(fault));
         }

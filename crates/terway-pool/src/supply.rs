@@ -117,6 +117,11 @@ impl Supply {
         aside.filter(|(_, until)| *until > now).collect()
     }
 
+    /// Whether this vSwitch is set aside.
+    pub(crate) fn is_aside(&self, vswitch: &VSwitchId, now: Timestamp) -> bool {
+        self.aside_until(vswitch) > now
+    }
+
     fn aside_until(&self, vswitch: &VSwitchId) -> Timestamp {
         self.aside.get(vswitch).map(|aside| aside.until).unwrap_or_default()
     }

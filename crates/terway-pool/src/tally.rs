@@ -12,6 +12,8 @@ pub(crate) enum Stand {
     Linking,
     /// Can be given at once.
     Idle,
+    /// Serves addresses to several attachments.
+    Sharing,
     /// Held by an attachment.
     Held,
     /// In quarantine, back soon by itself.
@@ -28,6 +30,7 @@ pub(crate) struct Tally {
     pub(crate) coming: u32,
     pub(crate) linking: u32,
     pub(crate) idle: u32,
+    pub(crate) sharing: u32,
     pub(crate) held: u32,
     pub(crate) resting: u32,
     pub(crate) strayed: u32,
@@ -40,6 +43,7 @@ impl Tally {
             Stand::Coming => &mut self.coming,
             Stand::Linking => &mut self.linking,
             Stand::Idle => &mut self.idle,
+            Stand::Sharing => &mut self.sharing,
             Stand::Held => &mut self.held,
             Stand::Resting => &mut self.resting,
             Stand::Strayed => &mut self.strayed,
@@ -57,7 +61,8 @@ impl Tally {
 
     /// All ENIs of ours, in any phase.
     pub(crate) fn total(&self) -> u32 {
-        self.coming + self.linking + self.idle + self.held + self.resting + self.strayed + self.leaving
+        let (here, away) = (self.idle + self.sharing + self.held, self.strayed + self.leaving);
+        self.coming + self.linking + here + self.resting + away
     }
 }
 
@@ -67,6 +72,7 @@ impl fmt::Display for Tally {
         let parts = [
             (self.held, "in use"),
             (self.idle, "idle"),
+            (self.sharing, "shared"),
             (self.coming, "being created or attached"),
             (self.linking, "waiting for their netdev"),
             (self.resting, "in quarantine"),

@@ -6,10 +6,8 @@ use terway_types::{
     PrefixRecord, Timestamp, VSwitchId,
 };
 
-use crate::capacity::capacity;
 use crate::effect::Capacity;
 use crate::engine::Pool;
-use crate::reason::reason;
 use crate::settings::Mode;
 
 /// The whole pool at one moment.
@@ -84,7 +82,7 @@ impl Pool {
     /// The pool as plain data.
     pub fn view(&self, now: Timestamp) -> PoolView {
         let tally = self.books.tally();
-        let can_create = self.supply.vswitch(now, &self.settings).is_some();
+        let holders = self.holders();
         let attachment = |eni: &EniRecord| match &eni.phase {
             EniPhase::InUse(key) => self.holdings.get(key).cloned(),
             _ => None,
@@ -94,10 +92,10 @@ impl Pool {
             attachment: attachment(&eni.record),
             link_present: eni.link,
             last_fault: eni.last_fault.clone(),
-            addresses: Vec::new(),
-            prefixes: Vec::new(),
+            addresses: self.addresses_of(&eni.record.token, &holders),
+            prefixes: self.prefixes_of(&eni.record.token),
         });
-        let waits_for = reason(tally, &self.supply, &self.settings).to_string();
+        let waits_for = self.reason().to_string();
         let waiters = self.waiters.iter().zip(1..).map(|(waiter, place)| WaiterView {
             key: waiter.key.clone(),
             pod: waiter.pod.clone(),
@@ -105,6 +103,11 @@ impl Pool {
             place,
             waits_for: waits_for.clone(),
         });
+        let shared = self.shared.stock.totals();
+        let (idle, in_use) = match self.settings.mode {
+            Mode::Exclusive => (tally.idle, tally.held),
+            Mode::Shared(_) => (shared.idle, shared.in_use + tally.held),
+        };
         PoolView {
             mode: match self.settings.mode {
                 Mode::Exclusive => NodeMode::Exclusive,
@@ -115,10 +118,10 @@ impl Pool {
             min_idle: self.settings.min_idle,
             max_idle: self.settings.max_idle,
             max_enis: self.settings.max_enis,
-            idle: tally.idle,
-            in_use: tally.held,
-            capacity: capacity(tally, can_create, &self.settings),
-            operations: u32::try_from(self.operations.len()).unwrap_or(u32::MAX),
+            idle,
+            in_use,
+            capacity: self.capacity(now),
+            operations: u32::try_from(self.operations.len() + self.shared.operations()).unwrap_or(u32::MAX),
             set_aside: self.supply.set_aside_now(now, &self.settings),
         }
     }

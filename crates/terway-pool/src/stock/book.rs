@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use terway_types::{
-    AddressCounts, AddressRecord, AddressSet, Addresses, AttachmentKey, IntentToken, PrefixPhase,
-    PrefixRecord, Timestamp, VSwitchId,
+    AddressRecord, AddressSet, Addresses, AttachmentKey, IntentToken, PrefixPhase, PrefixRecord, Timestamp,
+    VSwitchId,
 };
 
 use crate::outbox::Outbox;
@@ -168,6 +168,11 @@ impl Stock {
         self.shelves.values()
     }
 
+    /// All prefixes, with where each is in its life.
+    pub(crate) fn prefixes(&self) -> Vec<(IpNetwork, PrefixPhase)> {
+        self.shelves().flat_map(|shelf| shelf.blocks().iter().map(|block| (block.net, block.phase))).collect()
+    }
+
     /// The ENI that has this address, as a single one or in a prefix.
     pub(crate) fn owner(&self, address: IpAddr) -> Option<EniNo> {
         self.singles.get(&address).copied().or_else(|| self.prefix_around(address).map(|(_, no)| no))
@@ -264,6 +269,13 @@ impl Stock {
             self.mark(no, &moved, &after);
         }
         Some(result)
+    }
+
+    /// Changes every ENI.
+    pub(crate) fn each(&mut self, change: impl Fn(&mut Shelf)) {
+        for no in self.shelves.keys().copied().collect::<Vec<_>>() {
+            self.edit(no, &change);
+        }
     }
 
     /// Forgets an ENI with everything on it. Its records go too.

@@ -12,6 +12,7 @@ mod shelf;
 mod tests;
 
 pub(crate) use address_life::{Life, Step};
-pub(crate) use book::{Adopted, Rules, Stock};
-pub(crate) use numbers::{PREFIX_V4, PREFIX_V6, Totals};
-pub(crate) use shelf::{Job, Stage, Work};
+pub(crate) use block::Block;
+pub(crate) use book::{Adopted, EniNo, Rules, Stock};
+pub(crate) use numbers::{PREFIX_V4, Totals};
+pub(crate) use shelf::{Job, Learned, Shelf, Stage, Work};

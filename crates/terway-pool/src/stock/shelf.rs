@@ -143,7 +143,7 @@ impl Shelf {
                 || self.blocks.iter().any(|block| block.phase == PrefixPhase::Unassigning)
         };
         match self.stage {
-            Stage::Creating => None,
+            Stage::Creating | Stage::Closed => None,
             _ if !self.asked.is_empty() => Some(Job::Assign),
             _ => unassigning().then_some(Job::Unassign),
         }
@@ -151,10 +151,10 @@ impl Shelf {
 
     /// When the passing of time alone changes something.
     pub(crate) fn due(&self) -> Option<Timestamp> {
-        let work = self.job().and_then(|_| match self.work {
-            Work::Open => None,
-            Work::Running { until: at, .. } | Work::Retry(at) => Some(at),
-        });
+        let work = match self.work {
+            Work::Running { until: at, .. } | Work::Retry(at) if self.job().is_some() => Some(at),
+            _ => None,
+        };
         [work, self.paused, self.learned.until].into_iter().flatten().min()
     }
 

@@ -336,12 +336,12 @@ fn an_unused_eni_is_found_by_its_size_and_goes_with_its_records() {
 #[test]
 fn an_address_costs_less_than_200_bytes() {
     let per_entry = |key: usize, value: usize| ((key + value) * 11 + 16 + 16) / 6 * 115 / 100;
-    let slot = size_of::<super::shelf::Slot>();
+    let slot = size_of::<shelf::Slot>();
     let by_address = per_entry(size_of::<IpAddr>(), size_of::<EniNo>());
     let resting = per_entry(size_of::<(Timestamp, IpAddr)>(), 0);
     // Slots grow by exactly what comes; an allocator may round a whole ENI's by a fifth.
     let single = slot * 6 / 5 + by_address + resting;
-    let out_of_prefix = per_entry(size_of::<u16>(), size_of::<super::block::Entry>()) + resting;
+    let out_of_prefix = per_entry(size_of::<u16>(), size_of::<block::Entry>()) + resting;
     assert!(single < 200, "{single}: {slot} + {by_address} + {resting}");
     assert!(out_of_prefix < 200, "{out_of_prefix}");
 }

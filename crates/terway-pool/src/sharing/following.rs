@@ -1,0 +1,94 @@
+//! Keeps the stock in step with the ENIs: how far each one is, and whether attachments hold addresses of it.
+
+use terway_types::{AddressCounts, AddressSet, EniPhase, IntentToken, PrefixPhase, Timestamp};
+
+use crate::effect::Note;
+use crate::engine::Pool;
+use crate::eni::{Eni, Service};
+use crate::outbox::Outbox;
+use crate::settings::PoolSettings;
+use crate::sharing::{rules, sharing};
+use crate::stock::{Learned, Stage, Work};
+
+/// How far an ENI is, as its addresses see it.
+pub(super) fn stage(eni: &Eni) -> Stage {
+    match eni.record.phase {
+        EniPhase::Creating if !eni.refused => Stage::Creating,
+        EniPhase::Detached | EniPhase::Attaching | EniPhase::Attached => Stage::Opening,
+        EniPhase::Ready if eni.link => Stage::Open,
+        EniPhase::Ready if !eni.strayed => Stage::Opening,
+        _ => Stage::Closed,
+    }
+}
+
+impl Pool {
+    /// An ENI changed: its addresses follow. What was asked for an ENI that leaves, leaves with it.
+    pub(crate) fn follow(&mut self, token: &IntentToken, out: &mut Outbox) {
+        let Some(no) = self.shared.stock.number(token) else { return };
+        let Some(eni) = self.books.get(token) else { return self.shared.stock.remove(token, out) };
+        let stage = stage(eni);
+        self.shared.stock.edit(no, |shelf| {
+            shelf.stage = stage;
+            if stage == Stage::Closed {
+                (shelf.asked, shelf.work) = (AddressCounts::default(), Work::Open);
+            }
+        });
+        if stage == Stage::Closed && eni.record.assigning.is_some() {
+            self.books.edit(token, &self.settings, |eni| {
+                eni.record.assigning = None;
+                out.put_eni(&eni.record);
+            });
+        }
+    }
+
+    /// What the create call brought is on the ENI, if it is shared.
+    pub(crate) fn stock_made(&mut self, token: &IntentToken, assigned: &AddressSet, out: &mut Outbox) {
+        let Some(no) = self.shared.stock.number(token) else { return };
+        let Some(record) = self.books.get(token).map(|eni| &eni.record) else { return };
+        let (primary, vswitch) = (record.addresses, record.vswitch.clone());
+        self.shared.stock.edit(no, |shelf| {
+            (shelf.asked, shelf.vswitch) = (AddressCounts::default(), vswitch);
+        });
+        self.put_on(no, token, assigned, primary, out);
+    }
+
+    /// A node's mode is decided once: what it has is of that kind. Other settings may change at any time.
+    pub(crate) fn keep_mode(&self, mut settings: PoolSettings, out: &mut Outbox) -> PoolSettings {
+        if sharing(&settings).is_some() != sharing(&self.settings).is_some() {
+            let message =
+                "the node's mode is decided once; the new one is refused, the other settings are taken";
+            out.note(Note::Event { reason: "ModeChangeRefused", message: message.to_owned() });
+            settings.mode = self.settings.mode;
+        }
+        settings
+    }
+
+    /// Works out everything that depends on the settings again. Prefixes that are not wanted any more take nobody
+    /// new; they go when they are empty.
+    pub(crate) fn resettle_shared(&mut self, out: &mut Outbox) {
+        let rules = rules(&self.settings);
+        self.shared.stock.resettle(rules);
+        self.shared.pace.resettle(&self.settings);
+        (self.shared.paused, self.shared.failures) = (Timestamp(0), 0);
+        let (from, to) = if rules.prefixes {
+            (PrefixPhase::Frozen, PrefixPhase::Ready)
+        } else {
+            (PrefixPhase::Ready, PrefixPhase::Frozen)
+        };
+        for (net, phase) in self.shared.stock.prefixes() {
+            if phase == from {
+                self.shared.stock.set_prefix(net, to, self.now, out);
+            }
+        }
+        self.shared.stock.each(|shelf| shelf.learned = Learned::default());
+    }
+
+    /// Notes with the ENI whether attachments hold addresses of it: such an ENI is moved by nothing.
+    pub(super) fn lend(&mut self, token: &IntentToken) {
+        let lent = self.shared.stock.of(token).is_some_and(|shelf| shelf.in_use() > 0);
+        let service = if lent { Service::Lent } else { Service::Shared };
+        if self.books.get(token).is_some_and(|eni| eni.service != service) {
+            self.books.edit(token, &self.settings, |eni| eni.service = service);
+        }
+    }
+}

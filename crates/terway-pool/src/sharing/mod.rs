@@ -1,0 +1,83 @@
+//! The pool of addresses on shared ENIs: what is asked of the cloud and when, who gets which address, what goes
+//! when it is too much. The addresses themselves are kept in `crate::stock`.
+
+mod adoption;
+mod answers;
+mod asking;
+mod demand;
+mod following;
+mod numbers;
+mod pace;
+mod serving;
+mod supplying;
+mod viewing;
+
+use std::collections::BTreeMap;
+
+use terway_types::{IntentToken, Timestamp};
+
+use crate::effect::OperationId;
+use crate::settings::{EniPolicy, Mode, PoolSettings, Sharing};
+use crate::stock::{Rules, Stock};
+
+pub(crate) use demand::Gather;
+pub(crate) use pace::Pace;
+
+/// What the pool knows besides addresses to share ENIs.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) stock: Stock,
+    /// Assign and unassign calls under way.
+    operations: BTreeMap<OperationId, IntentToken>,
+    /// Demand is gathered for a moment, so that many askers cost few calls.
+    gather: Gather,
+    pace: Pace,
+    /// No assign call before then: the cloud refused for a reason that holds for every ENI.
+    paused: Timestamp,
+    /// Whether the pause is the cloud's pace, which passes by itself.
+    throttled: bool,
+    /// Refusals of that kind in a row.
+    failures: u32,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: &PoolSettings, now: Timestamp) -> Self {
+        Self {
+            stock: Stock::new(rules(settings)),
+            operations: BTreeMap::new(),
+            gather: Gather::default(),
+            pace: Pace::new(settings, now),
+            paused: Timestamp(0),
+            throttled: false,
+            failures: 0,
+        }
+    }
+
+    /// Operations under way.
+    pub(crate) fn operations(&self) -> usize {
+        self.operations.len()
+    }
+}
+
+/// How ENIs are shared, if they are.
+pub(crate) fn sharing(settings: &PoolSettings) -> Option<Sharing> {
+    match settings.mode {
+        Mode::Exclusive => None,
+        Mode::Shared(sharing) => Some(sharing),
+    }
+}
+
+/// What the settings say about sharing. In exclusive mode nothing is asked for; addresses of an earlier shared mode
+/// are served until their release.
+fn rules(settings: &PoolSettings) -> Rules {
+    let exclusive =
+        Sharing { per_eni: 0, prefixes: false, assign_batch: 0, eni_policy: EniPolicy::MostIps, min_enis: 0 };
+    let sharing = sharing(settings).unwrap_or(exclusive);
+    Rules {
+        dual: settings.ipv6,
+        per_eni: sharing.per_eni,
+        prefixes: sharing.prefixes,
+        batch: sharing.assign_batch,
+        policy: sharing.eni_policy,
+    }
+}

@@ -1,0 +1,124 @@
+//! When addresses leave the pool: surplus after it has lasted, and in batches when the pool has been quiet.
+
+use std::time::Duration;
+
+use terway_types::Timestamp;
+
+use crate::settings::{PoolSettings, Reclaim};
+
+/// The clock of releases.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace {
+    /// Since when there is a surplus, or when some of it was released last.
+    surplus_since: Option<Timestamp>,
+    /// When something was allocated or released last.
+    used: Timestamp,
+    /// When the next batch is reclaimed.
+    reclaim_at: Option<Timestamp>,
+    /// Whether the warm-up was reached once.
+    pub(crate) warm: bool,
+    seed: u64,
+}
+
+impl Pace {
+    pub(crate) fn new(settings: &PoolSettings, now: Timestamp) -> Self {
+        let reclaim_at = settings.reclaim.map(|reclaim| now + reclaim.after);
+        Self { surplus_since: None, used: now, reclaim_at, warm: false, seed: settings.seed ^ now.0 }
+    }
+
+    /// Something was allocated or released: the pool is not quiet.
+    pub(crate) fn used(&mut self, now: Timestamp, settings: &PoolSettings) {
+        self.used = now;
+        self.reclaim_at = settings.reclaim.map(|reclaim| now + reclaim.after);
+    }
+
+    /// The settings are new.
+    pub(crate) fn resettle(&mut self, settings: &PoolSettings) {
+        self.used(self.used, settings);
+    }
+
+    /// Whether surplus is to be released now. It starts the pause before the next time.
+    pub(crate) fn sheds(&mut self, surplus: bool, now: Timestamp, settings: &PoolSettings) -> bool {
+        if !surplus {
+            self.surplus_since = None;
+            return false;
+        }
+        let since = *self.surplus_since.get_or_insert(now);
+        let due = now >= since + settings.release.interval;
+        if due {
+            self.surplus_since = Some(now);
+        }
+        due
+    }
+
+    /// How many pairs of those above the low water mark are to be reclaimed now. It starts the pause before the
+    /// next batch.
+    pub(crate) fn reclaims(&mut self, above_low: u32, now: Timestamp, settings: &PoolSettings) -> u32 {
+        let Some(reclaim) = settings.reclaim.filter(|_| self.reclaim_at.is_some_and(|at| at <= now)) else {
+            return 0;
+        };
+        self.reclaim_at = Some(now + self.jittered(reclaim));
+        above_low.min(reclaim.batch.max(1))
+    }
+
+    /// When the next release is due. `idle` tells whether there is anything to reclaim.
+    pub(crate) fn next(&self, idle: bool, now: Timestamp, settings: &PoolSettings) -> Option<Timestamp> {
+        let surplus = self.surplus_since.map(|since| since + settings.release.interval);
+        let reclaim = self.reclaim_at.filter(|_| idle);
+        [surplus, reclaim].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    fn jittered(&mut self, reclaim: Reclaim) -> Duration {
+        // A step of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let most = u64::from(reclaim.jitter_permille.min(1000));
+        let permille = 1000 - most + (mixed ^ (mixed >> 31)) % (2 * most + 1);
+        let millis = u64::try_from(reclaim.interval.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis((millis.saturating_mul(permille) / 1000).max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::ReleasePace;
+    use crate::testing::settings;
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn surplus_goes_after_it_lasted_and_then_once_per_pause() {
+        let settings =
+            PoolSettings { release: ReleasePace { interval: millis(100), quick: false }, ..settings() };
+        let mut pace = Pace::new(&settings, Timestamp(0));
+        assert!(!pace.sheds(true, Timestamp(10), &settings));
+        assert_eq!(pace.next(true, Timestamp(10), &settings), Some(Timestamp(110)));
+        assert!(!pace.sheds(false, Timestamp(60), &settings), "it did not last");
+        assert!(!pace.sheds(true, Timestamp(61), &settings));
+        assert!(pace.sheds(true, Timestamp(161), &settings));
+        assert!(!pace.sheds(true, Timestamp(260), &settings));
+        assert!(pace.sheds(true, Timestamp(261), &settings));
+    }
+
+    #[test]
+    fn a_quiet_pool_shrinks_in_batches() {
+        let reclaim = Reclaim { after: millis(1000), interval: millis(100), batch: 4, jitter_permille: 100 };
+        let settings = PoolSettings { reclaim: Some(reclaim), ..settings() };
+        let mut pace = Pace::new(&settings, Timestamp(0));
+        pace.used(Timestamp(500), &settings);
+        assert_eq!(pace.reclaims(9, Timestamp(1499), &settings), 0);
+        assert_eq!(pace.next(true, Timestamp(1499), &settings), Some(Timestamp(1500)));
+        assert_eq!(pace.next(false, Timestamp(1499), &settings), None);
+        assert_eq!(pace.reclaims(9, Timestamp(1500), &settings), 4);
+        let next = pace.next(true, Timestamp(1500), &settings).unwrap();
+        assert!((1590..=1610).contains(&next.0), "{next}");
+        assert_eq!(pace.reclaims(3, next, &settings), 3);
+        pace.used(next, &settings);
+        assert_eq!(pace.next(true, next, &settings), Some(next + millis(1000)));
+    }
+}

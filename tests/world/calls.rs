@@ -61,7 +61,7 @@ fn killed_at(name: &str, action: &str, when: &str) -> Result<()> {
 fn live(pod: &Pod) -> thread::JoinHandle<Result<()>> {
     let pod = pod.clone();
     thread::spawn(move || {
-        pod.call("ADD").configured("allocate_timeout", json!(5)).run()?;
+        pod.call("ADD").configured("allocate_timeout", json!(2)).run()?;
         pod.call("DEL").run().map(drop)
     })
 }

@@ -14,6 +14,20 @@ pub struct EndpointError {
     pub rule: &'static str,
 }
 
+/// A configuration that cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The region's name is none.
+    #[error("region {0:?} is not a name like cn-hangzhou or ap-guangzhou")]
+    Region(String),
+    /// An endpoint is not usable.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// No HTTP client can be made, for want of CA certificates for example.
+    #[error("failed to set up the HTTP client")]
+    Client(#[source] reqwest::Error),
+}
+
 /// One server of the cloud, without path or query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint(Url);
@@ -45,6 +59,11 @@ impl Endpoint {
     pub(crate) fn host(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
         self.0.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    /// The URL as it is.
+    pub(crate) fn url(&self) -> Url {
+        self.0.clone()
     }
 
     /// The URL with this query, which must be percent-encoded already.

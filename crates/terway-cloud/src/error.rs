@@ -131,12 +131,17 @@ fn remedy(failure: &CloudFailure) -> Option<String> {
 
 /// Refusals that no further permission would mend.
 pub(crate) fn is_about_the_key(failure: &CloudFailure) -> bool {
-    const PREFIXES: [&str; 5] = [
+    const PREFIXES: [&str; 10] = [
         "InvalidAccessKeyId",
         "InvalidSecurityToken",
         "MissingSecurityToken",
         "SignatureDoesNotMatch",
         "IncompleteSignature",
+        "AuthFailure.SecretIdNotFound",
+        "AuthFailure.InvalidSecretId",
+        "AuthFailure.SignatureFailure",
+        "AuthFailure.TokenFailure",
+        "AuthFailure.InvalidAuthorization",
     ];
     let code = failure.vendor_code.as_deref().unwrap_or_default();
     failure.kind == CloudFailureKind::Denied && PREFIXES.iter().any(|prefix| code.starts_with(prefix))

@@ -2,13 +2,27 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use terway_types::{CloudFailure, CloudFailureKind as Kind};
 
 use crate::budget::{Budget, Permit};
 use crate::calls::{CallSink, Entry, Journal};
 use crate::cloud::CloudResult;
 use crate::credentials::{AccessKey, CredentialSource};
-use crate::error;
+use crate::{error, random};
+
+/// What makes two equal calls differ: when they are signed, and their nonce.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamps {
+    pub(crate) now: fn() -> Timestamp,
+    pub(crate) nonce: fn() -> String,
+}
+
+impl Default for Stamps {
+    fn default() -> Self {
+        Self { now: Timestamp::now, nonce: random::nonce }
+    }
+}
 
 /// A call before it is sent.
 #[derive(Clone, Debug)]

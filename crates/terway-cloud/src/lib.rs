@@ -2,6 +2,7 @@
 //! shared watch over ENIs on their way, and the providers that speak a vendor's wire protocol.
 
 pub mod aliyun;
+mod answer;
 pub mod backoff;
 pub mod budget;
 pub mod calls;
@@ -12,9 +13,13 @@ mod endpoint;
 pub mod error;
 mod exchange;
 mod goal;
+mod instance_data;
+#[cfg(test)]
+mod loopback;
 mod meaning;
 pub mod poller;
 mod random;
+pub mod tencent;
 mod transport;
 
 pub use backoff::Backoff;
@@ -25,7 +30,7 @@ pub use cloud::{
     InstanceLimits, Metadata, VSwitch,
 };
 pub use credentials::{AccessKey, Chain, CredentialError, CredentialSource, StaticKey};
-pub use endpoint::EndpointError;
+pub use endpoint::{ConfigError, EndpointError};
 pub use error::fault;
 pub use goal::Goal;
 pub use poller::{EniWatch, WatchPace};

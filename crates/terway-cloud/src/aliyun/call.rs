@@ -1,44 +1,21 @@
 //! One call from parameters to typed answer: budget, signature, exchange, and what a failure means.
 
-use jiff::Timestamp;
-use jiff::fmt::rfc2822;
-use reqwest::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, StatusCode};
+use reqwest::Client;
+use reqwest::header::CONTENT_LENGTH;
 use serde::de::DeserializeOwned;
-use terway_types::fault::chain;
-use terway_types::{CloudFailure, CloudFailureKind as Kind};
 
 use super::api::{Action, Parameters};
-use super::config::{AliyunConfig, ConfigError, Product, Signature, endpoint_of};
+use super::config::{AliyunConfig, Product, Signature, endpoint_of};
 use super::errors;
 use super::sign::{Unsigned, acs3, rpc};
 use super::wire::{self, Refusal};
+use crate::answer::{Asked, No, headers, iso_seconds, receive};
 use crate::cloud::CloudResult;
 use crate::credentials::AccessKey;
-use crate::endpoint::Endpoint;
-use crate::error::{failure, with_statement, without_success_words};
-use crate::exchange::{Answered, Call, Ended, Exchange};
-use crate::meaning::Meaning;
-use crate::random;
+use crate::endpoint::{ConfigError, Endpoint};
+use crate::error::with_statement;
+use crate::exchange::{Answered, Call, Ended, Exchange, Stamps};
 use crate::transport::{self, ClientOptions};
-
-/// The longest answer that is read: a page of 500 ENIs is about 1 MiB.
-const ANSWER_LIMIT: usize = 8 << 20;
-/// The longest vendor message that is passed on.
-const MESSAGE_LIMIT: usize = 600;
-
-/// What makes two equal calls differ: when they are signed, and their nonce.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stamps {
-    pub(super) now: fn() -> Timestamp,
-    pub(super) nonce: fn() -> String,
-}
-
-impl Default for Stamps {
-    fn default() -> Self {
-        Self { now: Timestamp::now, nonce: random::nonce }
-    }
-}
 
 /// Sends signed calls.
 #[derive(Debug)]
@@ -125,109 +102,26 @@ impl Caller {
         let request = self
             .http
             .post(endpoint.with_query(&signed.query))
-            .headers(header_map(action, &signed.headers)?)
+            .headers(headers(action.name, &signed.headers, &["authorization", "x-acs-security-token"])?)
             // Some gateways answer 411 to a POST without it (RFC 9110, 8.6).
             .header(CONTENT_LENGTH, 0);
-        let response = request.send().await.map_err(|error| {
-            let kind = transport::broken(&error, action.changes);
-            failure(kind, action.name, format!("{endpoint}: {}", chain(&error.without_url())))
-        })?;
-        let status = response.status();
-        let cloud_time = response.headers().get(DATE).and_then(http_date);
-        let body = transport::read_body(response, ANSWER_LIMIT)
-            .await
-            .map_err(|error| failure(Meaning::broken(action.changes), action.name, chain(&error)))?;
-        if status.is_success() {
-            return wire::read(&body).map_err(|error| unreadable(action, status, &body, &error.to_string()));
+        let asked = Asked { name: action.name, changes: action.changes, at: signed_at };
+        let reply = receive(request, endpoint, asked).await?;
+        if reply.status.is_success() {
+            return wire::read(&reply.body).map_err(|error| reply.unreadable(asked, &error.to_string()));
         }
-        match wire::read::<Refusal>(&body) {
+        match wire::read::<Refusal>(&reply.body) {
             Ok(refusal) if !refusal.content.code.is_empty() => {
-                Err(refused(action, status, refusal, key, signed_at, cloud_time))
+                let Answered { content: Refusal { code, message }, request_id } = refusal;
+                let meaning = errors::meaning(&code, reply.status.as_u16());
+                let refused = reply.refused(asked, meaning, No { code, message, request_id }, key);
+                Err(with_statement(refused, || {
+                    let (product, name) = (action.product.name(), action.name);
+                    format!(r#"{{"Effect":"Allow","Action":"{product}:{name}","Resource":"*"}}"#)
+                }))
             }
-            Ok(_) => Err(unreadable(action, status, &body, "no Code in it")),
-            Err(error) => Err(unreadable(action, status, &body, &error.to_string())),
+            Ok(_) => Err(reply.unreadable(asked, "no Code in it")),
+            Err(error) => Err(reply.unreadable(asked, &error.to_string())),
         }
     }
-}
-
-pub(super) fn iso_seconds(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// The `Date` header of an answer: the cloud's idea of the time.
-fn http_date(value: &HeaderValue) -> Option<Timestamp> {
-    rfc2822::DateTimeParser::new().parse_timestamp(value.as_bytes()).ok()
-}
-
-fn header_map(action: &Action, headers: &[(&'static str, String)]) -> CloudResult<HeaderMap> {
-    let mut map = HeaderMap::with_capacity(headers.len());
-    for (name, text) in headers {
-        let mut value = HeaderValue::try_from(text.as_str()).map_err(|_| {
-            let message = format!("header {name} cannot be sent: it has control characters in it");
-            failure(Kind::Invalid, action.name, message)
-        })?;
-        value.set_sensitive(matches!(*name, "authorization" | "x-acs-security-token"));
-        map.insert(HeaderName::from_static(name), value);
-    }
-    Ok(map)
-}
-
-/// The vendor answered, and said no.
-fn refused(
-    action: &Action,
-    status: StatusCode,
-    refusal: Answered<Refusal>,
-    key: &AccessKey,
-    signed_at: Timestamp,
-    cloud_time: Option<Timestamp>,
-) -> CloudFailure {
-    let Answered { content: Refusal { code, message }, request_id } = refusal;
-    let kind = errors::meaning(&code, status.as_u16()).kind(&code, &message, action.changes);
-    // A wrong signature is answered with the text that the server signed, which quotes the request.
-    let told = message.split("server string to sign").next().unwrap_or_default();
-    let mut message = transport::excerpt(key.redact(told).trim().as_bytes(), MESSAGE_LIMIT);
-    if kind == Kind::ClockSkew {
-        message.push_str(&clocks(signed_at, cloud_time));
-    }
-    let failure = CloudFailure {
-        kind,
-        action: action.name.to_owned(),
-        vendor_code: Some(code),
-        request_id,
-        message: without_success_words(&message),
-    };
-    with_statement(failure, || {
-        let product = action.product.name();
-        format!(r#"{{"Effect":"Allow","Action":"{product}:{}","Resource":"*"}}"#, action.name)
-    })
-}
-
-/// Both clocks, for a person to see which one is wrong.
-fn clocks(ours: Timestamp, theirs: Option<Timestamp>) -> String {
-    let Some(theirs) = theirs else {
-        return format!("; this node's clock says {}", iso_seconds(ours));
-    };
-    let ahead = ours.as_second() - theirs.as_second();
-    let (seconds, direction) = (ahead.abs(), if ahead < 0 { "behind" } else { "ahead of" });
-    format!(
-        "; this node's clock says {}, {seconds} s {direction} the cloud's {}",
-        iso_seconds(ours),
-        iso_seconds(theirs)
-    )
-}
-
-/// Something answered that does not speak the API: a proxy, another server, a broken gateway.
-fn unreadable(action: &Action, status: StatusCode, body: &[u8], why: &str) -> CloudFailure {
-    let kind = match status.as_u16() {
-        429 => Kind::Throttled,
-        // Refused before anybody acted on it.
-        300..=499 => Kind::Transient,
-        _ => Meaning::broken(action.changes),
-    };
-    let message = format!(
-        "the answer with HTTP status {status} ({} bytes) is not one of the API: {why}: {:?}",
-        body.len(),
-        transport::excerpt(body, 120)
-    );
-    failure(kind, action.name, message)
 }

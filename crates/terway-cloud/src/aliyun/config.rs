@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::budget::Budget;
 use crate::calls::CallSink;
 use crate::credentials::CredentialSource;
-use crate::endpoint::{Endpoint, EndpointError, is_region};
+use crate::endpoint::{ConfigError, Endpoint, is_region};
 use crate::transport::{Timeouts, Trust};
 
 /// Which of the cloud's endpoints to use where none is given.
@@ -81,20 +81,6 @@ impl AliyunConfig {
             timeouts: TIMEOUTS,
         }
     }
-}
-
-/// A configuration that cannot work.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The region's name is none.
-    #[error("region {0:?} is not a name like cn-hangzhou")]
-    Region(String),
-    /// An endpoint is not usable.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    /// No HTTP client can be made, for want of CA certificates for example.
-    #[error("failed to set up the HTTP client")]
-    Client(#[source] reqwest::Error),
 }
 
 /// A product of the cloud: an API of its own under a host of its own.

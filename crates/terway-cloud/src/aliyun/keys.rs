@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::call::Stamps;
-use super::config::{ConfigError, EndpointNetwork, TIMEOUTS};
+use super::config::{EndpointNetwork, TIMEOUTS};
 use super::metadata::AliyunMetadata;
 use super::role::InstanceRole;
 use super::web_identity::WebIdentity;
 use crate::credentials::{
     ADDON_TOKEN_FILE, AddonToken, Chain, ConfiguredKey, Environment, EnvironmentKey, KeyFiles,
 };
-use crate::endpoint::{Endpoint, is_region};
+use crate::endpoint::{ConfigError, Endpoint, is_region};
+use crate::exchange::Stamps;
 use crate::transport::{self, ClientOptions, Trust};
 
 /// Where clusters mount a secret with the files `access-key-id` and `access-key-secret`.

@@ -20,8 +20,8 @@ use terway_types::{
 };
 
 use self::api::{Action, Taken};
-use self::call::{Caller, Stamps};
-pub use self::config::{AliyunConfig, ConfigError, EndpointNetwork, Signature};
+use self::call::Caller;
+pub use self::config::{AliyunConfig, EndpointNetwork, Signature};
 pub use self::keys::{AliyunKeys, SECRET_DIRECTORY};
 pub use self::metadata::{AliyunMetadata, METADATA_URL};
 use self::wire::{Accepted, Assigned, Eni, EniPage, InstanceTypePage, VSwitchPage, WireError};
@@ -29,7 +29,9 @@ use crate::cloud::{
     Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceLimits,
     VSwitch,
 };
+pub use crate::endpoint::ConfigError;
 use crate::error::failure;
+use crate::exchange::Stamps;
 
 /// Pages of one listing at most: more ENIs than any account has, fewer than for ever.
 const MOST_PAGES: usize = 1000;

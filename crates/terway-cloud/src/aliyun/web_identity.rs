@@ -11,10 +11,11 @@ use reqwest::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::call::{Stamps, iso_seconds};
 use super::wire::{Refusal, TemporaryKey, read as read_answer};
+use crate::answer::iso_seconds;
 use crate::credentials::{Environment, Fetched, Link, LinkError, read};
 use crate::endpoint::Endpoint;
+use crate::exchange::Stamps;
 use crate::transport::{ask, excerpt};
 
 const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";

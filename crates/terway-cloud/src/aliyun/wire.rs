@@ -11,6 +11,7 @@ use serde_json::Value;
 use terway_types::{AddressSet, Addresses, EniId, InstanceId, SecurityGroupId, Subnets};
 
 use super::api::ADDRESSES_PER_CALL;
+use crate::answer::drop_nulls;
 use crate::cloud::{EniDescription, EniKind, EniStatus, InstanceLimits, VSwitch};
 use crate::credentials::{AccessKey, Fetched, LinkError};
 use crate::exchange::Answered;
@@ -30,17 +31,6 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<Answered<T>, serd
     drop_nulls(&mut value);
     let request_id = value.get("RequestId").and_then(Value::as_str).map(str::to_owned);
     Ok(Answered { content: serde_json::from_value(value)?, request_id })
-}
-
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|_, field| !field.is_null());
-            fields.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
 }
 
 /// An answer that says no.

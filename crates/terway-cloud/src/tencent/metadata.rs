@@ -1,0 +1,87 @@
+//! The instance metadata service: who this node is, and which NICs it should have. It answers only inside the
+//! node, without keys or tokens.
+
+use async_trait::async_trait;
+use terway_types::{CloudFailureKind as Kind, MacAddr};
+
+use crate::cloud::{CloudResult, InstanceIdentity, Metadata};
+use crate::endpoint::ConfigError;
+use crate::error::{METADATA_ACTION as ACTION, failure};
+use crate::instance_data::{Service, mac, names, text, value};
+
+/// Where the service listens on every instance. The name stands for 169.254.0.23, which needs no DNS.
+pub const METADATA_URL: &str = "http://metadata.tencentyun.com";
+
+const MACS: &str = "network/interfaces/macs/";
+
+/// The metadata service of the instance this runs on.
+#[derive(Debug)]
+pub struct TencentMetadata {
+    service: Service,
+}
+
+impl TencentMetadata {
+    /// The service at this URL; [`METADATA_URL`] on real instances.
+    pub fn new(base_url: &str) -> Result<Self, ConfigError> {
+        Ok(Self { service: Service::new(base_url)? })
+    }
+
+    #[cfg(test)]
+    pub(super) fn hasty(self) -> Self {
+        Self { service: self.service.hasty() }
+    }
+
+    /// Reads one path below `meta-data/`.
+    pub(super) async fn read(&self, path: &str) -> CloudResult<String> {
+        let mut failures = 0;
+        loop {
+            match self.read_once(path).await {
+                Ok(text) => return Ok(text),
+                Err(failure) => self.service.again(&mut failures, failure).await?,
+            }
+        }
+    }
+
+    async fn read_once(&self, path: &str) -> CloudResult<String> {
+        let full = format!("/latest/meta-data/{path}");
+        let request = self.service.http.get(self.service.url(&full));
+        let (status, body) = self.service.send(&full, request).await?;
+        text(&full, status, body)
+    }
+
+    async fn value(&self, path: &str) -> CloudResult<String> {
+        value(path, &self.read(path).await?)
+    }
+
+    /// The primary MAC as the listing spells it: paths are case-sensitive, and `mac` may spell it otherwise.
+    async fn primary(&self) -> CloudResult<(String, MacAddr)> {
+        let primary = mac("mac", &self.value("mac").await?)?;
+        let listing = self.read(MACS).await?;
+        let listed = names(&listing).find(|name| name.parse() == Ok(primary));
+        match listed {
+            Some(name) => Ok((name.to_owned(), primary)),
+            None => Err(failure(Kind::Transient, ACTION, format!("{MACS} does not list {primary}"))),
+        }
+    }
+}
+
+#[async_trait]
+impl Metadata for TencentMetadata {
+    async fn identity(&self) -> CloudResult<InstanceIdentity> {
+        let (name, primary_mac) = self.primary().await?;
+        Ok(InstanceIdentity {
+            id: self.value("instance-id").await?.into(),
+            instance_type: self.value("instance/instance-type").await?,
+            region: self.value("placement/region").await?,
+            zone: self.value("placement/zone").await?.into(),
+            vpc: self.value(&format!("{MACS}{name}/vpc-id")).await?,
+            vswitch: self.value(&format!("{MACS}{name}/subnet-id")).await?.into(),
+            primary_mac,
+        })
+    }
+
+    async fn macs(&self) -> CloudResult<Vec<MacAddr>> {
+        let listing = self.read(MACS).await?;
+        names(&listing).map(|name| mac(MACS, name)).collect()
+    }
+}

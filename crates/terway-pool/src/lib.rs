@@ -33,6 +33,7 @@ mod outbox;
 mod progress;
 mod quarantine;
 mod reason;
+mod reconcile;
 mod requests;
 pub mod settings;
 mod sharing;

@@ -11,7 +11,7 @@ pub(crate) fn capacity(tally: &Tally, can_create: bool, settings: &PoolSettings)
     let later = if can_create {
         settings.max_enis.saturating_sub(tally.held + tally.strayed)
     } else {
-        now + tally.linking + tally.coming + tally.resting
+        now + tally.suspect + tally.linking + tally.coming + tally.resting
     };
     Capacity { now, later: later.max(now) }
 }

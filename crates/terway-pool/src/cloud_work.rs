@@ -82,7 +82,7 @@ impl Pool {
         self.advance(&token, out);
     }
 
-    fn created(&mut self, token: &IntentToken, made: CloudEni, out: &mut Outbox) {
+    pub(crate) fn created(&mut self, token: &IntentToken, made: CloudEni, out: &mut Outbox) {
         // Two records of one ENI would be two owners. The cloud should never answer so.
         if self.books.owner_of(made.mac).is_some_and(|owner| owner != token) {
             let failure = CloudFailure {

@@ -16,6 +16,7 @@ use crate::eni::Service;
 use crate::eni_life::{self, IllegalStep, Proof, Step};
 use crate::event::Event;
 use crate::holdings::Holdings;
+use crate::inventory::Witnesses;
 use crate::outbox::Outbox;
 use crate::settings::PoolSettings;
 use crate::sharing::{Shared, sharing};
@@ -35,6 +36,7 @@ pub struct Pool {
     pub(crate) supply: Supply,
     /// Addresses of shared ENIs.
     pub(crate) shared: Shared,
+    pub(crate) witnesses: Witnesses,
     pub(crate) operations: BTreeMap<OperationId, IntentToken>,
     pub(crate) next_operation: u64,
     pub(crate) now: Timestamp,
@@ -51,6 +53,7 @@ impl Pool {
         let mut pool = Self {
             supply: Supply::new(&settings, now),
             shared: Shared::new(&settings, now),
+            witnesses: Witnesses::new(settings.max_enis, now),
             settings,
             books: Books::default(),
             holdings: Holdings::default(),
@@ -83,11 +86,8 @@ impl Pool {
             Event::LinkGone { mac } => self.link_changed(mac, false, &mut out),
             Event::Reconfigure(settings) => self.reconfigure(settings, &mut out),
             Event::Mentioned { addresses } => self.mention_addresses(&addresses, &mut out),
-            Event::Unclaim { .. }
-            | Event::Inventory(_)
-            | Event::VSwitches(_)
-            | Event::Retire
-            | Event::Tick => {}
+            Event::Inventory(inventory) => self.inventory(&inventory, &mut out),
+            Event::Unclaim { .. } | Event::VSwitches(_) | Event::Retire | Event::Tick => {}
         }
         self.settle(&mut out);
         out.into_effects()
@@ -156,7 +156,8 @@ impl Pool {
     }
 
     fn reconfigure(&mut self, settings: PoolSettings, out: &mut Outbox) {
-        self.settings = self.keep_mode(settings, out);
+        let max_enis = self.witnesses.limited(settings.max_enis);
+        self.settings = self.keep_mode(PoolSettings { max_enis, ..settings }, out);
         self.books.resettle(&self.settings);
         self.supply.reopen();
         self.resettle_shared(out);
@@ -194,6 +195,7 @@ impl Pool {
         let eni = eni.record.id.clone();
         self.books.remove(token, &self.settings);
         self.follow(token, out);
+        self.witnesses.forgot(self.now);
         out.remove_eni(token);
         out.note(Note::Phase { token: token.clone(), eni, from, to: "gone" });
         true

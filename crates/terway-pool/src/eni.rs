@@ -4,6 +4,7 @@ use terway_types::{EniPhase, EniRecord, Fault, Timestamp};
 
 use crate::effect::OperationId;
 use crate::quarantine::{Rest, rest};
+use crate::reconcile::Rule;
 use crate::settings::PoolSettings;
 use crate::tally::Stand;
 
@@ -31,6 +32,17 @@ pub(crate) enum Service {
     Lent,
 }
 
+/// What looks have made of an ENI. Ends with its phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags {
+    /// Whether it is not to be given until a look clears it.
+    pub(crate) suspect: bool,
+    /// Whether it leaves by detach and delete after its release.
+    pub(crate) leaves: bool,
+    /// The rule that people were told of last.
+    pub(crate) told: Option<Rule>,
+}
+
 /// One ENI.
 #[derive(Clone, Debug)]
 pub(crate) struct Eni {
@@ -49,6 +61,7 @@ pub(crate) struct Eni {
     pub(crate) refused: bool,
     /// Whether its netdev did not come home in time.
     pub(crate) strayed: bool,
+    pub(crate) flags: Flags,
     pub(crate) last_fault: Option<Fault>,
 }
 
@@ -64,6 +77,7 @@ impl Eni {
             doubt: false,
             refused: false,
             strayed: false,
+            flags: Flags::default(),
             last_fault: None,
         }
     }
@@ -77,6 +91,9 @@ impl Eni {
             EniPhase::Detaching if !again => self.failures = 0,
             _ => {}
         }
+        // A released ENI stays suspect: nothing has spoken for it since.
+        let suspect = self.flags.suspect && matches!(phase, EniPhase::Quarantined { .. });
+        self.flags = Flags { suspect, ..Flags::default() };
         (self.record.phase, self.record.since) = (phase, now);
         (self.awaited, self.work, self.strayed) = (now, Work::Open, false);
     }
@@ -88,6 +105,7 @@ impl Eni {
             EniPhase::Creating | EniPhase::Detached | EniPhase::Attaching => Stand::Coming,
             EniPhase::Ready if self.service == Service::Lent => Stand::Sharing,
             EniPhase::Ready if self.link && self.service == Service::Shared => Stand::Sharing,
+            EniPhase::Ready if self.link && self.flags.suspect => Stand::Suspect,
             EniPhase::Ready if self.link => Stand::Idle,
             EniPhase::Attached | EniPhase::Ready => Stand::Linking,
             EniPhase::InUse(_) => Stand::Held,
@@ -112,6 +130,7 @@ impl Eni {
                 let patient = !self.link && !self.strayed;
                 patient.then(|| self.awaited + settings.link_timeout)
             }
+            EniPhase::Quarantined { .. } if self.flags.suspect => None,
             EniPhase::Quarantined { until } => {
                 // Asked at the beginning of time, a quarantine tells when it wants to be asked again.
                 match rest(until, self.link, self.awaited, Timestamp(0), settings) {

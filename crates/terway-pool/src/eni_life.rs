@@ -34,6 +34,12 @@ pub(crate) enum Step {
     Discard,
     /// The cloud would not delete it because it is attached after all.
     StillAttached,
+    /// The attachment gave it back, and it is of no use any more.
+    Dismiss,
+    /// Somebody else detached it.
+    FoundDetached,
+    /// Somebody else attached it.
+    FoundAttached,
 }
 
 /// Why an ENI may leave the ledger.
@@ -43,6 +49,10 @@ pub(crate) enum Proof {
     NeverMade,
     /// The delete call confirmed that it is gone, and its netdev is not on the node.
     Deleted,
+    /// Two looks at the cloud apart in time do not show it, and its netdev is not on the node.
+    Vanished,
+    /// Two looks at the cloud apart in time show it on another instance, and its netdev is not on the node.
+    Moved,
 }
 
 /// A step that the phase does not allow. Never a matter of the world outside: a defect of ours.
@@ -64,17 +74,18 @@ impl IllegalStep {
 pub(crate) fn next(phase: &EniPhase, step: Step) -> Result<EniPhase, IllegalStep> {
     use EniPhase as P;
     Ok(match (phase, step) {
-        (P::Creating, Step::Created { attached: false }) => P::Detached,
+        (P::Creating, Step::Created { attached: false })
+        | (P::Attached | P::Ready | P::Quarantined { .. }, Step::FoundDetached) => P::Detached,
         (P::Detached, Step::Attach) => P::Attaching,
-        (P::Creating, Step::Created { attached: true }) | (P::Attaching, Step::AttachConfirmed) => {
-            P::Attached
-        }
+        (P::Creating, Step::Created { attached: true })
+        | (P::Attaching, Step::AttachConfirmed)
+        | (P::Detached | P::Kept, Step::FoundAttached) => P::Attached,
         (P::Attached, Step::LinkSeen) | (P::Quarantined { .. }, Step::Rested) => P::Ready,
         (P::Ready, Step::Assign(key)) => P::InUse(key),
         (P::InUse(_), Step::Release { until }) => P::Quarantined { until },
-        (P::Attaching | P::Attached | P::Ready, Step::Detach) | (P::Deleting, Step::StillAttached) => {
-            P::Detaching
-        }
+        (P::Attaching | P::Attached | P::Ready, Step::Detach)
+        | (P::InUse(_), Step::Dismiss)
+        | (P::Deleting, Step::StillAttached) => P::Detaching,
         (P::Detached, Step::Discard) | (P::Detaching, Step::DetachConfirmed) => P::Deleting,
         (phase, step) => {
             return Err(IllegalStep { phase: phase.name(), step: format!("{step:?}") });
@@ -82,12 +93,22 @@ pub(crate) fn next(phase: &EniPhase, step: Step) -> Result<EniPhase, IllegalStep
     })
 }
 
+/// Whether nobody holds the ENI and no operation of ours is to move it.
+fn at_rest(phase: &EniPhase) -> bool {
+    use EniPhase as P;
+    matches!(phase, P::Detached | P::Kept | P::Attached | P::Ready | P::Quarantined { .. })
+}
+
 /// Whether an ENI may leave the ledger on this proof.
 pub(crate) fn forget(phase: &EniPhase, proof: Proof) -> Result<(), IllegalStep> {
-    match (phase, proof) {
-        (EniPhase::Creating, Proof::NeverMade) | (EniPhase::Deleting, Proof::Deleted) => Ok(()),
-        (phase, proof) => Err(IllegalStep { phase: phase.name(), step: format!("{proof:?}") }),
-    }
+    use EniPhase as P;
+    let enough = match proof {
+        Proof::NeverMade => matches!(phase, P::Creating),
+        Proof::Deleted => matches!(phase, P::Deleting),
+        Proof::Vanished => at_rest(phase),
+        Proof::Moved => at_rest(phase) || matches!(phase, P::Detaching | P::Deleting),
+    };
+    if enough { Ok(()) } else { Err(IllegalStep { phase: phase.name(), step: format!("{proof:?}") }) }
 }
 
 #[cfg(test)]
@@ -99,7 +120,7 @@ mod tests {
         use EniPhase as P;
         let until = Timestamp(5);
         let mut all = vec![P::Creating, P::Detached, P::Attaching, P::Attached, P::Ready, P::InUse(key(1))];
-        all.extend([P::Quarantined { until }, P::Detaching, P::Deleting]);
+        all.extend([P::Quarantined { until }, P::Regrouping, P::Kept, P::Detaching, P::Deleting]);
         all
     }
 
@@ -107,7 +128,7 @@ mod tests {
         let mut all = vec![Step::Created { attached: false }, Step::Created { attached: true }, Step::Attach];
         all.extend([Step::AttachConfirmed, Step::LinkSeen, Step::Assign(key(2)), Step::Rested, Step::Detach]);
         all.extend([Step::Release { until: Timestamp(9) }, Step::DetachConfirmed, Step::Discard]);
-        all.push(Step::StillAttached);
+        all.extend([Step::StillAttached, Step::Dismiss, Step::FoundDetached, Step::FoundAttached]);
         all
     }
 
@@ -127,6 +148,12 @@ mod tests {
         ("Quarantined", "Rested", "Ready"),
         ("Detaching", "DetachConfirmed", "Deleting"),
         ("Deleting", "StillAttached", "Detaching"),
+        ("InUse", "Dismiss", "Detaching"),
+        ("Attached", "FoundDetached", "Detached"),
+        ("Ready", "FoundDetached", "Detached"),
+        ("Quarantined", "FoundDetached", "Detached"),
+        ("Detached", "FoundAttached", "Attached"),
+        ("Kept", "FoundAttached", "Attached"),
     ];
 
     #[test]
@@ -165,8 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn an_eni_leaves_the_ledger_only_from_two_phases() {
+    fn an_eni_leaves_the_ledger_on_the_proof_that_its_phase_allows() {
+        let at_rest = ["Detached", "Kept", "Attached", "Ready", "Quarantined"];
         for phase in phases() {
+            let (name, leaving) = (phase.name(), ["Detaching", "Deleting"]);
+            assert_eq!(forget(&phase, Proof::Vanished).is_ok(), at_rest.contains(&name));
+            let moved = at_rest.contains(&name) || leaving.contains(&name);
+            assert_eq!(forget(&phase, Proof::Moved).is_ok(), moved);
             assert_eq!(forget(&phase, Proof::NeverMade).is_ok(), phase == EniPhase::Creating);
             assert_eq!(forget(&phase, Proof::Deleted).is_ok(), phase == EniPhase::Deleting);
         }

@@ -29,6 +29,7 @@ mod failure;
 #[cfg(test)]
 mod histories;
 mod holdings;
+mod inventory;
 mod outbox;
 mod progress;
 mod quarantine;

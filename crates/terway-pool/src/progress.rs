@@ -53,6 +53,8 @@ fn next_move(eni: &Eni, wanted: bool, now: Timestamp, settings: &PoolSettings) -
             }
         }
         EniPhase::InUse(_) | EniPhase::Regrouping | EniPhase::Kept => None,
+        // It would be given as soon as it is ready; the next look decides.
+        EniPhase::Quarantined { .. } if eni.flags.suspect => None,
         EniPhase::Quarantined { until } => match rest(until, eni.link, eni.awaited, now, settings) {
             Rest::Over => Some(Move::Take(Step::Rested)),
             Rest::Strayed => (!eni.strayed).then_some(Move::Stray),
@@ -137,8 +139,10 @@ impl Pool {
         }
     }
 
-    fn link_lost(&mut self, token: &IntentToken, out: &mut Outbox) -> bool {
-        let fault = self.nic_missing(token, "the ENI is replaced", self.settings.link_timeout.as_secs_f64());
+    pub(crate) fn link_lost(&mut self, token: &IntentToken, out: &mut Outbox) -> bool {
+        let awaited = self.books.get(token).map_or(self.now, |eni| eni.awaited);
+        let seconds = self.now.since(awaited).as_secs_f64();
+        let fault = self.nic_missing(token, "the ENI is replaced", seconds);
         self.supply.troubled(fault.clone());
         // Should ENIs of this node never show a netdev, replacing them must not become a busy loop.
         self.supply.pause(self.settings.retry_first, self.now, &self.settings);

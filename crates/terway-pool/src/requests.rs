@@ -86,11 +86,13 @@ impl Pool {
         let held = self.holdings.remove(key)?;
         let (token, addresses) = (held.eni.clone(), held.addresses);
         out.remove_attachment(key);
-        let eni = self.books.get(&token)?.record.clone();
+        let eni = self.books.get(&token)?;
+        let step = if eni.flags.leaves { Step::Dismiss } else { Step::Release { until } };
+        let eni = eni.record.clone();
         if !matches!(eni.phase, EniPhase::InUse(_)) {
             return self.give_back_addresses(&held, until, out);
         }
-        self.step(&token, Step::Release { until }, out);
+        self.step(&token, step, out);
         self.advance(&token, out);
         Some(Grant { eni, addresses })
     }

@@ -14,6 +14,8 @@ pub(crate) enum Stand {
     Idle,
     /// Serves addresses to several attachments.
     Sharing,
+    /// Idle, but not as it should be in the cloud: not given before the next look.
+    Suspect,
     /// Held by an attachment.
     Held,
     /// In quarantine, back soon by itself.
@@ -31,6 +33,7 @@ pub(crate) struct Tally {
     pub(crate) linking: u32,
     pub(crate) idle: u32,
     pub(crate) sharing: u32,
+    pub(crate) suspect: u32,
     pub(crate) held: u32,
     pub(crate) resting: u32,
     pub(crate) strayed: u32,
@@ -44,6 +47,7 @@ impl Tally {
             Stand::Linking => &mut self.linking,
             Stand::Idle => &mut self.idle,
             Stand::Sharing => &mut self.sharing,
+            Stand::Suspect => &mut self.suspect,
             Stand::Held => &mut self.held,
             Stand::Resting => &mut self.resting,
             Stand::Strayed => &mut self.strayed,
@@ -61,8 +65,8 @@ impl Tally {
 
     /// All ENIs of ours, in any phase.
     pub(crate) fn total(&self) -> u32 {
-        let (here, away) = (self.idle + self.sharing + self.held, self.strayed + self.leaving);
-        self.coming + self.linking + here + self.resting + away
+        let here = self.idle + self.suspect + self.sharing + self.held;
+        self.coming + self.linking + here + self.resting + self.strayed + self.leaving
     }
 }
 
@@ -75,6 +79,7 @@ impl fmt::Display for Tally {
             (self.sharing, "shared"),
             (self.coming, "being created or attached"),
             (self.linking, "waiting for their netdev"),
+            (self.suspect, "that the cloud does not show as they should be"),
             (self.resting, "in quarantine"),
             (self.strayed, "with a netdev that did not come home"),
             (self.leaving, "being removed"),

@@ -16,12 +16,12 @@ pub(crate) struct Balance {
 
 /// Weighs supply against demand.
 ///
-/// ENIs in quarantine come back by themselves, so they count for the low water mark: steady churn of pods
+/// ENIs in quarantine come back by themselves, and suspect ones mostly do, so they count for the low water mark: steady churn of pods
 /// costs no cloud call. They do not count for pods that wait, who would wait longer than for a new ENI.
 pub(crate) fn balance(tally: &Tally, waiters: u32, settings: &PoolSettings) -> Balance {
     let supply = tally.idle + tally.coming + tally.linking;
     let for_waiters = waiters.saturating_sub(supply);
-    let for_mark = (waiters + settings.min_idle).saturating_sub(supply + tally.resting);
+    let for_mark = (waiters + settings.min_idle).saturating_sub(supply + tally.resting + tally.suspect);
     let missing = for_waiters.max(for_mark);
     let room = settings.max_enis.saturating_sub(tally.total());
     let slots = settings.parallel.saturating_sub(tally.coming);

@@ -17,6 +17,8 @@ pub(crate) struct Known<'a> {
     pub(crate) home: bool,
     /// Whether an operation of ours is out on it.
     pub(crate) busy: bool,
+    /// Whether it serves by its addresses. They have rules of their own, the primary one too.
+    pub(crate) shared: bool,
     /// Whether somebody holds it or one of its addresses.
     pub(crate) used: bool,
     /// Whether an earlier look left a flag on it.
@@ -202,38 +204,43 @@ fn last_change(record: &EniRecord) -> Timestamp {
 fn differences(known: &Known<'_>, seen: Option<&SeenEni>) -> Vec<Difference> {
     use Difference as D;
     use EniPhase as P;
-    let record = known.record;
     let place = seen.map(|seen| seen.place);
-    let difference = match (&record.phase, place) {
-        (P::Creating, Some(Place::Here | Place::Nowhere)) => D::Landed,
-        (P::Creating | P::Attaching | P::Regrouping, _) => return Vec::new(),
-        (P::Detaching | P::Deleting, Some(Place::Elsewhere)) => D::Elsewhere,
-        (P::Detaching | P::Deleting, _) => return Vec::new(),
-        (_, None) => D::Absent,
-        (_, Some(Place::Elsewhere)) => D::Elsewhere,
-        (P::Detached | P::Kept, Some(Place::Here)) => D::Here,
-        (P::Detached | P::Kept, Some(Place::Moving)) => return Vec::new(),
-        (_, Some(Place::Moving)) => D::Moving,
-        (P::Attached | P::Ready | P::InUse(_) | P::Quarantined { .. }, Some(Place::Nowhere)) => D::Nowhere,
-        (_, Some(Place::Here | Place::Nowhere)) => {
-            return seen.map(|seen| details(record, seen, known.used)).unwrap_or_default();
-        }
+    let difference = match &known.record.phase {
+        P::Creating => matches!(place, Some(Place::Here | Place::Nowhere)).then_some(D::Landed),
+        P::Attaching | P::Regrouping => None,
+        P::Detaching | P::Deleting => (place == Some(Place::Elsewhere)).then_some(D::Elsewhere),
+        P::Detached | P::Kept => match place {
+            None => Some(D::Absent),
+            Some(Place::Elsewhere) => Some(D::Elsewhere),
+            Some(Place::Here) => Some(D::Here),
+            Some(Place::Moving) => None,
+            Some(Place::Nowhere) => return details(known, seen),
+        },
+        P::Attached | P::Ready | P::InUse(_) | P::Quarantined { .. } => match place {
+            None => Some(D::Absent),
+            Some(Place::Elsewhere) => Some(D::Elsewhere),
+            Some(Place::Nowhere) => Some(D::Nowhere),
+            Some(Place::Moving) => Some(D::Moving),
+            Some(Place::Here) => return details(known, seen),
+        },
     };
-    vec![difference]
+    difference.into_iter().collect()
 }
 
-fn details(record: &EniRecord, seen: &SeenEni, used: bool) -> Vec<Difference> {
+/// How an ENI differs that is where it should be.
+fn details(known: &Known<'_>, seen: Option<&SeenEni>) -> Vec<Difference> {
+    let (record, Some(seen)) = (known.record, seen) else { return Vec::new() };
     let sorted = |groups: &[SecurityGroupId]| groups.iter().cloned().collect::<BTreeSet<_>>();
     let groups = sorted(&record.security_groups) != sorted(&seen.security_groups);
     let has = |address| {
         seen.addresses.iter().any(|own| own == address) || seen.assigned.singles().any(|own| own == address)
     };
     let lost = record.addresses.iter().any(|address| !has(address));
-    let gained = !used
+    let gained = !known.used
         && (record.addresses.v4.is_none() && seen.addresses.v4.is_some()
             || record.addresses.v6.is_none() && seen.addresses.v6.is_some());
     let groups = groups.then(|| Difference::Groups(seen.security_groups.clone()));
-    let addresses = (lost || gained).then_some(Difference::Addresses(seen.addresses));
+    let addresses = (!known.shared && (lost || gained)).then_some(Difference::Addresses(seen.addresses));
     groups.into_iter().chain(addresses).collect()
 }
 

@@ -77,7 +77,7 @@ mod tests {
         let used = matches!(record.phase, EniPhase::InUse(_));
         let mut seen = MetadataSightings::default();
         [100, 110].map(|at| {
-            let known = Known { record: &record, home, busy, used, flagged: false };
+            let known = Known { record: &record, home, busy, shared: false, used, flagged: false };
             let times = (Timestamp(at), Timestamp(at));
             compare_nics([known].into_iter(), macs, times, CONSISTENCY, &mut seen).len()
         })

@@ -15,7 +15,7 @@ pub(super) fn stage(eni: &Eni) -> Stage {
     match eni.record.phase {
         EniPhase::Creating if !eni.refused => Stage::Creating,
         EniPhase::Detached | EniPhase::Attaching | EniPhase::Attached => Stage::Opening,
-        EniPhase::Ready if eni.link => Stage::Open,
+        EniPhase::Ready if eni.link && !eni.flags.suspect => Stage::Open,
         EniPhase::Ready if !eni.strayed => Stage::Opening,
         _ => Stage::Closed,
     }

@@ -1,6 +1,7 @@
 //! The table of rules, row by row.
 
 use super::*;
+use crate::reconcile::metadata::Listing;
 use crate::reconcile::testing::seen;
 use crate::testing::{key, record};
 use EniPhase as P;
@@ -15,6 +16,7 @@ struct Case {
     record: EniRecord,
     home: bool,
     busy: bool,
+    shared: bool,
     flagged: bool,
     forgotten: u64,
     listed: Option<u64>,
@@ -27,6 +29,7 @@ impl Case {
             record: record("t", phase),
             home,
             busy: false,
+            shared: false,
             flagged: false,
             forgotten: 0,
             listed: None,
@@ -43,6 +46,7 @@ impl Case {
             record: &self.record,
             home: self.home,
             busy: self.busy,
+            shared: self.shared,
             used: matches!(self.record.phase, P::InUse(_)),
             flagged: self.flagged,
         };
@@ -55,9 +59,9 @@ impl Case {
         let mut nics = MetadataSightings::default();
         if let Some(at) = self.listed {
             let mut look = nics.look(Timestamp(at), Timestamp(at), CONSISTENCY).unwrap();
-            enis.iter().for_each(|seen| {
-                look.shows(seen.mac, vec![crate::reconcile::metadata::Listing::Listed], Timestamp(0), None);
-            });
+            for seen in enis {
+                look.shows(seen.mac, vec![Listing::Listed], Timestamp(0), None);
+            }
         }
         let findings =
             compare([known].into_iter(), enis, times, &mut self.sightings, &nics).unwrap_or_default();
@@ -230,6 +234,9 @@ fn another_primary_address_is_corrected_or_told() {
     assert_eq!(case(P::InUse(key(1)), Addresses::default()).twice(one), ["", ""], "its holder knows none");
     let mut more = eni.clone();
     more.assigned.ipv4 = vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
+    let mut shared = case(P::Ready, addressed(1));
+    shared.shared = true;
+    assert_eq!(shared.twice(one), ["", ""], "addresses of shared ENIs have their own rules");
     assert_eq!(case(P::InUse(key(1)), addressed(1)).twice(&[more]), ["", ""], "it is still there");
 }
 

@@ -37,7 +37,8 @@ impl Ledger {
         Self { shared: Arc::new(Shared::new(path, database)), history: DEFAULT_HISTORY }
     }
 
-    /// Keeps so many entries of history from now on, instead of [`DEFAULT_HISTORY`].
+    /// Keeps at most so many entries of history from now on, instead of [`DEFAULT_HISTORY`]. When there are more,
+    /// the oldest ones go, a sixty-fourth of the bound at once.
     #[must_use]
     pub fn with_history(mut self, entries: NonZeroU64) -> Self {
         self.history = entries;

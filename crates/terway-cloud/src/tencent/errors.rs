@@ -5,6 +5,8 @@ use crate::meaning::{Line, Meaning, look_up};
 /// Codes as the VPC and CVM documents and the list of common errors give them, families last.
 const CODES: &[Line] = &[
     ("RequestLimitExceeded*", Meaning::Throttled),
+    ("RequestSizeLimitExceeded", Meaning::Invalid),
+    ("ResponseSizeLimitExceeded", Meaning::Invalid),
     ("LimitExceeded.ActionLimited", Meaning::Throttled),
     ("ResourceInsufficient*", Meaning::SubnetExhausted),
     ("LimitExceeded*", Meaning::Quota),
@@ -47,7 +49,6 @@ const CODES: &[Line] = &[
     ("Invalid*", Meaning::Invalid),
     ("NoSuch*", Meaning::Invalid),
     ("ActionOffline", Meaning::Invalid),
-    ("RequestSizeLimitExceeded", Meaning::Invalid),
     ("DryRunOperation", Meaning::Invalid),
 ];
 

@@ -10,6 +10,8 @@ mod metadata;
 mod mutate;
 mod role;
 mod sign;
+#[cfg(test)]
+mod tests;
 mod web_identity;
 mod wire;
 

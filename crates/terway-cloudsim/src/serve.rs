@@ -66,7 +66,7 @@ pub enum ServeError {
 /// Where the servers are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Endpoints {
-    /// The base URL of the ECS and VPC API.
+    /// The base URL of the vendor's API, whichever it is.
     pub ecs: String,
     /// The base URL of the metadata service.
     pub metadata: String,
@@ -99,6 +99,7 @@ pub async fn serve(world: World, options: Options) -> Result<Running, ServeError
 }
 
 fn with_fabric(mut world: World, clock: Clock) -> Result<Running, ServeError> {
+    let vendor = world.config().cloud;
     let mut fabric = Fabric::create(world.config())?;
     match prepare(&mut world, &mut fabric, clock) {
         Ok((ecs, metadata)) => {
@@ -114,13 +115,13 @@ fn with_fabric(mut world: World, clock: Clock) -> Result<Running, ServeError> {
             let thread = fabric.run(inbox, Arc::clone(&live)).map_err(ServeError::Thread)?;
             let endpoints = Endpoints {
                 ecs: format!("http://{}:80", fabric::API),
-                metadata: format!("http://{}:80", fabric::METADATA),
+                metadata: format!("http://{}:80", fabric::metadata_address(vendor)),
             };
             let tasks = vec![watcher.abort_handle()];
             let mut running =
                 Running { live, endpoints, tasks, fabric: Some((orders, thread)), control: None };
-            running.answer(ecs, api::cloud(Arc::clone(&running.live)));
-            running.answer(metadata, api::metadata(Arc::clone(&running.live)));
+            running.answer(ecs, api::cloud(vendor, Arc::clone(&running.live)));
+            running.answer(metadata, api::metadata(vendor, Arc::clone(&running.live)));
             Ok(running)
         }
         Err(error) => {
@@ -149,15 +150,16 @@ fn prepare(
         let listener = fabric.listen(&address)?;
         TcpListener::from_std(listener).map_err(|source| ServeError::Listen { address, source })
     };
-    Ok((socket(fabric::API)?, socket(fabric::METADATA)?))
+    Ok((socket(fabric::API)?, socket(fabric::metadata_address(world.config().cloud))?))
 }
 
 async fn without_fabric(world: World, clock: Clock, address: SocketAddr) -> Result<Running, ServeError> {
     let failed = |source| ServeError::Listen { address: address.to_string(), source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let url = format!("http://{}", listener.local_addr().map_err(failed)?);
+    let vendor = world.config().cloud;
     let live = Live::new(world, clock, None);
-    let router = api::cloud(Arc::clone(&live)).merge(api::metadata(Arc::clone(&live)));
+    let router = api::cloud(vendor, Arc::clone(&live)).merge(api::metadata(vendor, Arc::clone(&live)));
     let endpoints = Endpoints { ecs: url.clone(), metadata: url };
     let mut running = Running { live, endpoints, tasks: Vec::new(), fabric: None, control: None };
     running.answer(listener, router);

@@ -29,6 +29,8 @@ pub(super) struct Dialect {
 /// What a call that is carried out has to go by.
 #[derive(Clone, Debug)]
 pub(super) struct Errand {
+    /// The id its answer will bear.
+    pub(super) request_id: String,
     /// The time.
     pub(super) now: Timestamp,
     /// At most so many addresses are given.
@@ -71,7 +73,7 @@ pub(super) async fn pass(
         }
         admit(records, now)?;
         permit(records, dialect, &knock.action, now)?;
-        let errand = Errand { now, partial };
+        let errand = Errand { request_id: entry.request_id.clone(), now, partial };
         let answer = act(&mut records.world, &errand)?;
         let made = answer.pointer(dialect.made).and_then(Value::as_str).map(str::to_owned);
         records.calls.note(entry.seq, |call| {

@@ -27,7 +27,7 @@ use crate::live::Live;
 use crate::model::{FabricAction, Nic};
 use port::Port;
 use vpc::Vpc;
-pub(crate) use vpc::{API, METADATA};
+pub(crate) use vpc::{API, metadata_address};
 
 /// The data path cannot be made or changed.
 #[derive(Debug, thiserror::Error)]

@@ -12,10 +12,15 @@ use terway_datapath::kernel::{LinkChange, Netlink, Netns, NetnsError, NewLink, R
 use terway_types::{MacAddr, Subnets, VSwitchId};
 
 use super::FabricError;
-use crate::config::Config;
+use crate::config::{Config, Vendor};
 
-/// Where the instance metadata service listens.
-pub(crate) const METADATA: &str = "100.100.100.200";
+/// Where the vendor's instance metadata service listens.
+pub(crate) fn metadata_address(vendor: Vendor) -> &'static str {
+    match vendor {
+        Vendor::Aliyun => "100.100.100.200",
+        Vendor::Tencent => "169.254.0.23",
+    }
+}
 /// Where the API listens.
 pub(crate) const API: &str = "100.100.100.201";
 
@@ -65,7 +70,7 @@ impl Vpc {
         set(&netns, ROUTER)?;
         let mut netlink = Netlink::open(&netns)?;
         let nft = Nft::open(&netns)?;
-        serve_from_loopback(&mut netlink)?;
+        serve_from_loopback(&mut netlink, config.cloud)?;
         let mut vswitches = BTreeMap::new();
         for (number, vswitch) in (0_u16..).zip(&config.vswitches) {
             let subnets = Subnets::new(Some(vswitch.ipv4), vswitch.ipv6);
@@ -98,10 +103,10 @@ impl Vpc {
     }
 }
 
-fn serve_from_loopback(netlink: &mut Netlink) -> Result<(), FabricError> {
+fn serve_from_loopback(netlink: &mut Netlink, vendor: Vendor) -> Result<(), FabricError> {
     let lo = index_of(netlink, "lo")?;
     let mut requests = vec![Request::set_link(lo, &LinkChange { up: Some(true), ..LinkChange::default() })];
-    for address in [METADATA, API] {
+    for address in [metadata_address(vendor), API] {
         let address: Ipv4Network =
             address.parse().map_err(|_| FabricError::Unknown(format!("service address {address}")))?;
         requests.push(Request::add_address(lo, IpNetwork::V4(address)));

@@ -10,6 +10,7 @@ mod mint;
 mod pool;
 mod refusal;
 mod registry;
+mod tasks;
 mod tokens;
 mod validate;
 mod view;
@@ -26,6 +27,7 @@ pub use create::CreateEni;
 pub use eni::{Attachment, Eni, EniKind, Link, Status};
 pub(crate) use mint::MAC_PREFIX;
 pub use refusal::Refusal;
+pub use tasks::{Goal, Progress};
 pub use view::{By, Lag, View};
 
 use crate::config::{Config, ConfigError, InstanceTypeConfig, Latency, Quota};
@@ -35,6 +37,7 @@ use eni::{NEVER, Step};
 use mint::Mint;
 use pool::AddressPool;
 use registry::Registry;
+use tasks::Tasks;
 use tokens::Tokens;
 
 /// What the fabric must do. Actions on one ENI must be done in the order they come.
@@ -109,6 +112,7 @@ pub struct World {
     instances: BTreeMap<InstanceId, Instance>,
     enis: Registry,
     tokens: Tokens,
+    tasks: Tasks,
     mint: Mint,
     dice: Dice,
     outbox: Vec<FabricAction>,
@@ -134,7 +138,8 @@ impl World {
             instances: BTreeMap::new(),
             enis: Registry::default(),
             tokens: Tokens::default(),
-            mint: Mint::default(),
+            tasks: Tasks::default(),
+            mint: Mint::new(config.cloud),
             dice: Dice::new(config.seed),
             outbox: Vec::new(),
             config,
@@ -235,10 +240,11 @@ impl World {
         while let Some((_, id)) = self.enis.next_due().filter(|(at, _)| *at <= now).cloned() {
             match self.enis.change(&id, now, |eni| eni.step(now)).flatten() {
                 Some(Step::Plug) => self.outbox.extend(self.nic(&id).map(FabricAction::Plug)),
-                Some(Step::Unplug) => self.outbox.push(FabricAction::Unplug(id)),
+                Some(Step::Unplug) => self.outbox.push(FabricAction::Unplug(id.clone())),
                 Some(Step::Gone) => self.forget(&id, now),
                 Some(Step::Moved) | None => {}
             }
+            self.settle_task(&id, now);
         }
     }
 

@@ -138,7 +138,7 @@ async fn limits_and_states_are_respected() {
     let tiny = [("VSwitchId", "vsw-tiny"), ("SecurityGroupIds.1", "sg-1")];
     assert_eq!(code(&bench, "CreateNetworkInterface", &tiny).await, "QuotaExceeded.PrivateIpAddress");
     bench.control(reqwest::Method::POST, "/v1/quota", json!({"private_ipv4": 1000})).await;
-    let new = async |create: serde_json::Value| {
+    let new = async |create: Value| {
         bench.control(reqwest::Method::POST, "/v1/latency", json!({ "create": create })).await;
         let eni = bench.ok("CreateNetworkInterface", &tiny).await["NetworkInterfaceId"].clone();
         eni.as_str().unwrap().to_owned()

@@ -11,6 +11,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use terway_cloudsim::config::Vendor;
 use terway_cloudsim::live::system_clock;
 use terway_cloudsim::{Config, Options, Place, Running, World, serve};
 
@@ -46,9 +47,18 @@ pub(crate) type Answer = (u16, Value);
 
 impl Bench {
     pub(crate) async fn new() -> Self {
+        Self::of(Config::parse(WORLD).unwrap()).await
+    }
+
+    /// The same world in another vendor's hands.
+    pub(crate) async fn tencent() -> Self {
+        Self::of(Config { cloud: Vendor::Tencent, ..Config::parse(WORLD).unwrap() }).await
+    }
+
+    pub(crate) async fn of(config: Config) -> Self {
         install_crypto();
         let folder = tempfile::tempdir().unwrap();
-        let world = World::from_config(Config::parse(WORLD).unwrap(), system_clock()).unwrap();
+        let world = World::from_config(config, system_clock()).unwrap();
         let place = Place::Loopback("127.0.0.1:0".parse().unwrap());
         let control = Some(folder.path().join("control.sock"));
         let running = serve(world, Options { control, ..Options::new(place) }).await.unwrap();
@@ -235,6 +245,6 @@ fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

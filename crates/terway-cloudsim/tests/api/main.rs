@@ -12,3 +12,4 @@ mod faults;
 mod manners;
 mod metadata;
 mod signature;
+mod tencent;

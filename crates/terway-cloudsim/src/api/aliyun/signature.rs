@@ -2,7 +2,6 @@
 //! request's time and its nonce. Written from the specification, apart from any client.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -13,6 +12,7 @@ use terway_types::Timestamp;
 
 use super::parameters::pairs;
 use crate::api::error::ApiError;
+use crate::api::hex::{hex, unhex};
 use crate::config::CredentialConfig;
 use crate::credentials::Verdict;
 
@@ -178,18 +178,4 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 fn encode(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
-    Some(digits?.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use reqwest::Url;
 
+use crate::transport::ClientError;
+
 /// A text that names no usable server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("endpoint {endpoint:?} {rule}")]
@@ -25,7 +27,7 @@ pub enum ConfigError {
     Endpoint(#[from] EndpointError),
     /// No HTTP client can be made, for want of CA certificates for example.
     #[error("failed to set up the HTTP client")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] ClientError),
 }
 
 /// One server of the cloud, without path or query.

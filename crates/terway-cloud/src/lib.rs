@@ -34,4 +34,4 @@ pub use endpoint::{ConfigError, EndpointError};
 pub use error::fault;
 pub use goal::Goal;
 pub use poller::{EniWatch, WatchPace};
-pub use transport::{Timeouts, Trust};
+pub use transport::{ClientError, Timeouts, Trust};

@@ -28,6 +28,17 @@ pub enum Trust {
     Given(Vec<u8>),
 }
 
+/// Why no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The text of the given authorities holds nothing of the kind.
+    #[error("there is no PEM certificate in the given CA file")]
+    NoCertificate,
+    /// The certificates are not usable, or the system has none.
+    #[error("the certificates cannot be used")]
+    Build(#[source] reqwest::Error),
+}
+
 /// What a client has to be able to do.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientOptions {
@@ -42,7 +53,7 @@ pub(crate) struct ClientOptions {
 }
 
 /// Makes a client. Redirects are answers like others: a signed request is for one host only.
-pub(crate) fn client(options: &ClientOptions) -> Result<Client, reqwest::Error> {
+pub(crate) fn client(options: &ClientOptions) -> Result<Client, ClientError> {
     // reqwest takes the process's default provider and panics without one. Somebody may have installed
     // it before us, which serves as well.
     let _ = ring::default_provider().install_default();
@@ -54,12 +65,20 @@ pub(crate) fn client(options: &ClientOptions) -> Result<Client, reqwest::Error> 
     builder = match &options.trust {
         _ if !options.tls => builder.tls_certs_only([]),
         Trust::System => builder,
-        Trust::Given(pem) => builder.tls_certs_only(Certificate::from_pem_bundle(pem)?),
+        Trust::Given(pem) => builder.tls_certs_only(certificates(pem)?),
     };
     if !options.proxies {
         builder = builder.no_proxy();
     }
-    builder.build()
+    builder.build().map_err(ClientError::Build)
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, ClientError> {
+    match Certificate::from_pem_bundle(pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(ClientError::NoCertificate),
+        Err(error) => Err(ClientError::Build(error)),
+    }
 }
 
 /// Why an answer could not be read.
@@ -111,3 +130,6 @@ pub(crate) fn excerpt(body: &[u8], longest: usize) -> String {
     }
     line
 }
+
+#[cfg(test)]
+mod tests;

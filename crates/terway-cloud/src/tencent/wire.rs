@@ -75,7 +75,8 @@ pub(super) struct Eni {
     subnet_id: String,
     group_set: Vec<String>,
     primary: bool,
-    eni_type: u32,
+    #[serde(rename = "EniType")]
+    role: u32,
     mac_address: String,
     state: String,
     private_ip_address_set: Vec<PrivateIp>,
@@ -133,7 +134,7 @@ impl Eni {
         Ok(EniDescription {
             status: status(&object, &self.state, attached),
             mac: parse(&object, "MacAddress", &self.mac_address)?,
-            kind: kind(self.primary, self.eni_type),
+            kind: kind(self.primary, self.role),
             id: self.network_interface_id.into(),
             vswitch: self.subnet_id.into(),
             zone: self.zone.into(),
@@ -149,8 +150,8 @@ impl Eni {
     }
 }
 
-fn kind(primary: bool, eni_type: u32) -> EniKind {
-    match (primary, eni_type) {
+fn kind(primary: bool, role: u32) -> EniKind {
+    match (primary, role) {
         (true, _) => EniKind::Primary,
         (false, 2) => EniKind::Trunk,
         (false, _) => EniKind::Secondary,
@@ -227,7 +228,8 @@ pub(super) struct SubnetPage {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Subnet {
-    subnet_id: String,
+    #[serde(rename = "SubnetId")]
+    id: String,
     cidr_block: String,
     ipv6_cidr_block: String,
     zone: String,
@@ -236,14 +238,14 @@ pub(super) struct Subnet {
 
 impl Subnet {
     pub(super) fn describe(self) -> Result<VSwitch, WireError> {
-        let object = format!("subnet {}", self.subnet_id);
+        let object = format!("subnet {}", self.id);
         let v6 = Some(self.ipv6_cidr_block).filter(|text| !text.is_empty());
         Ok(VSwitch {
             subnets: Subnets {
                 v4: Some(parse(&object, "CidrBlock", &self.cidr_block)?),
                 v6: v6.map(|text| parse(&object, "Ipv6CidrBlock", &text)).transpose()?,
             },
-            id: self.subnet_id.into(),
+            id: self.id.into(),
             zone: self.zone.into(),
             free_ipv4: self.available_ip_address_count,
         })
@@ -253,20 +255,23 @@ impl Subnet {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Limits {
-    eni_quantity: u32,
-    eni_private_ip_address_quantity: u32,
-    sub_eni_quantity: u32,
+    #[serde(rename = "EniQuantity")]
+    enis: u32,
+    #[serde(rename = "EniPrivateIpAddressQuantity")]
+    addresses: u32,
+    #[serde(rename = "SubEniQuantity")]
+    members: u32,
 }
 
 impl Limits {
     pub(super) fn limits(&self) -> InstanceLimits {
         InstanceLimits {
-            enis: self.eni_quantity,
-            ipv4_per_eni: self.eni_private_ip_address_quantity,
+            enis: self.enis,
+            ipv4_per_eni: self.addresses,
             // The documents give one number of addresses per ENI, for either family.
-            ipv6_per_eni: self.eni_private_ip_address_quantity,
-            members: self.sub_eni_quantity,
-            trunk: self.sub_eni_quantity > 0,
+            ipv6_per_eni: self.addresses,
+            members: self.members,
+            trunk: self.members > 0,
             prefixes_per_eni: 0,
             assign_batch: ADDRESSES_PER_CALL,
         }

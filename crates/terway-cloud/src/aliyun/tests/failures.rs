@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::pending;
 
 use terway_types::{AddressCounts, CloudFailure, CloudFailureKind as Kind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -174,14 +175,26 @@ async fn silence_after_the_request_leaves_a_doubt() {
 
 #[tokio::test]
 async fn a_connection_cut_after_the_request_leaves_a_doubt() {
-    let host = raw(|stream| async move {
-        stream.readable().await.unwrap();
+    let host = raw(|mut stream| async move {
         let mut request = [0; 4096];
-        stream.try_read(&mut request).unwrap();
+        stream.read(&mut request).await.unwrap();
     })
     .await;
     let (create, describe) = both_of(&cloud(config(&host))).await;
     assert_eq!((create.kind, describe.kind), (Kind::Ambiguous, Kind::Transient));
+}
+
+#[tokio::test]
+async fn a_truncated_answer_leaves_a_doubt() {
+    let host = raw(|mut stream| async move {
+        let mut request = [0; 4096];
+        stream.read(&mut request).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"RequestId\"").await.unwrap();
+    })
+    .await;
+    let (create, describe) = both_of(&cloud(config(&host))).await;
+    assert_eq!((create.kind, describe.kind), (Kind::Ambiguous, Kind::Transient));
+    assert!(create.message.starts_with("the answer broke off"), "{}", create.message);
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ pub struct Node {
     pub run: PathBuf,
     /// Where the shipped binaries are.
     pub binaries: PathBuf,
+    /// The daemon's mode.
+    pub mode: &'static str,
     /// Further flags for the next start of the daemon.
     pub flags: Vec<String>,
     /// Further variables for the next start of the daemon.
@@ -60,6 +62,7 @@ impl Node {
             directory,
             run,
             binaries: binaries.to_owned(),
+            mode: "ENIOnly",
             flags: Vec::new(),
             environment: Vec::new(),
             daemon: None,
@@ -119,6 +122,7 @@ impl Node {
             .arg("--readonly-listen")
             .arg(format!("unix://{}", self.run.join("eni_debug.socket").display()));
         command.args(["--node-name", &self.name, "--cluster-id", "sim", "--nic-kind", "veth"]);
+        command.args(["--daemon-mode", self.mode]);
         command.args(["--ecs-endpoint", "http://100.100.100.201"]);
         command.args(["--vpc-endpoint", "http://100.100.100.201"]);
         command.args(["--metadata-endpoint", "http://100.100.100.200"]);

@@ -31,6 +31,12 @@ pub struct Plan {
     pub latency: [u32; 4],
     /// ENIs of the account at most.
     pub quota: u32,
+    /// Whether pods share ENIs; the water marks then count addresses.
+    pub shared: bool,
+    /// Addresses per family that an ENI takes.
+    pub addresses: u32,
+    /// Further keys of the daemon's configuration.
+    pub keys: Vec<(&'static str, Value)>,
 }
 
 impl Default for Plan {
@@ -44,6 +50,9 @@ impl Default for Plan {
             quarantine: "200ms".to_owned(),
             latency: [5, 30, 30, 5],
             quota: 1000,
+            shared: false,
+            addresses: 10,
+            keys: Vec::new(),
         }
     }
 }
@@ -75,7 +84,9 @@ impl World {
             .map(|name| {
                 let netns = netns_path(&format!("{}-{name}", plan.name));
                 namespace::create(&netns)?;
-                Node::new(name, &netns, directory.join(name), binaries, &eni_conf(plan))
+                let mut node = Node::new(name, &netns, directory.join(name), binaries, &eni_conf(plan))?;
+                node.mode = if plan.shared { "ENIMultiIP" } else { "ENIOnly" };
+                Ok(node)
             })
             .collect::<Result<Vec<_>>>()?;
         let control = Path::new("/run").join(format!("{}-control.socket", plan.name));
@@ -107,6 +118,11 @@ impl World {
     /// Asks the cloud to change: latencies, faults, quotas.
     pub fn change(&self, path: &str, body: &Value) -> Result<Value> {
         self.control("POST", path, body)
+    }
+
+    /// Asks the control socket something else than the whole state.
+    pub fn get(&self, path: &str) -> Result<Value> {
+        self.control("GET", path, &Value::Null)
     }
 
     /// One HTTP/1.1 request over the control socket; the connection ends with the answer.
@@ -148,8 +164,8 @@ fn netns_path(name: &str) -> PathBuf {
 }
 
 /// The daemon's configuration, with the keys users already have.
-fn eni_conf(plan: &Plan) -> Value {
-    json!({
+pub fn eni_conf(plan: &Plan) -> Value {
+    let mut conf = json!({
         "version": "1",
         "access_key": "sim-key",
         "access_secret": "sim-secret",
@@ -160,7 +176,13 @@ fn eni_conf(plan: &Plan) -> Value {
         "max_pool_size": plan.pool.1,
         "ip_stack": if plan.dual_stack { "dual" } else { "ipv4" },
         "eni_quarantine": plan.quarantine,
-    })
+        // The nodes here are smaller than those of real exclusive node pools.
+        "exclusive_min_enis": 1,
+    });
+    for (key, value) in &plan.keys {
+        conf[*key] = value.clone();
+    }
+    conf
 }
 
 fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
@@ -180,7 +202,7 @@ fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
         ],
         "security_groups": ["sg-sim"],
         "instance_types": [
-            { "id": "ecs.sim", "enis": plan.enis, "ipv4_per_eni": 10, "ipv6_per_eni": 10, "members": 0 },
+            { "id": "ecs.sim", "enis": plan.enis, "ipv4_per_eni": plan.addresses, "ipv6_per_eni": plan.addresses, "members": 0 },
         ],
         "instances": instances,
         "credentials": [{ "access_key_id": "sim-key", "access_key_secret": "sim-secret" }],

@@ -14,6 +14,8 @@ mod disk;
 mod garbage;
 mod linear;
 mod parallel;
+mod pool;
+mod shared;
 mod support;
 
 use std::process::ExitCode;
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
             linear::trials(),
             calls::trials(),
             clock::trials(),
+            pool::trials(),
+            shared::trials(),
             disk::trials(),
             cloud_trouble::trials(),
             bad_input::trials(),

@@ -1,6 +1,7 @@
 //! Measures the shipped binaries against the kernel floor and the reference plugins, in one run, as ratios beside the
 //! budgets. Run it by `cargo xtask bench`; nothing else should run on the machine meanwhile.
 
+mod durable;
 mod floor;
 mod reference;
 mod stats;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         let mut table = Table::default();
         one_at_a_time(&mut table, &options)?;
         crowds(&mut table, &options)?;
+        durable::run(&mut table, &options)?;
         table.print();
         fs::write(&options.out, serde_json::to_vec_pretty(&table.json())?)
             .with_context(|| format!("failed to write {}", options.out.display()))?;

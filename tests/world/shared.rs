@@ -1,0 +1,187 @@
+//! Addresses of shared ENIs, asked for over the daemon's socket: few calls for many pods, one owner per address, and
+//! the same addresses after a crash.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use terway_rig::books;
+use terway_rig::caller::Caller;
+use terway_rig::eventually::eventually;
+use terway_rig::linear::{Answer, Ask, Call};
+use terway_rig::node::Node;
+use terway_rig::world::{Plan, World};
+
+use crate::support::{LIMIT, binaries, trial};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("shared::a_burst_costs_the_least_number_of_calls", burst),
+        trial("shared::what_is_given_survives_a_crash_and_is_given_once", crash),
+        trial("shared::a_dry_vswitch_is_named_and_tried_again", dry),
+        trial("shared::addresses_out_of_prefixes", prefixes),
+    ]
+}
+
+fn plan(name: &str) -> Plan {
+    Plan {
+        name: name.to_owned(),
+        shared: true,
+        enis: 4,
+        addresses: 10,
+        pool: (0, 40),
+        quarantine: "10ms".to_owned(),
+        latency: [5, 50, 20, 5],
+        ..Plan::default()
+    }
+}
+
+fn booted(plan: &Plan) -> Result<World> {
+    let mut world = World::start(plan, &binaries(), std::path::Path::new("/run/terway"))?;
+    world.boot()?;
+    Ok(world)
+}
+
+/// Many calls at once, each by a caller of its own.
+fn at_once(node: &Node, asks: Vec<Ask>) -> Result<Vec<Call>> {
+    let start = Instant::now();
+    let callers: Vec<_> = asks
+        .into_iter()
+        .map(|ask| {
+            let socket = node.socket();
+            thread::spawn(move || -> Result<Call> {
+                Caller::new(start, Duration::from_secs(20))?.call(&socket, ask).context("nobody listens")
+            })
+        })
+        .collect();
+    callers.into_iter().map(|caller| caller.join().map_err(|_| anyhow!("a caller panicked"))?).collect()
+}
+
+fn adds(names: std::ops::Range<u32>) -> Vec<Ask> {
+    names.map(|number| Ask::Add(format!("pod{number}"))).collect()
+}
+
+/// The addresses given, each once.
+fn given(calls: &[Call]) -> Result<BTreeSet<IpAddr>> {
+    let mut addresses = BTreeSet::new();
+    for call in calls {
+        let Answer::Holds(address) = call.answer else { anyhow::bail!("{call:?}") };
+        ensure!(addresses.insert(address), "{address} was given twice");
+    }
+    Ok(addresses)
+}
+
+/// How often the cloud was asked to do this.
+fn count(world: &World, action: &str) -> Result<u64> {
+    Ok(world.cloud_state()?["calls"][action].as_u64().unwrap_or_default())
+}
+
+/// Every address given is one the cloud has on an ENI of this node.
+fn are_real(world: &World, addresses: &BTreeSet<IpAddr>) -> Result<()> {
+    let enis = world.cloud_enis()?;
+    let real: BTreeSet<IpAddr> = enis
+        .iter()
+        .flat_map(|eni| eni["ipv4"].as_array().cloned().unwrap_or_default())
+        .filter_map(|text: Value| text.as_str()?.parse().ok())
+        .collect();
+    ensure!(addresses.is_subset(&real), "{addresses:?} against {real:?}");
+    Ok(())
+}
+
+/// Thirty pods on three ENIs of ten addresses: three creations with ten addresses each, and nothing to assign.
+fn burst(name: &str) -> Result<()> {
+    let world = booted(&plan(name))?;
+    let calls = at_once(&world.nodes[0], adds(0..30)).context(world.nodes[0].log_tail())?;
+    let addresses = given(&calls)?;
+    ensure!(addresses.len() == 30);
+    are_real(&world, &addresses)?;
+    let (creates, attaches) =
+        (count(&world, "CreateNetworkInterface")?, count(&world, "AttachNetworkInterface")?);
+    let assigns = count(&world, "AssignPrivateIpAddresses")? + count(&world, "AssignIpv6Addresses")?;
+    // Those who came first may have started an ENI before the others were there to be counted.
+    ensure!(creates == 3 && attaches == 3, "{creates} creations and {attaches} attachments for 30 pods");
+    ensure!(assigns <= 6, "{assigns} assignments for 30 pods");
+
+    let before = world.cloud_state()?["last_call"].clone();
+    for round in 0..3 {
+        at_once(&world.nodes[0], (0..30).map(|number| Ask::Del(format!("pod{number}"))).collect())?;
+        given(&at_once(&world.nodes[0], adds(0..30))?).with_context(|| format!("round {round}"))?;
+    }
+    let after = world.cloud_state()?;
+    let changed = [
+        "CreateNetworkInterface",
+        "AssignPrivateIpAddresses",
+        "AssignIpv6Addresses",
+        "DetachNetworkInterface",
+    ];
+    for action in changed {
+        let (was, is) = (count(&world, action)?, after["calls"][action].as_u64().unwrap_or_default());
+        ensure!(was == is, "{action} was called though pods only came and went");
+    }
+    ensure!(count(&world, "CreateNetworkInterface")? == creates, "churn made ENIs since {before}");
+    Ok(())
+}
+
+fn crash(name: &str) -> Result<()> {
+    let mut world = booted(&plan(name))?;
+    let first = at_once(&world.nodes[0], adds(0..12))?;
+    let addresses = given(&first)?;
+    world.nodes[0].kill()?;
+    books::accounted(&world, &world.nodes[0])?;
+    world.nodes[0].start()?;
+    world.nodes[0].wait_ready()?;
+    let again = at_once(&world.nodes[0], adds(0..12))?;
+    for (before, after) in first.iter().zip(&again) {
+        ensure!(before.answer == after.answer, "{before:?} became {after:?}");
+    }
+    let others = given(&at_once(&world.nodes[0], adds(12..24))?)?;
+    ensure!(addresses.is_disjoint(&others), "{addresses:?} and {others:?}");
+    are_real(&world, &others)?;
+    let gone = at_once(&world.nodes[0], vec![Ask::Collect(BTreeSet::new())])?;
+    let Answer::Collected(released) = &gone[0].answer else { anyhow::bail!("{gone:?}") };
+    ensure!(released.len() == 24, "{released:?}");
+    Ok(())
+}
+
+fn dry(name: &str) -> Result<()> {
+    let world = booted(&plan(name))?;
+    given(&at_once(&world.nodes[0], adds(0..10))?)?;
+    world.change("/v1/vswitches/vsw-a", &json!({ "free": 0 }))?;
+    let start = Instant::now();
+    let refused = Caller::new(start, Duration::from_secs(3))?
+        .call(&world.nodes[0].socket(), Ask::Add("late".to_owned()))
+        .context("nobody listens")?;
+    ensure!(refused.answer == Answer::Refused, "{refused:?}");
+    let says = eventually("the reason is said", LIMIT, || {
+        let log = world.nodes[0].log_tail();
+        log.contains("subnet-exhausted").then_some(log)
+    })?;
+    ensure!(says.contains("vsw-a"), "{says}");
+    world.change("/v1/vswitches/vsw-a", &json!({ "free": null }))?;
+    eventually("addresses come again", LIMIT, || {
+        let mut caller = Caller::new(start, Duration::from_secs(5)).ok()?;
+        let call = caller.call(&world.nodes[0].socket(), Ask::Add("late".to_owned()))?;
+        matches!(call.answer, Answer::Holds(_)).then_some(())
+    })
+    .with_context(|| world.nodes[0].log_tail())
+}
+
+fn prefixes(name: &str) -> Result<()> {
+    let keys = vec![("enable_ip_prefix", json!(true)), ("ipv4_prefix_count", json!(2))];
+    let world = booted(&Plan { dual_stack: false, keys, ..plan(name) })?;
+    let addresses = given(&at_once(&world.nodes[0], adds(0..20)).context(world.nodes[0].log_tail())?)?;
+    let enis = world.cloud_enis()?;
+    let held: Vec<ipnetwork::IpNetwork> = enis
+        .iter()
+        .flat_map(|eni| eni["prefixes"].as_array().cloned().unwrap_or_default())
+        .filter_map(|text: Value| text.as_str()?.parse().ok())
+        .collect();
+    for address in &addresses {
+        ensure!(held.iter().any(|prefix| prefix.contains(*address)), "{address} is in none of {held:?}");
+    }
+    Ok(())
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::json;
-use terway_cloud::aliyun::{Aliyun, AliyunConfig, AliyunMetadata};
+use terway_cloud::aliyun::{Aliyun, AliyunConfig, AliyunMetadata, Signature};
 use terway_cloud::{
     Assign, Budget, Cloud, CreateEni, EniFilter, EniKind, EniWatch, Goal, Metadata, StaticKey,
 };
@@ -16,12 +16,16 @@ use terway_types::{AddressCounts, AddressSet, CloudFailureKind, InstanceId};
 use crate::bench::Bench;
 
 fn client(bench: &Bench, secret: &str) -> Arc<dyn Cloud> {
+    Arc::new(Aliyun::new(config(bench, secret)).unwrap())
+}
+
+fn config(bench: &Bench, secret: &str) -> AliyunConfig {
     let key = StaticKey::new("key", SecretString::from(secret), None).unwrap();
     let mut config = AliyunConfig::new("sim-region-1", Arc::new(key), Arc::new(Budget::default()));
     config.ecs_endpoint = Some(bench.url().to_owned());
     config.vpc_endpoint = Some(bench.url().to_owned());
     config.proxies = false;
-    Arc::new(Aliyun::new(config).unwrap())
+    config
 }
 
 fn wish(token: &str) -> CreateEni {
@@ -63,6 +67,18 @@ async fn the_agents_client_takes_an_eni_through_its_life() {
     watch.until(&eni.id, Goal::Gone, patience).await.unwrap();
     cloud.delete_eni(&eni.id).await.unwrap();
     cloud.detach_eni(&eni.id, &node).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_older_signature_is_understood() {
+    let bench = Bench::new().await;
+    for (secret, expected) in [("secret", None), ("wrong", Some(CloudFailureKind::Denied))] {
+        let config = AliyunConfig { signature: Signature::RpcV1, ..config(&bench, secret) };
+        let outcome = Aliyun::new(config).unwrap().create_eni(&wish("t")).await;
+        assert_eq!(outcome.err().map(|failure| failure.kind), expected);
+    }
+    let state = bench.state().await;
+    assert_eq!(state["outcomes"]["CreateNetworkInterface"], json!({"ok": 1, "SignatureDoesNotMatch": 1}));
 }
 
 #[tokio::test]

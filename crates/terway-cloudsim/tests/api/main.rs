@@ -13,3 +13,4 @@ mod manners;
 mod metadata;
 mod signature;
 mod tencent;
+mod tencent_client;

@@ -274,7 +274,8 @@ async fn addresses_come_and_go_one_task_at_a_time() {
     let one = &given["PrivateIpAddressSet"][0]["PrivateIpAddress"];
     let off = own(json!({"PrivateIpAddresses": [{"PrivateIpAddress": one}]}));
     settle(&call(&bench, "UnassignPrivateIpAddresses", off.clone()).await).await;
-    assert_eq!(code(&bench, "UnassignPrivateIpAddresses", off).await, "ResourceNotFound");
+    let twice = code(&bench, "UnassignPrivateIpAddresses", off).await;
+    assert_eq!(twice, "UnsupportedOperation.AttachmentNotFound");
     let seen = described(&bench, &eni).await;
     assert_eq!(seen["PrivateIpAddressSet"].as_array().unwrap().len(), before + 1);
     assert_eq!(seen["Ipv6AddressSet"], json!([]));

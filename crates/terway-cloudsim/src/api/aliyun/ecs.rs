@@ -12,7 +12,7 @@ use serde_json::Value;
 use terway_types::Timestamp;
 
 use super::actions;
-use super::parameters::Parameters;
+use super::parameters::{self, Parameters};
 use super::signature::{self, Incoming};
 use crate::api::door::{self, Answer, Dialect};
 use crate::api::error::json_response;
@@ -36,8 +36,14 @@ pub(super) async fn answer(
 ) -> Response {
     let query = uri.query().unwrap_or_default();
     let call = Call::read(query, &headers, &body);
-    let request =
-        Incoming { method: method.as_str(), path: uri.path(), query, headers: &headers, body: &body };
+    let request = Incoming {
+        method: method.as_str(),
+        path: uri.path(),
+        query,
+        headers: &headers,
+        body: &body,
+        pairs: &call.pairs,
+    };
     let knock = live.with(|world, _| call.knock(&headers, speaker::name(world, caller.ip())));
     let passed = door::pass(
         &live,
@@ -79,6 +85,8 @@ pub(super) struct Call {
     pub(super) action: String,
     pub(super) version: String,
     pub(super) parameters: Parameters,
+    /// The parameters as they came, empty ones too.
+    pairs: Vec<(String, String)>,
 }
 
 impl Call {
@@ -87,12 +95,13 @@ impl Call {
         let is_form =
             text("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
         let form = is_form.then(|| String::from_utf8_lossy(body));
-        let parameters = Parameters::parse(query, form.as_deref());
+        let pairs = parameters::all(query, form.as_deref());
+        let parameters = Parameters::of(&pairs);
         let common = |header: &str, parameter: &str| {
             text(header).or_else(|| parameters.get(parameter)).unwrap_or_default().to_owned()
         };
         let (action, version) = (common("x-acs-action", "Action"), common("x-acs-version", "Version"));
-        Self { action, version, parameters }
+        Self { action, version, parameters, pairs }
     }
 
     /// What the call says of itself.
@@ -103,7 +112,7 @@ impl Call {
         Knock {
             action: self.action.clone(),
             source,
-            key: signature::key_id(headers),
+            key: signature::key_id(headers, &self.pairs),
             client_token: self.parameters.get("ClientToken").map(str::to_owned),
             objects: one.chain(many).collect(),
         }

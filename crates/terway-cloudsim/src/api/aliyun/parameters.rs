@@ -16,10 +16,9 @@ const MAX_TAGS: usize = 20;
 pub(super) struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
-    /// From a query string and, if there is one, a form body.
-    pub(super) fn parse(query: &str, form: Option<&str>) -> Self {
-        let pairs = pairs(query).into_iter().chain(form.map(pairs).unwrap_or_default());
-        Self(pairs.filter(|(_, value)| !value.is_empty()).collect())
+    /// Those that are not empty.
+    pub(super) fn of(pairs: &[(String, String)]) -> Self {
+        Self(pairs.iter().filter(|(_, value)| !value.is_empty()).cloned().collect())
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
@@ -96,6 +95,11 @@ impl Parameters {
     }
 }
 
+/// The pairs of a query and, if there is one, of a form body.
+pub(super) fn all(query: &str, form: Option<&str>) -> Vec<(String, String)> {
+    pairs(query).into_iter().chain(form.map(pairs).unwrap_or_default()).collect()
+}
+
 /// The decoded pairs of a query or form, `+` read as a space.
 pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
     let decode = |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
@@ -113,7 +117,7 @@ mod tests {
     #[test]
     fn lists_are_read_by_number_not_by_spelling() {
         let pairs: Vec<String> = (1..=11).map(|n| format!("Id.{n}=v{n}")).collect();
-        let parameters = Parameters::parse(&pairs.join("&"), Some("Id.12=v%2012&Other=1"));
+        let parameters = Parameters::of(&all(&pairs.join("&"), Some("Id.12=v%2012&Other=1")));
         assert_eq!(parameters.list("Id").len(), 12);
         assert_eq!(parameters.list("Id")[1], "v2");
         assert_eq!(parameters.list("Id")[11], "v 12");
@@ -121,11 +125,11 @@ mod tests {
 
     #[test]
     fn tags_need_keys_and_may_lack_values() {
-        let parameters = Parameters::parse("Tag.1.Key=a&Tag.1.Value=1&Tag.2.Key=b", None);
+        let parameters = Parameters::of(&all("Tag.1.Key=a&Tag.1.Value=1&Tag.2.Key=b", None));
         let tags = parameters.tags().unwrap();
         assert_eq!(tags["a"].as_deref(), Some("1"));
         assert_eq!(tags["b"], None);
-        let code = |query| Parameters::parse(query, None).tags().unwrap_err().code;
+        let code = |query| Parameters::of(&all(query, None)).tags().unwrap_err().code;
         assert_eq!(code("Tag.1.Value=1"), "MissingParameter");
         assert_eq!(code("Tag.1.Key=a&Tag.2.Key=a"), "Duplicate.TagKey");
     }

@@ -13,7 +13,7 @@ use super::shape;
 use crate::api::door::Errand;
 use crate::model::{Assign, Goal, Wanted, World};
 
-/// How many addresses one call may name.
+/// How many addresses one call may ask for. IPv6 addresses have no idempotency token.
 const BATCH: usize = 10;
 
 #[derive(Deserialize)]
@@ -58,8 +58,20 @@ struct Ipv6Request {
     ipv6_address_count: u32,
     #[serde(default)]
     ipv6_addresses: Vec<Ipv6Spec>,
-    #[serde(default)]
-    client_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Ipv4Release {
+    network_interface_id: String,
+    private_ip_addresses: Vec<Ipv4Spec>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Ipv6Release {
+    network_interface_id: String,
+    ipv6_addresses: Vec<Ipv6Spec>,
 }
 
 pub(super) fn assign_v4(world: &mut World, body: &[u8], errand: &Errand) -> Result<Value, Refused> {
@@ -83,7 +95,7 @@ pub(super) fn assign_v6(world: &mut World, body: &[u8], errand: &Errand) -> Resu
     let counts = AddressCounts { ipv6: given.ipv6_address_count, ..AddressCounts::default() };
     let these = AddressSet { ipv6, ..AddressSet::default() };
     let eni = EniId(given.network_interface_id);
-    let set = assign(world, &eni, counts, these, given.client_token, errand)?;
+    let set = assign(world, &eni, counts, these, None, errand)?;
     let state = shape::address_state(world, &eni, errand.now);
     let answer = set.ipv6.iter().map(|address| shape::ipv6_address(*address, state));
     Ok(json!({ "Ipv6AddressSet": answer.collect::<Vec<_>>() }))
@@ -124,13 +136,13 @@ fn assign(
 }
 
 pub(super) fn unassign_v4(world: &mut World, body: &[u8], errand: &Errand) -> Result<Value, Refused> {
-    let given: Ipv4Request = body::read(body)?;
+    let given: Ipv4Release = body::read(body)?;
     let ipv4 = given.private_ip_addresses.iter().map(|spec| spec.private_ip_address).collect();
     unassign(world, given.network_interface_id, &AddressSet { ipv4, ..AddressSet::default() }, errand)
 }
 
 pub(super) fn unassign_v6(world: &mut World, body: &[u8], errand: &Errand) -> Result<Value, Refused> {
-    let given: Ipv6Request = body::read(body)?;
+    let given: Ipv6Release = body::read(body)?;
     let ipv6 = given.ipv6_addresses.iter().map(|spec| spec.address).collect();
     unassign(world, given.network_interface_id, &AddressSet { ipv6, ..AddressSet::default() }, errand)
 }

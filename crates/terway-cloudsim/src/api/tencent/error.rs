@@ -34,13 +34,13 @@ impl From<Refusal> for Refused {
 /// The code of a refusal (error lists of the VPC actions, version 2017-03-12).
 fn code(refusal: &Refusal) -> &'static str {
     match refusal {
-        Refusal::NoEni(_)
-        | Refusal::NoInstance(_)
-        | Refusal::NoVSwitch(_)
-        | Refusal::NoSecurityGroup(_)
-        | Refusal::NotAssigned { .. } => "ResourceNotFound",
+        Refusal::NoEni(_) | Refusal::NoInstance(_) | Refusal::NoVSwitch(_) | Refusal::NoSecurityGroup(_) => {
+            "ResourceNotFound"
+        }
         Refusal::EniState { .. } | Refusal::PrimaryEni(_) => "UnsupportedOperation.InvalidState",
-        Refusal::NotAttachedThere { .. } => "UnsupportedOperation.AttachmentNotFound",
+        Refusal::NotAttachedThere { .. } | Refusal::NotAssigned { .. } => {
+            "UnsupportedOperation.AttachmentNotFound"
+        }
         Refusal::EniPerInstance { .. }
         | Refusal::Ipv4PerEni { .. }
         | Refusal::Ipv6PerEni { .. }

@@ -32,14 +32,20 @@ pub(crate) enum Step {
     DetachConfirmed,
     /// It shall leave before it was ever attached.
     Discard,
-    /// The cloud would not delete it because it is attached after all.
+    /// The cloud says that it is attached after all.
     StillAttached,
-    /// The attachment gave it back, and it is of no use any more.
+    /// It shall get the security groups in its record.
+    Regroup,
+    /// It has the security groups in its record.
+    Regrouped,
+    /// The attachment gave it back, and it leaves: it was a claim's, or is of no use any more.
     Dismiss,
     /// Somebody else detached it.
     FoundDetached,
     /// Somebody else attached it.
     FoundAttached,
+    /// It is attached to nothing and is kept for its claim.
+    Keep,
 }
 
 /// Why an ENI may leave the ledger.
@@ -49,9 +55,12 @@ pub(crate) enum Proof {
     NeverMade,
     /// The delete call confirmed that it is gone, and its netdev is not on the node.
     Deleted,
+    /// The control plane named it, and nothing was done to it.
+    NeverTouched,
     /// Two looks at the cloud apart in time do not show it, and its netdev is not on the node.
     Vanished,
-    /// Two looks at the cloud apart in time show it on another instance, and its netdev is not on the node.
+    /// Two looks at the cloud apart in time show it on another instance, or the control plane says so and the cloud
+    /// does not have it attached here; and its netdev is not on the node.
     Moved,
 }
 
@@ -76,17 +85,21 @@ pub(crate) fn next(phase: &EniPhase, step: Step) -> Result<EniPhase, IllegalStep
     Ok(match (phase, step) {
         (P::Creating, Step::Created { attached: false })
         | (P::Attached | P::Ready | P::Quarantined { .. }, Step::FoundDetached) => P::Detached,
-        (P::Detached, Step::Attach) => P::Attaching,
+        (P::Detached | P::Kept, Step::Attach) => P::Attaching,
         (P::Creating, Step::Created { attached: true })
         | (P::Attaching, Step::AttachConfirmed)
         | (P::Detached | P::Kept, Step::FoundAttached) => P::Attached,
-        (P::Attached, Step::LinkSeen) | (P::Quarantined { .. }, Step::Rested) => P::Ready,
+        (P::Attached, Step::LinkSeen)
+        | (P::Quarantined { .. }, Step::Rested)
+        | (P::Regrouping, Step::Regrouped) => P::Ready,
+        (P::Ready, Step::Regroup) => P::Regrouping,
         (P::Ready, Step::Assign(key)) => P::InUse(key),
         (P::InUse(_), Step::Release { until }) => P::Quarantined { until },
-        (P::Attaching | P::Attached | P::Ready, Step::Detach)
+        (P::Attaching | P::Attached | P::Ready | P::Regrouping | P::Quarantined { .. }, Step::Detach)
         | (P::InUse(_), Step::Dismiss)
-        | (P::Deleting, Step::StillAttached) => P::Detaching,
-        (P::Detached, Step::Discard) | (P::Detaching, Step::DetachConfirmed) => P::Deleting,
+        | (P::Deleting | P::Kept, Step::StillAttached) => P::Detaching,
+        (P::Detached | P::Detaching, Step::Keep) => P::Kept,
+        (P::Detached | P::Kept, Step::Discard) | (P::Detaching, Step::DetachConfirmed) => P::Deleting,
         (phase, step) => {
             return Err(IllegalStep { phase: phase.name(), step: format!("{step:?}") });
         }
@@ -103,7 +116,7 @@ fn at_rest(phase: &EniPhase) -> bool {
 pub(crate) fn forget(phase: &EniPhase, proof: Proof) -> Result<(), IllegalStep> {
     use EniPhase as P;
     let enough = match proof {
-        Proof::NeverMade => matches!(phase, P::Creating),
+        Proof::NeverMade | Proof::NeverTouched => matches!(phase, P::Creating),
         Proof::Deleted => matches!(phase, P::Deleting),
         Proof::Vanished => at_rest(phase),
         Proof::Moved => at_rest(phase) || matches!(phase, P::Detaching | P::Deleting),
@@ -128,7 +141,8 @@ mod tests {
         let mut all = vec![Step::Created { attached: false }, Step::Created { attached: true }, Step::Attach];
         all.extend([Step::AttachConfirmed, Step::LinkSeen, Step::Assign(key(2)), Step::Rested, Step::Detach]);
         all.extend([Step::Release { until: Timestamp(9) }, Step::DetachConfirmed, Step::Discard]);
-        all.extend([Step::StillAttached, Step::Dismiss, Step::FoundDetached, Step::FoundAttached]);
+        all.extend([Step::StillAttached, Step::Regroup, Step::Regrouped, Step::Keep]);
+        all.extend([Step::Dismiss, Step::FoundDetached, Step::FoundAttached]);
         all
     }
 
@@ -138,22 +152,31 @@ mod tests {
         ("Creating", "Created { attached: true }", "Attached"),
         ("Detached", "Attach", "Attaching"),
         ("Detached", "Discard", "Deleting"),
+        ("Detached", "Keep", "Kept"),
         ("Attaching", "AttachConfirmed", "Attached"),
         ("Attaching", "Detach", "Detaching"),
         ("Attached", "LinkSeen", "Ready"),
         ("Attached", "Detach", "Detaching"),
         ("Ready", "Assign", "InUse"),
         ("Ready", "Detach", "Detaching"),
+        ("Ready", "Regroup", "Regrouping"),
+        ("Regrouping", "Regrouped", "Ready"),
+        ("Regrouping", "Detach", "Detaching"),
         ("InUse", "Release", "Quarantined"),
-        ("Quarantined", "Rested", "Ready"),
-        ("Detaching", "DetachConfirmed", "Deleting"),
-        ("Deleting", "StillAttached", "Detaching"),
         ("InUse", "Dismiss", "Detaching"),
         ("Attached", "FoundDetached", "Detached"),
         ("Ready", "FoundDetached", "Detached"),
         ("Quarantined", "FoundDetached", "Detached"),
         ("Detached", "FoundAttached", "Attached"),
         ("Kept", "FoundAttached", "Attached"),
+        ("Quarantined", "Rested", "Ready"),
+        ("Quarantined", "Detach", "Detaching"),
+        ("Detaching", "DetachConfirmed", "Deleting"),
+        ("Detaching", "Keep", "Kept"),
+        ("Kept", "Attach", "Attaching"),
+        ("Kept", "Discard", "Deleting"),
+        ("Kept", "StillAttached", "Detaching"),
+        ("Deleting", "StillAttached", "Detaching"),
     ];
 
     #[test]
@@ -200,6 +223,7 @@ mod tests {
             let moved = at_rest.contains(&name) || leaving.contains(&name);
             assert_eq!(forget(&phase, Proof::Moved).is_ok(), moved);
             assert_eq!(forget(&phase, Proof::NeverMade).is_ok(), phase == EniPhase::Creating);
+            assert_eq!(forget(&phase, Proof::NeverTouched).is_ok(), phase == EniPhase::Creating);
             assert_eq!(forget(&phase, Proof::Deleted).is_ok(), phase == EniPhase::Deleting);
         }
     }

@@ -30,13 +30,17 @@ pub(crate) enum AfterAttach {
 /// Failed calls in a row after which an ENI is replaced. With doubling pauses these are minutes.
 pub(crate) const TRIES: u32 = 8;
 
-/// A refusal for lack of permission or a wrong clock says nothing about what an earlier, unheard call made,
-/// so the intent stays. A `Conflict` that lasts means that the token was used with other parameters; only a
-/// new token helps.
-pub(crate) fn after_create(kind: &Kind, failures: u32) -> AfterCreate {
+/// A refusal for lack of permission or a wrong clock says nothing about what an earlier, unheard call made
+/// (`doubt`), so then the intent stays. A `Conflict` that lasts means that the token was used with other
+/// parameters; only a new token helps. What fails for long without effect is dropped, so that it may be tried
+/// elsewhere.
+pub(crate) fn after_create(kind: &Kind, failures: u32, doubt: bool) -> AfterCreate {
     match kind {
         Kind::Quota { .. } | Kind::SubnetExhausted | Kind::Invalid | Kind::Gone => AfterCreate::Refused,
-        Kind::Conflict if failures >= TRIES => AfterCreate::Refused,
+        Kind::Denied | Kind::ClockSkew if !doubt => AfterCreate::Refused,
+        Kind::Conflict | Kind::Throttled | Kind::Transient | Kind::InvalidState if failures >= TRIES => {
+            AfterCreate::Refused
+        }
         Kind::Conflict
         | Kind::Throttled
         | Kind::Transient
@@ -45,6 +49,16 @@ pub(crate) fn after_create(kind: &Kind, failures: u32) -> AfterCreate {
         | Kind::Denied
         | Kind::ClockSkew => AfterCreate::Again,
     }
+}
+
+/// Whether the cause lies with the account or the node, so that the same call for another ENI fails as well.
+pub(crate) fn is_shared(kind: &Kind) -> bool {
+    matches!(kind, Kind::Throttled | Kind::Denied | Kind::ClockSkew | Kind::Quota { .. })
+}
+
+/// Whether a failed call surely changed nothing.
+pub(crate) fn is_definite(kind: &Kind) -> bool {
+    !matches!(kind, Kind::Ambiguous | Kind::Conflict)
 }
 
 /// `Gone`: somebody deleted the ENI. `Invalid`: it cannot be attached to this node, e.g. another zone. A used
@@ -121,13 +135,17 @@ mod tests {
     #[test]
     fn only_answers_about_this_creation_drop_the_intent() {
         for kind in [quota(), Kind::SubnetExhausted, Kind::Invalid, Kind::Gone] {
-            assert_eq!(after_create(&kind, 1), AfterCreate::Refused, "{kind:?}");
+            assert_eq!(after_create(&kind, 1, true), AfterCreate::Refused, "{kind:?}");
         }
-        for kind in [Kind::Throttled, Kind::Transient, Kind::Ambiguous, Kind::Denied, Kind::ClockSkew] {
-            assert_eq!(after_create(&kind, 99), AfterCreate::Again, "{kind:?}");
+        for kind in [Kind::Denied, Kind::ClockSkew] {
+            assert_eq!(after_create(&kind, 99, true), AfterCreate::Again, "{kind:?}");
+            assert_eq!(after_create(&kind, 1, false), AfterCreate::Refused, "{kind:?}");
         }
-        assert_eq!(after_create(&Kind::Conflict, 1), AfterCreate::Again);
-        assert_eq!(after_create(&Kind::Conflict, TRIES), AfterCreate::Refused);
+        for kind in [Kind::Conflict, Kind::Throttled, Kind::Transient] {
+            assert_eq!(after_create(&kind, 1, false), AfterCreate::Again, "{kind:?}");
+            assert_eq!(after_create(&kind, TRIES, false), AfterCreate::Refused, "{kind:?}");
+        }
+        assert_eq!(after_create(&Kind::Ambiguous, 99, true), AfterCreate::Again);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use terway_types::{AddressCounts, EniPhase, EniRecord, IntentToken, MacAddr, Timestamp};
 
+use crate::books::EniNo;
 use crate::effect::Note;
 use crate::engine::Pool;
 use crate::eni::{Eni, Flags, Service, Work};
@@ -54,7 +55,7 @@ fn known(eni: &Eni) -> Known<'_> {
     Known {
         record: &eni.record,
         home: eni.link,
-        busy: matches!(eni.work, Work::Running(_)),
+        busy: matches!(eni.work, Work::Running { .. }),
         shared: eni.service != Service::Whole,
         used: matches!(eni.record.phase, EniPhase::InUse(_)) || eni.service == Service::Lent,
         flagged: eni.flags != Flags::default(),
@@ -84,11 +85,11 @@ impl Pool {
         let witnesses = &mut self.witnesses;
         let (consistency, forgotten) = (self.settings.consistency, witnesses.forgotten);
         let times = Times { began, now: self.now, consistency, forgotten };
-        let books = self.books.iter().map(known);
+        let books = self.books.iter().map(|(_, eni)| known(eni));
         let Some(findings) = compare(books, enis, times, &mut witnesses.cloud, &witnesses.nics) else {
             return;
         };
-        let ids: BTreeSet<_> = self.books.iter().filter_map(|eni| eni.record.id.as_ref()).collect();
+        let ids: BTreeSet<_> = self.books.iter().filter_map(|(_, eni)| eni.record.id.as_ref()).collect();
         let come = witnesses.foreign.look(enis, |seen| ids.contains(&seen.id), began, consistency);
         self.settings.max_enis = witnesses.room();
         for seen in come {
@@ -102,12 +103,14 @@ impl Pool {
     }
 
     fn metadata_look(&mut self, began: Timestamp, macs: &[MacAddr], out: &mut Outbox) {
-        let books = self.books.iter().map(known);
+        let books = self.books.iter().map(|(_, eni)| known(eni));
         let times = (began, self.now);
         let lost = compare_nics(books, macs, times, self.settings.consistency, &mut self.witnesses.nics);
         for token in lost {
-            if self.link_lost(&token, out) {
-                self.advance(&token, out);
+            if let Some(eni) = self.books.by_token(&token)
+                && self.link_lost(eni, out)
+            {
+                self.advance(eni, out);
             }
         }
     }
@@ -122,86 +125,75 @@ impl Pool {
             }
             return;
         };
+        let Some(eni) = self.books.by_token(&token) else { return };
         match rule {
-            Rule::Suspected => self.flag(&token, |flags| flags.suspect = true, out),
-            Rule::Cleared => self.flag(&token, |flags| *flags = Flags::default(), out),
+            Rule::Suspected => self.flag(eni, |flags| flags.suspect = true, out),
+            Rule::Cleared => self.flag(eni, |flags| *flags = Flags::default(), out),
             Rule::CloudContradicted => {
-                self.tell_once(rule, &token, seen, out);
-                self.flag(&token, |flags| (flags.suspect, flags.leaves) = (false, false), out);
+                self.tell_once(rule, eni, seen, out);
+                self.flag(eni, |flags| (flags.suspect, flags.leaves) = (false, false), out);
             }
             Rule::UsedVanished | Rule::UsedDetached | Rule::UsedReaddressed => {
-                self.tell_once(rule, &token, seen, out);
-                self.flag(&token, |flags| (flags.suspect, flags.leaves) = (true, true), out);
+                self.tell_once(rule, eni, seen, out);
+                self.flag(eni, |flags| (flags.suspect, flags.leaves) = (true, true), out);
             }
             Rule::UsedMoved => {
                 // Detached and deleted it would be taken from whoever has it now.
-                self.tell_once(rule, &token, seen, out);
-                self.flag(&token, |flags| (flags.suspect, flags.leaves) = (true, false), out);
+                self.tell_once(rule, eni, seen, out);
+                self.flag(eni, |flags| (flags.suspect, flags.leaves) = (true, false), out);
             }
-            Rule::Vanished => self.leave(rule, &token, Proof::Vanished, seen, out),
-            Rule::Moved => self.leave(rule, &token, Proof::Moved, seen, out),
-            Rule::DetachedOutside => self.found(rule, &token, Step::FoundDetached, seen, out),
-            Rule::AttachedOutside => self.found(rule, &token, Step::FoundAttached, seen, out),
+            Rule::Vanished => self.leave(rule, eni, Proof::Vanished, seen, out),
+            Rule::Moved => self.leave(rule, eni, Proof::Moved, seen, out),
+            Rule::DetachedOutside => self.found(rule, eni, Step::FoundDetached, seen, out),
+            Rule::AttachedOutside => self.found(rule, eni, Step::FoundAttached, seen, out),
             Rule::Regrouped | Rule::Readdressed => {
-                self.tell_once(rule, &token, seen, out);
+                self.tell_once(rule, eni, seen, out);
                 if let Some(seen) = seen {
-                    self.correct(rule, &token, seen, out);
+                    self.correct(rule, eni, seen, out);
                 }
             }
             Rule::CreateLanded => {
-                self.tell_once(rule, &token, seen, out);
+                self.tell_once(rule, eni, seen, out);
                 if let Some(seen) = seen {
-                    self.created(&token, found(seen), out);
+                    self.created(eni, found(seen), out);
                 }
             }
             Rule::OrphanAttached | Rule::OrphanDetached => {}
         }
-        self.advance(&token, out);
+        self.advance(eni, out);
     }
 
-    fn flag(&mut self, token: &IntentToken, change: impl FnOnce(&mut Flags), out: &mut Outbox) {
-        self.books.edit(token, &self.settings, |eni| change(&mut eni.flags));
-        self.follow(token, out);
+    fn flag(&mut self, eni: EniNo, change: impl FnOnce(&mut Flags), out: &mut Outbox) {
+        self.books.edit(eni, &self.settings, |eni| change(&mut eni.flags));
+        self.follow_if_shared(eni, out);
     }
 
-    fn leave(
-        &mut self,
-        rule: Rule,
-        token: &IntentToken,
-        proof: Proof,
-        seen: Option<&SeenEni>,
-        out: &mut Outbox,
-    ) {
-        self.tell_once(rule, token, seen, out);
-        self.forget(token, proof, out);
+    fn leave(&mut self, rule: Rule, eni: EniNo, proof: Proof, seen: Option<&SeenEni>, out: &mut Outbox) {
+        self.tell_once(rule, eni, seen, out);
+        self.forget(eni, proof, out);
     }
 
-    fn found(
-        &mut self,
-        rule: Rule,
-        token: &IntentToken,
-        step: Step,
-        seen: Option<&SeenEni>,
-        out: &mut Outbox,
-    ) {
-        self.tell_once(rule, token, seen, out);
-        self.step(token, step, out);
+    fn found(&mut self, rule: Rule, eni: EniNo, step: Step, seen: Option<&SeenEni>, out: &mut Outbox) {
+        self.tell_once(rule, eni, seen, out);
+        self.step(eni, step, out);
     }
 
-    fn correct(&mut self, rule: Rule, token: &IntentToken, seen: &SeenEni, out: &mut Outbox) {
-        self.books.edit(token, &self.settings, |eni| {
+    fn correct(&mut self, rule: Rule, eni: EniNo, seen: &SeenEni, out: &mut Outbox) {
+        self.books.identify(eni, &self.settings, |record| {
             if rule == Rule::Readdressed {
-                eni.record.addresses = seen.addresses;
-                eni.flags = Flags::default();
+                record.addresses = seen.addresses;
             } else {
-                eni.record.security_groups.clone_from(&seen.security_groups);
+                record.security_groups.clone_from(&seen.security_groups);
             }
-            out.put_eni(&eni.record);
         });
+        if rule == Rule::Readdressed {
+            self.books.edit(eni, &self.settings, |eni| eni.flags = Flags::default());
+        }
+        out.put_eni(eni);
     }
 
     fn adopt_orphan(&mut self, seen: &SeenEni, out: &mut Outbox) {
-        let free = |token: &&IntentToken| self.books.get(token).is_none();
+        let free = |token: &&IntentToken| self.books.by_token(token).is_none();
         let token = seen.token.as_ref().filter(free).cloned().unwrap_or_else(|| self.supply.mint());
         let (rule, phase) = if seen.place == Place::Here {
             // Somebody may use it: a pod of before the ledger was lost. It rests, and is not given before its
@@ -226,21 +218,21 @@ impl Pool {
             claim: None,
             assigning: None,
         };
-        out.put_eni(&record);
-        let (eni, to) = (record.id.clone(), record.phase.name());
-        out.note(Note::Phase { token: token.clone(), eni, from: "", to });
-        let mut eni = Eni::new(record, self.now);
-        eni.link = self.books.link_present(seen.mac);
-        self.books.insert(eni, &self.settings);
-        self.tell_once(rule, &token, Some(seen), out);
-        self.advance(&token, out);
+        let (id, to) = (record.id.clone(), record.phase.name());
+        out.note(Note::Phase { token, eni: id, from: "", to });
+        let (eni, link) =
+            (self.books.insert(record, self.now, &self.settings), self.books.link_present(seen.mac));
+        self.books.edit(eni, &self.settings, |eni| eni.link = link);
+        out.put_eni(eni);
+        self.tell_once(rule, eni, Some(seen), out);
+        self.advance(eni, out);
     }
 
     /// Tells people, once for each ENI and cause.
-    fn tell_once(&mut self, rule: Rule, token: &IntentToken, seen: Option<&SeenEni>, out: &mut Outbox) {
-        let Some(eni) = self.books.get(token).filter(|eni| eni.flags.told != Some(rule)) else { return };
+    fn tell_once(&mut self, rule: Rule, number: EniNo, seen: Option<&SeenEni>, out: &mut Outbox) {
+        let Some(eni) = self.books.get(number).filter(|eni| eni.flags.told != Some(rule)) else { return };
         out.note(Note::Event { reason: rule.name(), message: message(rule, &eni.record, seen) });
-        self.flag(token, |flags| flags.told = Some(rule), out);
+        self.flag(number, |flags| flags.told = Some(rule), out);
     }
 }
 

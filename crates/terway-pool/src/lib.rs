@@ -17,9 +17,14 @@
 //! | capacity | published without change; not published on change |
 
 mod adoption;
+mod attaching;
 mod books;
 mod capacity;
+mod claims;
+mod classes;
 mod cloud_work;
+mod creating;
+mod demand;
 pub mod effect;
 mod engine;
 mod eni;
@@ -29,15 +34,20 @@ mod failure;
 #[cfg(test)]
 mod histories;
 mod holdings;
+mod idle;
 mod inventory;
+mod leaving;
 mod outbox;
 mod progress;
 mod quarantine;
+mod random;
 mod reason;
 mod reconcile;
+mod regrouping;
 mod requests;
 pub mod settings;
 mod sharing;
+mod shrinking;
 mod stock;
 mod supply;
 mod tally;
@@ -45,7 +55,7 @@ mod tally;
 mod testing;
 pub mod view;
 mod waiters;
-mod watermark;
+mod wishes;
 
 pub use effect::{Answer, Capacity, CloudAction, Effect, Grant, Note, OperationId, RequestId};
 pub use engine::Pool;

@@ -33,6 +33,17 @@ pub(crate) fn rest(
     if now >= patience { Rest::Strayed } else { Rest::Until(patience) }
 }
 
+/// Until when something rests on that is still mentioned by connections or neighbours; it rests since `since`.
+/// The rule of ENIs and of single addresses alike.
+pub(crate) fn extended(
+    until: Timestamp,
+    since: Timestamp,
+    now: Timestamp,
+    settings: &PoolSettings,
+) -> Timestamp {
+    until.max((now + settings.quarantine).min(since + settings.quarantine_max))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +60,18 @@ mod tests {
         assert_eq!(at(false, 20), Rest::Until(Timestamp(60)));
         assert_eq!(at(false, 60), Rest::Strayed);
         assert_eq!(at(true, 60), Rest::Over);
+    }
+
+    #[test]
+    fn mentions_make_it_longer_up_to_the_bound_and_never_shorter() {
+        let settings = PoolSettings {
+            quarantine: Duration::from_millis(30),
+            quarantine_max: Duration::from_millis(100),
+            ..settings()
+        };
+        let at = |until, now| extended(Timestamp(until), Timestamp(1000), Timestamp(now), &settings).0;
+        assert_eq!((at(1030, 1020), at(1050, 1060), at(1090, 1090)), (1050, 1090, 1100));
+        assert_eq!(at(1500, 1010), 1500);
     }
 
     #[test]

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use terway_types::{AttachmentKey, Fault, FaultCode};
 
-use crate::settings::PoolSettings;
-use crate::supply::Supply;
-use crate::tally::Tally;
+use crate::engine::Pool;
+use crate::event::Claim;
+use crate::sharing::sharing;
+use crate::waiters::Waiter;
+use crate::wishes::DEFAULT;
 
 /// What stands between an attachment and its ENI.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,22 +22,50 @@ pub(crate) struct Reason {
     pub(crate) cause: Option<Fault>,
 }
 
-/// What stands between the next attachment and its ENI.
-pub(crate) fn reason(tally: &Tally, supply: &Supply, settings: &PoolSettings) -> Reason {
-    let at_limit = tally.total() >= settings.max_enis;
-    let on_the_way = tally.coming + tally.linking;
-    let numbers = format!("{tally}; {} at most", settings.max_enis);
-    match supply.trouble() {
-        // At the limit with nothing under way, an old failure is not what keeps ENIs away.
-        Some(trouble) if !at_limit || on_the_way > 0 => Reason {
-            what: "ENI",
-            code: trouble.code,
-            why: format!("ENIs do not come ({numbers})"),
-            cause: Some(trouble.clone()),
-        },
-        _ if on_the_way > 0 => plain(format!("an ENI is on its way ({numbers})")),
-        _ if at_limit => plain(format!("the limit of {} ENIs is reached ({numbers})", settings.max_enis)),
-        _ => plain(format!("no ENI is idle ({numbers})")),
+impl Pool {
+    /// What stands between somebody who waits and its ENI.
+    pub(crate) fn reason(&self, waiter: &Waiter) -> Reason {
+        match &waiter.claim {
+            Some(claim) => self.claim_reason(waiter, claim),
+            None if sharing(&self.settings).is_some() => self.shared_reason(),
+            None => self.line_reason(waiter),
+        }
+    }
+
+    fn line_reason(&self, waiter: &Waiter) -> Reason {
+        let (tally, limit) = (self.books.tally(), self.limit());
+        let wish = self.wishes.get(waiter.wish);
+        let coming = |class| {
+            let tally = self.books.tally_of(class);
+            tally.coming + tally.linking
+        };
+        let on_the_way = wish.classes().any(|class| coming(class) > 0);
+        let at_limit = tally.total() >= limit;
+        let numbers = format!("{tally}; {limit} at most");
+        match self.supply.trouble(wish) {
+            // At the limit with nothing under way, an old failure is not what keeps ENIs away.
+            Some(trouble) if !at_limit || on_the_way => Reason {
+                what: "ENI",
+                code: trouble.code,
+                why: format!("ENIs do not come ({numbers})"),
+                cause: Some(trouble.clone()),
+            },
+            _ if on_the_way => plain(format!("an ENI is on its way ({numbers})")),
+            _ if at_limit => plain(format!("the limit of {limit} ENIs is reached ({numbers})")),
+            _ if waiter.wish == DEFAULT => plain(format!("no ENI is idle ({numbers})")),
+            _ => plain(format!("no ENI with its vSwitch and security groups is idle ({numbers})")),
+        }
+    }
+
+    fn claim_reason(&self, waiter: &Waiter, claim: &Claim) -> Reason {
+        let Some(eni) = self.books.by_claim(&claim.id).and_then(|eni| self.books.get(eni)) else {
+            return self.line_reason(waiter);
+        };
+        let id = eni.record.id.as_ref().map_or("-", |id| id.as_str());
+        let why = format!("ENI {id} of claim {} is {}", claim.id, eni.record.phase.name());
+        let fault = eni.last_fault.as_deref();
+        let code = fault.map_or(FaultCode::ClaimUnusable, |fault| fault.code);
+        Reason { what: "ENI", code, why, cause: fault.cloned() }
     }
 }
 
@@ -66,16 +96,12 @@ impl std::fmt::Display for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{key, settings};
-    use terway_types::Timestamp;
+    use crate::testing::key;
 
     #[test]
-    fn the_limit_is_named_with_the_numbers() {
-        let settings = PoolSettings { max_enis: 3, ..settings() };
-        let mut supply = Supply::new(&settings, Timestamp(0));
-        supply.troubled(Fault::new(FaultCode::CloudUnavailable, "old news"));
-        let tally = Tally { held: 2, resting: 1, ..Tally::default() };
-        let fault = reason(&tally, &supply, &settings).into_fault(&key(1), Duration::from_millis(2500));
+    fn plain_reasons_name_who_and_how_long() {
+        let why = "the limit of 3 ENIs is reached (2 in use, 1 in quarantine; 3 at most)".to_owned();
+        let fault = plain(why).into_fault(&key(1), Duration::from_millis(2500));
         assert_eq!(fault.code, FaultCode::PoolExhausted);
         assert_eq!(
             fault.what,
@@ -87,11 +113,9 @@ mod tests {
 
     #[test]
     fn the_cloud_is_blamed_when_it_is_to_blame() {
-        let settings = PoolSettings { max_enis: 3, ..settings() };
-        let mut supply = Supply::new(&settings, Timestamp(0));
-        supply.troubled(Fault::new(FaultCode::CloudDenied, "failed to create").because("Forbidden.RAM"));
-        let tally = Tally { held: 2, coming: 1, ..Tally::default() };
-        let reason = reason(&tally, &supply, &settings);
+        let cause = Fault::new(FaultCode::CloudDenied, "failed to create").because("Forbidden.RAM");
+        let reason =
+            Reason { what: "ENI", code: cause.code, why: "ENIs do not come".to_owned(), cause: Some(cause) };
         assert!(reason.to_string().contains("cloud-denied"), "{reason}");
         let fault = reason.into_fault(&key(1), Duration::from_secs(1));
         assert_eq!(fault.code, FaultCode::CloudDenied);

@@ -24,6 +24,8 @@ pub(crate) enum Stand {
     Strayed,
     /// Being detached or deleted, or its creation is being given up.
     Leaving,
+    /// Detached and kept for its claim: not on the node, so it takes nobody's place.
+    Kept,
 }
 
 /// The numbers.
@@ -38,6 +40,7 @@ pub(crate) struct Tally {
     pub(crate) resting: u32,
     pub(crate) strayed: u32,
     pub(crate) leaving: u32,
+    pub(crate) kept: u32,
 }
 
 impl Tally {
@@ -52,6 +55,7 @@ impl Tally {
             Stand::Resting => &mut self.resting,
             Stand::Strayed => &mut self.strayed,
             Stand::Leaving => &mut self.leaving,
+            Stand::Kept => &mut self.kept,
         }
     }
 
@@ -63,7 +67,12 @@ impl Tally {
         *self.of(stand) -= 1;
     }
 
-    /// All ENIs of ours, in any phase.
+    /// Those that are attached and free to serve, at once or soon.
+    pub(crate) fn spare(&self) -> u32 {
+        self.idle + self.suspect + self.linking + self.resting
+    }
+
+    /// All ENIs of ours that take a place on the node, or may.
     pub(crate) fn total(&self) -> u32 {
         let here = self.idle + self.suspect + self.sharing + self.held;
         self.coming + self.linking + here + self.resting + self.strayed + self.leaving
@@ -83,6 +92,7 @@ impl fmt::Display for Tally {
             (self.resting, "in quarantine"),
             (self.strayed, "with a netdev that did not come home"),
             (self.leaving, "being removed"),
+            (self.kept, "kept for a claim"),
         ];
         let mut present = parts.iter().filter(|(count, _)| *count > 0);
         let Some((count, what)) = present.next() else { return f.write_str("none") };

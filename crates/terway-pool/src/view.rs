@@ -1,6 +1,8 @@
 //! The pool as plain data, for people: `terway-cli show`, `explain`, the watch stream. Built on demand
 //! from the books; nothing in the engine reads it.
 
+use std::collections::BTreeMap;
+
 use terway_types::{
     AddressRecord, AttachmentKey, AttachmentRecord, EniPhase, EniRecord, Fault, NodeMode, PodRef,
     PrefixRecord, Timestamp, VSwitchId,
@@ -17,13 +19,13 @@ pub struct PoolView {
     pub mode: NodeMode,
     /// Every ENI, sorted by token.
     pub enis: Vec<EniView>,
-    /// Every waiting attachment, the next to be served first.
+    /// Every waiting attachment, in the order in which they came.
     pub waiters: Vec<WaiterView>,
     /// Idle ENIs to keep at least.
     pub min_idle: u32,
     /// Idle ENIs to keep at most.
     pub max_idle: u32,
-    /// ENIs at most, in any phase.
+    /// ENIs of ours at most, in any phase: the limit less the ENIs of others.
     pub max_enis: u32,
     /// ENIs that can be given at once.
     pub idle: u32,
@@ -72,7 +74,7 @@ pub struct WaiterView {
     pub pod: PodRef,
     /// Since when.
     pub since: Timestamp,
-    /// Its place in the queue; 1 is served next.
+    /// Its place among those who want the same; 1 is served next.
     pub place: u32,
     /// What it waits for, in words, with the numbers.
     pub waits_for: String,
@@ -87,27 +89,26 @@ impl Pool {
             EniPhase::InUse(key) => self.holdings.get(key).cloned(),
             _ => None,
         };
-        let enis = self.books.iter().map(|eni| EniView {
+        let enis = self.books.iter().map(|(_, eni)| EniView {
             record: eni.record.clone(),
             attachment: attachment(&eni.record),
             link_present: eni.link,
-            last_fault: eni.last_fault.clone(),
+            last_fault: eni.last_fault.as_deref().cloned(),
             addresses: self.addresses_of(&eni.record.token, &holders),
             prefixes: self.prefixes_of(&eni.record.token),
         });
-        let waits_for = self.reason().to_string();
-        let waiters = self.waiters.iter().zip(1..).map(|(waiter, place)| WaiterView {
-            key: waiter.key.clone(),
-            pod: waiter.pod.clone(),
-            since: waiter.since,
-            place,
-            waits_for: waits_for.clone(),
+        let mut places = BTreeMap::new();
+        let waiters = self.waiters.iter().map(|waiter| {
+            let line = (waiter.wish, waiter.claim.as_ref().map(|claim| claim.id.clone()));
+            let place = places.entry(line).and_modify(|place| *place += 1).or_insert(1);
+            WaiterView {
+                key: waiter.key.clone(),
+                pod: waiter.pod.clone(),
+                since: waiter.since,
+                place: *place,
+                waits_for: self.reason(waiter).to_string(),
+            }
         });
-        let shared = self.shared.stock.totals();
-        let (idle, in_use) = match self.settings.mode {
-            Mode::Exclusive => (tally.idle, tally.held),
-            Mode::Shared(_) => (shared.idle, shared.in_use + tally.held),
-        };
         PoolView {
             mode: match self.settings.mode {
                 Mode::Exclusive => NodeMode::Exclusive,
@@ -117,12 +118,12 @@ impl Pool {
             waiters: waiters.collect(),
             min_idle: self.settings.min_idle,
             max_idle: self.settings.max_idle,
-            max_enis: self.settings.max_enis,
-            idle,
-            in_use,
+            max_enis: self.limit(),
+            idle: tally.idle,
+            in_use: tally.held,
             capacity: self.capacity(now),
             operations: u32::try_from(self.operations.len() + self.shared.operations()).unwrap_or(u32::MAX),
-            set_aside: self.supply.set_aside_now(now, &self.settings),
+            set_aside: self.supply.set_aside_at(now),
         }
     }
 }

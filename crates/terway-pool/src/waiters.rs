@@ -1,10 +1,16 @@
-//! Attachments that wait for an ENI: first come, first served, each request until its own deadline.
+//! Attachments that wait for an ENI, each request until its own deadline. Those with the same wish stand in one
+//! line: first come, first served. A line that cannot be served does not hold up another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use terway_types::{AttachmentKey, PodRef, Timestamp};
+use terway_types::{AttachmentKey, ClaimId, PodRef, Timestamp};
 
 use crate::effect::RequestId;
+use crate::event::Claim;
+use crate::wishes::WishNo;
+
+/// A place in the queue; lower ones came earlier.
+pub(crate) type Place = u64;
 
 /// One attachment that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,33 +18,80 @@ pub(crate) struct Waiter {
     pub(crate) key: AttachmentKey,
     pub(crate) pod: PodRef,
     pub(crate) netns: String,
+    pub(crate) wish: WishNo,
+    pub(crate) claim: Option<Claim>,
     pub(crate) since: Timestamp,
     /// Those who ask, each with its deadline. Never empty.
     pub(crate) requests: Vec<(RequestId, Timestamp)>,
 }
 
+/// A line: those with one wish and no claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) first: Place,
+    pub(crate) wish: WishNo,
+    pub(crate) len: u32,
+}
+
 /// The queue.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waiters {
-    next: u64,
-    queue: BTreeMap<u64, Waiter>,
-    by_key: BTreeMap<AttachmentKey, u64>,
-    by_request: BTreeMap<RequestId, u64>,
+    next: Place,
+    queue: BTreeMap<Place, Waiter>,
+    lines: BTreeMap<WishNo, BTreeSet<Place>>,
+    by_claim: BTreeMap<ClaimId, Place>,
+    by_key: BTreeMap<AttachmentKey, Place>,
+    by_request: BTreeMap<RequestId, Place>,
     deadlines: BTreeSet<(Timestamp, RequestId)>,
 }
 
 impl Waiters {
-    /// How many attachments wait.
-    pub(crate) fn len(&self) -> u32 {
-        u32::try_from(self.queue.len()).unwrap_or(u32::MAX)
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
     }
 
-    /// Those who wait, the next to be served first.
+    /// How many wait for an ENI of the pool, not for a claim's.
+    pub(crate) fn unclaimed(&self) -> u32 {
+        u32::try_from(self.queue.len() - self.by_claim.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Those who wait, in the order in which they came.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Waiter> {
         self.queue.values()
     }
 
-    /// Joins the queue. A key that already waits keeps its place and gets both answers.
+    /// The lines, that of the longest waiting first.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let line = |(wish, places): (&WishNo, &BTreeSet<Place>)| {
+            let len = u32::try_from(places.len()).unwrap_or(u32::MAX);
+            Some(Line { first: *places.first()?, wish: *wish, len })
+        };
+        let mut lines: Vec<_> = self.lines.iter().filter_map(line).collect();
+        lines.sort_unstable_by_key(|line| line.first);
+        lines
+    }
+
+    /// The one that waits longest, claims aside.
+    pub(crate) fn first(&self) -> Option<Place> {
+        self.lines.values().filter_map(|places| places.first().copied()).min()
+    }
+
+    /// Those who wait for a claim's ENI, in the order in which they came.
+    pub(crate) fn claims(&self) -> Vec<(Place, ClaimId)> {
+        let mut claims: Vec<_> = self.by_claim.iter().map(|(claim, place)| (*place, claim.clone())).collect();
+        claims.sort_unstable();
+        claims
+    }
+
+    pub(crate) fn get(&self, place: Place) -> Option<&Waiter> {
+        self.queue.get(&place)
+    }
+
+    pub(crate) fn of_claim(&self, claim: &ClaimId) -> Option<&Waiter> {
+        self.queue.get(self.by_claim.get(claim)?)
+    }
+
+    /// Joins the queue. A key that already waits keeps its place and what it wants, and gets both answers.
     pub(crate) fn join(&mut self, waiter: Waiter) {
         let place = *self.by_key.entry(waiter.key.clone()).or_insert(self.next);
         for &(request, deadline) in &waiter.requests {
@@ -48,37 +101,64 @@ impl Waiters {
         if let Some(known) = self.queue.get_mut(&place) {
             known.requests.extend(waiter.requests);
             (known.pod, known.netns) = (waiter.pod, waiter.netns);
-        } else {
-            self.queue.insert(place, waiter);
-            self.next += 1;
+            return;
         }
+        if let Some(claim) = &waiter.claim {
+            self.by_claim.insert(claim.id.clone(), place);
+        } else {
+            self.lines.entry(waiter.wish).or_default().insert(place);
+        }
+        self.queue.insert(place, waiter);
+        self.next += 1;
     }
 
-    /// Takes the first one out.
-    pub(crate) fn pop(&mut self) -> Option<Waiter> {
-        let (_, waiter) = self.queue.pop_first()?;
-        self.forget(&waiter);
+    /// Takes the one at this place out.
+    pub(crate) fn take(&mut self, place: Place) -> Option<Waiter> {
+        let waiter = self.queue.remove(&place)?;
+        for &(request, deadline) in &waiter.requests {
+            self.by_request.remove(&request);
+            self.deadlines.remove(&(deadline, request));
+        }
+        self.forget(place, &waiter);
         Some(waiter)
     }
 
     /// Takes an attachment out.
     pub(crate) fn remove(&mut self, key: &AttachmentKey) -> Option<Waiter> {
-        let place = self.by_key.get(key)?;
-        let waiter = self.queue.remove(place)?;
-        self.forget(&waiter);
-        Some(waiter)
+        self.take(*self.by_key.get(key)?)
     }
 
-    /// Takes one request out; the attachment leaves the queue with its last one.
-    pub(crate) fn cancel(&mut self, request: RequestId) -> bool {
-        self.take(request).is_some()
+    /// Takes the one that waits for this claim out.
+    pub(crate) fn remove_claim(&mut self, claim: &ClaimId) -> Option<Waiter> {
+        self.take(*self.by_claim.get(claim)?)
+    }
+
+    /// Takes everybody out.
+    pub(crate) fn drain(&mut self) -> Vec<Waiter> {
+        let all = std::mem::replace(self, Self { next: self.next, ..Self::default() });
+        all.queue.into_values().collect()
+    }
+
+    /// Takes one request out; the attachment leaves the queue with its last one. Tells what waited.
+    pub(crate) fn cancel(&mut self, request: RequestId) -> Option<Waiter> {
+        let place = self.by_request.remove(&request)?;
+        let waiter = self.queue.get_mut(&place)?;
+        let index = waiter.requests.iter().position(|(id, _)| *id == request)?;
+        let (_, deadline) = waiter.requests.remove(index);
+        self.deadlines.remove(&(deadline, request));
+        let left = waiter.clone();
+        if left.requests.is_empty() {
+            self.queue.remove(&place);
+            self.forget(place, &left);
+        }
+        Some(left)
     }
 
     /// Takes out the requests whose time is up, each with what it waited for.
     pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<(RequestId, Waiter)> {
         let late: Vec<_> =
             self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
-        late.into_iter().filter_map(|request| Some((request, self.take(request)?))).collect()
+        late.into_iter().filter_map(|request| Some((request, self.cancel(request)?))).collect()
     }
 
     /// The earliest deadline.
@@ -86,25 +166,15 @@ impl Waiters {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    fn take(&mut self, request: RequestId) -> Option<Waiter> {
-        let place = self.by_request.remove(&request)?;
-        let waiter = self.queue.get_mut(&place)?;
-        let index = waiter.requests.iter().position(|(id, _)| *id == request)?;
-        let (_, deadline) = waiter.requests.remove(index);
-        self.deadlines.remove(&(deadline, request));
-        let taken = waiter.clone();
-        if taken.requests.is_empty() {
-            self.queue.remove(&place);
-            self.by_key.remove(&taken.key);
-        }
-        Some(taken)
-    }
-
-    fn forget(&mut self, waiter: &Waiter) {
+    fn forget(&mut self, place: Place, waiter: &Waiter) {
         self.by_key.remove(&waiter.key);
-        for &(request, deadline) in &waiter.requests {
-            self.by_request.remove(&request);
-            self.deadlines.remove(&(deadline, request));
+        if let Some(claim) = &waiter.claim {
+            self.by_claim.remove(&claim.id);
+        } else if let Some(line) = self.lines.get_mut(&waiter.wish) {
+            line.remove(&place);
+            if line.is_empty() {
+                self.lines.remove(&waiter.wish);
+            }
         }
     }
 }
@@ -112,13 +182,17 @@ impl Waiters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Keep;
     use crate::testing::key;
+    use crate::wishes::DEFAULT;
 
     fn waiter(number: u8, request: u64, deadline: u64) -> Waiter {
         Waiter {
             key: key(number),
             pod: PodRef::default(),
             netns: String::new(),
+            wish: DEFAULT,
+            claim: None,
             since: Timestamp(0),
             requests: vec![(RequestId(request), Timestamp(deadline))],
         }
@@ -133,7 +207,9 @@ mod tests {
     }
 
     fn is_clean(waiters: &Waiters) -> bool {
-        waiters.queue.is_empty()
+        waiters.is_empty()
+            && waiters.lines.is_empty()
+            && waiters.by_claim.is_empty()
             && waiters.by_key.is_empty()
             && waiters.by_request.is_empty()
             && waiters.deadlines.is_empty()
@@ -142,12 +218,27 @@ mod tests {
     #[test]
     fn first_come_first_served_and_a_repeat_keeps_its_place() {
         let mut waiters = filled();
-        assert_eq!(waiters.len(), 2);
-        let first = waiters.pop().unwrap();
+        assert_eq!(waiters.unclaimed(), 2);
+        let line = waiters.lines()[0];
+        assert_eq!((line.wish, line.len), (DEFAULT, 2));
+        let first = waiters.take(line.first).unwrap();
         assert_eq!(first.key, key(1));
         assert_eq!(first.requests.len(), 2);
-        assert_eq!(waiters.pop().unwrap().key, key(2));
-        assert!(waiters.pop().is_none() && is_clean(&waiters));
+        assert_eq!(waiters.take(waiters.lines()[0].first).unwrap().key, key(2));
+        assert!(waiters.lines().is_empty() && is_clean(&waiters));
+    }
+
+    #[test]
+    fn who_waits_for_a_claim_stands_in_no_line() {
+        let mut waiters = filled();
+        let claim = Claim { id: "c".into(), eni: None, keep: Keep::Fixed };
+        waiters.join(Waiter { claim: Some(claim), ..waiter(3, 30, 100) });
+        assert_eq!((waiters.iter().count(), waiters.unclaimed(), waiters.lines()[0].len), (3, 2, 2));
+        assert_eq!(waiters.of_claim(&"c".into()).unwrap().key, key(3));
+        assert_eq!(waiters.remove_claim(&"c".into()).unwrap().key, key(3));
+        assert!(waiters.claims().is_empty());
+        assert_eq!(waiters.drain().len(), 2);
+        assert!(is_clean(&waiters));
     }
 
     #[test]
@@ -156,7 +247,7 @@ mod tests {
         assert_eq!(waiters.next_deadline(), Some(Timestamp(50)));
         let late: Vec<_> = waiters.expire(Timestamp(100)).into_iter().map(|(id, _)| id).collect();
         assert_eq!(late, [RequestId(20), RequestId(10)]);
-        assert_eq!(waiters.len(), 1);
+        assert_eq!(waiters.unclaimed(), 1);
         assert_eq!(waiters.expire(Timestamp(200)).len(), 1);
         assert!(is_clean(&waiters));
     }
@@ -164,10 +255,10 @@ mod tests {
     #[test]
     fn cancelling_takes_one_request_and_releasing_all_of_them() {
         let mut waiters = filled();
-        assert!(waiters.cancel(RequestId(10)));
-        assert!(!waiters.cancel(RequestId(10)));
+        assert!(waiters.cancel(RequestId(10)).is_some());
+        assert!(waiters.cancel(RequestId(10)).is_none());
         assert_eq!(waiters.remove(&key(1)).unwrap().requests, [(RequestId(11), Timestamp(200))]);
-        assert!(waiters.cancel(RequestId(20)));
+        assert!(waiters.cancel(RequestId(20)).unwrap().requests.is_empty());
         assert!(is_clean(&waiters));
     }
 }

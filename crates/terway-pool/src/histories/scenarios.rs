@@ -10,7 +10,7 @@ use super::cloud::RealCloud;
 use super::world::{Fate, World, fast_settings};
 use crate::testing::{key, record};
 use crate::{
-    Answer, Capacity, CloudAction, CloudAnswer, CloudEni, Effect, EniView, Event, Pool, PoolSettings,
+    Answer, Capacity, CloudAction, CloudAnswer, CloudEni, Effect, Event, Pool, PoolSettings, ReleasePace,
 };
 
 fn world(settings: PoolSettings) -> World {
@@ -238,18 +238,13 @@ fn an_eni_that_never_shows_its_netdev_is_replaced() {
 }
 
 #[test]
-fn surplus_leaves_one_at_a_time() {
+fn surplus_leaves_one_at_a_time_once_it_has_lasted() {
     let mut world = warm(PoolSettings { min_idle: 4, max_idle: 4, ..fast_settings() });
     world.reconfigure(PoolSettings { min_idle: 0, max_idle: 1, ..fast_settings() });
-    world.execute(usize::MAX);
-    for left in [3, 2, 1] {
-        let leaving = |phase: &&str| matches!(*phase, "Detaching" | "Deleting");
-        assert_eq!(world.ledger_phases().iter().filter(|phase| leaving(phase)).count(), 1);
-        world.answer(0, Fate::Done);
-        world.execute(usize::MAX);
-        world.see_links();
-        world.answer(0, Fate::Done);
-        world.execute(usize::MAX);
+    world.settle_for(38);
+    assert_eq!(world.cloud.enis.len(), 4);
+    for left in [3, 2, 1, 1] {
+        world.settle_for(40);
         assert_eq!(world.cloud.enis.len(), left);
     }
     assert_eq!(world.ledger_phases(), ["Ready"]);
@@ -257,9 +252,30 @@ fn surplus_leaves_one_at_a_time() {
 }
 
 #[test]
+fn surplus_leaves_all_at_once_if_quick_and_what_exceeds_the_limit_without_waiting() {
+    let quick = ReleasePace { interval: Duration::from_millis(40), quick: true };
+    let mut world = warm(PoolSettings { min_idle: 4, max_idle: 4, release: quick, ..fast_settings() });
+    world.reconfigure(PoolSettings {
+        min_idle: 0,
+        max_idle: 3,
+        max_enis: 3,
+        release: quick,
+        ..fast_settings()
+    });
+    world.settle_for(2);
+    assert_eq!(world.cloud.enis.len(), 3, "the node takes no more than that");
+    world.reconfigure(PoolSettings { min_idle: 0, max_idle: 1, release: quick, ..fast_settings() });
+    world.settle_for(38);
+    assert_eq!(world.cloud.enis.len(), 3);
+    world.settle_for(5);
+    assert_eq!(world.cloud.enis.len(), 1);
+    world.come_to_rest();
+}
+
+#[test]
 fn an_eni_that_somebody_deleted_leaves_by_the_delete_calls_own_word() {
     let mut world = warm(PoolSettings { min_idle: 1, max_idle: 1, ..fast_settings() });
-    world.reconfigure(PoolSettings { min_idle: 0, max_idle: 0, ..fast_settings() });
+    world.reconfigure(PoolSettings { min_idle: 0, max_idle: 0, max_enis: 0, ..fast_settings() });
     for call in ["detach", "delete"] {
         world.execute(usize::MAX);
         world.answer(0, Fate::Refused(Kind::Gone));
@@ -271,18 +287,15 @@ fn an_eni_that_somebody_deleted_leaves_by_the_delete_calls_own_word() {
 }
 
 #[test]
-fn the_eni_idle_longest_is_given_first() {
-    let mut world = warm(PoolSettings { min_idle: 3, max_idle: 3, ..fast_settings() });
-    world.allocate(0, 100);
-    world.execute(usize::MAX);
-    world.release(0);
-    world.settle_for(100);
-    let since = |eni: &EniView| (eni.record.since, eni.record.token.clone());
-    let (_, oldest) = world.view().enis.iter().map(since).min().unwrap();
-    world.allocate(1, 100);
-    world.execute(usize::MAX);
-    assert_eq!(eni_of(&world, 1), Some(oldest));
-    world.come_to_rest();
+fn any_idle_eni_may_be_given() {
+    let mut given = std::collections::BTreeSet::new();
+    for seed in 0..40 {
+        let mut world = warm(PoolSettings { min_idle: 3, max_idle: 3, seed, ..fast_settings() });
+        world.allocate(1, 100);
+        world.execute(usize::MAX);
+        given.extend(eni_of(&world, 1));
+    }
+    assert_eq!(given.len(), 3, "{given:?}");
 }
 
 /// A create call repeated after a crash finds the ENI attached, and its netdev long on the node.

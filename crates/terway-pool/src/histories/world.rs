@@ -18,7 +18,8 @@ use terway_types::{
 use super::cloud::RealCloud;
 use crate::testing::settings;
 use crate::{
-    Answer, Capacity, CloudAction, Effect, Event, OperationId, Pool, PoolSettings, PoolView, RequestId,
+    Answer, Capacity, CloudAction, Effect, Event, OperationId, Pool, PoolSettings, PoolView, ReleasePace,
+    RequestId,
 };
 
 /// Longest time a cloud call may land after its answer was lost, in milliseconds; less than `retry_max`.
@@ -94,6 +95,9 @@ pub(crate) fn fast_settings() -> PoolSettings {
     PoolSettings {
         vswitches: vec!["vsw-a".into(), "vsw-b".into()],
         quarantine: Duration::from_millis(50),
+        quarantine_max: Duration::from_millis(200),
+        release: ReleasePace { interval: Duration::from_millis(40), quick: false },
+        operation_timeout: Duration::from_millis(250),
         link_timeout: Duration::from_millis(300),
         home_timeout: Duration::from_millis(200),
         retry_first: Duration::from_millis(10),

@@ -45,7 +45,8 @@ impl Pool {
 
     /// Takes over all addresses. The ENIs are in the books by now; attachments of shared ENIs are adopted here.
     pub(crate) fn adopt_addresses(&mut self, snapshot: &LedgerSnapshot, out: &mut Outbox) {
-        let shared: Vec<_> = self.books.iter().filter(|eni| eni.service != Service::Whole).collect();
+        let shared: Vec<_> =
+            self.books.iter().map(|(_, eni)| eni).filter(|eni| eni.service != Service::Whole).collect();
         for eni in shared {
             let record = &eni.record;
             let asked = match (&record.phase, &record.assigning) {
@@ -148,7 +149,7 @@ impl Pool {
     }
 
     fn take_over(&mut self, record: &AddressRecord, out: &mut Outbox) -> bool {
-        let primary = self.books.get(&record.eni).map(|eni| eni.record.addresses);
+        let primary = self.books.of(&record.eni).map(|eni| eni.record.addresses);
         let is_primary = primary.is_some_and(|primary| primary.iter().any(|own| own == record.address));
         let adopted = self.shared.stock.adopt(record, is_primary) == Adopted::Yes;
         if !adopted {
@@ -165,7 +166,7 @@ impl Pool {
         let shared: Vec<_> = self.shared.stock.shelves().map(|shelf| shelf.token.clone()).collect();
         for token in shared {
             let Some(no) = self.shared.stock.number(&token) else { continue };
-            let primary = self.books.get(&token).map(|eni| eni.record.addresses).unwrap_or_default();
+            let primary = self.books.of(&token).map(|eni| eni.record.addresses).unwrap_or_default();
             if self.shared.stock.get(no).is_some_and(|shelf| shelf.stage != Stage::Closed) {
                 self.put_on(no, &token, &AddressSet::default(), primary, out);
             }
@@ -177,7 +178,13 @@ impl Pool {
         let misfit = |eni: &&crate::eni::Eni| {
             (eni.service == Service::Whole) == shared_mode && eni.record.claim.is_none()
         };
-        let misfits: Vec<_> = self.books.iter().filter(misfit).map(|eni| eni.record.token.clone()).collect();
+        let misfits: Vec<_> = self
+            .books
+            .iter()
+            .map(|(_, eni)| eni)
+            .filter(misfit)
+            .map(|eni| eni.record.token.clone())
+            .collect();
         for token in misfits {
             let (was, is) = if shared_mode { ("exclusive", "shared") } else { ("shared", "exclusive") };
             let name = self.eni_name(&token);

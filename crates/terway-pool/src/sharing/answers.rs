@@ -14,6 +14,7 @@ use crate::event::CloudAnswer;
 use crate::failure::{TRIES, back_off, fault, pause};
 use crate::outbox::Outbox;
 use crate::stock::{EniNo, Job, Shelf, Work};
+use crate::supply::Job as SupplyJob;
 
 /// How long a limit that the cloud taught us is believed.
 const LEARNED: Duration = Duration::from_hours(1);
@@ -71,7 +72,7 @@ impl Pool {
             (_, Ok(answer)) => self.answered_otherwise(no, &token, answer, out),
         }
         self.work_on(no, out);
-        self.advance(&token, out);
+        self.advance_eni(&token, out);
         true
     }
 
@@ -106,14 +107,14 @@ impl Pool {
             (self.shared.failures, self.shared.paused) = (0, self.shared.paused.min(self.now));
             self.shared.stock.edit(no, |shelf| shelf.failures = 0);
             if let Some(vswitch) = self.shared.stock.get(no).map(|shelf| shelf.vswitch.clone()) {
-                self.supply.made(&vswitch);
+                self.supply.gave_addresses(&vswitch);
             }
-            self.supply.delivered();
+            self.supply.succeeded(SupplyJob::Assign);
         }
         match short {
             Some(failure) => {
                 let what = self.assign_fault(token, failure, "what came is used");
-                self.setback(no, failure, out);
+                self.setback(no, failure, &what, out);
                 self.tell(token, what, out);
             }
             // An answer that brings nothing and says no reason must not become a busy loop.
@@ -173,7 +174,7 @@ impl Pool {
             After::AgainLate => ("asking once more later".to_owned(), Some(self.settings.retry_max)),
         };
         let what = self.assign_fault(token, failure, &reaction);
-        self.setback(no, failure, out);
+        self.setback(no, failure, &what, out);
         match again {
             None => self.settle_intent(no, token, out),
             Some(wait) => {
@@ -184,17 +185,17 @@ impl Pool {
                 });
             }
         }
-        self.supply.troubled(what.clone());
+        self.supply.troubled(SupplyJob::Assign, &what);
         self.tell(token, what, out);
     }
 
     /// What a refusal means for the next calls, by whose fault it is: the vSwitch's, the ENI's, or everybody's.
-    fn setback(&mut self, no: EniNo, failure: &CloudFailure, out: &mut Outbox) {
+    fn setback(&mut self, no: EniNo, failure: &CloudFailure, what: &Fault, out: &mut Outbox) {
         let Some(shelf) = self.shared.stock.get(no) else { return };
         let (vswitch, failures) = (shelf.vswitch.clone(), shelf.failures.max(1));
         let wait = pause(&failure.kind, failures, &self.settings);
         match &failure.kind {
-            Kind::SubnetExhausted => self.supply.set_aside(&vswitch, self.now, &self.settings),
+            Kind::SubnetExhausted => self.supply.set_aside(&vswitch, what, self.now, &self.settings),
             Kind::Quota { which, limit } => self.learn(no, which, *limit, out),
             Kind::Throttled | Kind::Denied | Kind::ClockSkew => {
                 if self.shared.paused <= self.now {
@@ -274,7 +275,9 @@ impl Pool {
     }
 
     fn tell(&mut self, token: &IntentToken, what: Fault, out: &mut Outbox) {
-        self.failed(token, what, out);
+        if let Some(number) = self.books.by_token(token) {
+            self.failed(number, what, out);
+        }
     }
 
     fn count_up(&mut self, no: EniNo) -> u32 {
@@ -300,7 +303,7 @@ impl Pool {
     }
 
     pub(super) fn eni_name(&self, token: &IntentToken) -> String {
-        let id = self.books.get(token).and_then(|eni| eni.record.id.as_ref());
+        let id = self.books.of(token).and_then(|eni| eni.record.id.as_ref());
         id.map_or_else(|| token.to_string(), EniId::to_string)
     }
 }

@@ -16,10 +16,7 @@ impl Pool {
             return 0;
         }
         let intent = AssignIntent { token: self.supply.mint(), counts };
-        self.books.edit(&token, &self.settings, |eni| {
-            eni.record.assigning = Some(intent);
-            out.put_eni(&eni.record);
-        });
+        self.set_assigning(&token, Some(intent), out);
         self.shared.stock.edit(no, |shelf| {
             (shelf.asked, shelf.work) = (counts, Work::Open);
             (shelf.doubt, shelf.refused) = (false, false);
@@ -62,7 +59,7 @@ impl Pool {
     }
 
     fn job_action(&self, shelf: &Shelf, job: Job) -> Option<CloudAction> {
-        let record = &self.books.get(&shelf.token)?.record;
+        let record = &self.books.of(&shelf.token)?.record;
         let eni = record.id.clone()?;
         match job {
             Job::Assign => {
@@ -110,10 +107,7 @@ impl Pool {
             (shelf.asked, shelf.work) = (AddressCounts::default(), Work::Open);
             (shelf.doubt, shelf.refused) = (false, false);
         });
-        self.books.edit(token, &self.settings, |eni| {
-            eni.record.assigning = None;
-            out.put_eni(&eni.record);
-        });
+        self.set_assigning(token, None, out);
     }
 
     /// Whether this ENI's addresses are of any interest still.

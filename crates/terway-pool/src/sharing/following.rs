@@ -25,7 +25,7 @@ impl Pool {
     /// An ENI changed: its addresses follow. What was asked for an ENI that leaves, leaves with it.
     pub(crate) fn follow(&mut self, token: &IntentToken, out: &mut Outbox) {
         let Some(no) = self.shared.stock.number(token) else { return };
-        let Some(eni) = self.books.get(token) else { return self.shared.stock.remove(token, out) };
+        let Some(eni) = self.books.of(token) else { return self.shared.stock.remove(token, out) };
         let stage = stage(eni);
         self.shared.stock.edit(no, |shelf| {
             shelf.stage = stage;
@@ -34,17 +34,14 @@ impl Pool {
             }
         });
         if stage == Stage::Closed && eni.record.assigning.is_some() {
-            self.books.edit(token, &self.settings, |eni| {
-                eni.record.assigning = None;
-                out.put_eni(&eni.record);
-            });
+            self.set_assigning(token, None, out);
         }
     }
 
     /// What the create call brought is on the ENI, if it is shared.
     pub(crate) fn stock_made(&mut self, token: &IntentToken, assigned: &AddressSet, out: &mut Outbox) {
         let Some(no) = self.shared.stock.number(token) else { return };
-        let Some(record) = self.books.get(token).map(|eni| &eni.record) else { return };
+        let Some(record) = self.books.of(token).map(|eni| &eni.record) else { return };
         let (primary, vswitch) = (record.addresses, record.vswitch.clone());
         self.shared.stock.edit(no, |shelf| {
             (shelf.asked, shelf.vswitch) = (AddressCounts::default(), vswitch);
@@ -87,8 +84,8 @@ impl Pool {
     pub(super) fn lend(&mut self, token: &IntentToken) {
         let lent = self.shared.stock.of(token).is_some_and(|shelf| shelf.in_use() > 0);
         let service = if lent { Service::Lent } else { Service::Shared };
-        if self.books.get(token).is_some_and(|eni| eni.service != service) {
-            self.books.edit(token, &self.settings, |eni| eni.service = service);
+        if self.books.of(token).is_some_and(|eni| eni.service != service) {
+            self.edit_eni(token, |eni| eni.service = service);
         }
     }
 }

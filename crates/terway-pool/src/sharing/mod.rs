@@ -14,9 +14,13 @@ mod viewing;
 
 use std::collections::BTreeMap;
 
-use terway_types::{IntentToken, Timestamp};
+use terway_types::{AssignIntent, IntentToken, Timestamp};
 
+use crate::books::EniNo;
 use crate::effect::OperationId;
+use crate::engine::Pool;
+use crate::eni::{Eni, Service};
+use crate::outbox::Outbox;
 use crate::settings::{EniPolicy, Mode, PoolSettings, Sharing};
 use crate::stock::{Rules, Stock};
 
@@ -56,6 +60,37 @@ impl Shared {
     /// Operations under way.
     pub(crate) fn operations(&self) -> usize {
         self.operations.len()
+    }
+}
+
+/// The stock knows ENIs by their tokens, the books by numbers.
+impl Pool {
+    fn edit_eni(&mut self, token: &IntentToken, change: impl FnOnce(&mut Eni)) {
+        if let Some(number) = self.books.by_token(token) {
+            self.books.edit(number, &self.settings, change);
+        }
+    }
+
+    /// Changes an ENI's intent to assign, in the ledger too.
+    fn set_assigning(&mut self, token: &IntentToken, intent: Option<AssignIntent>, out: &mut Outbox) {
+        self.edit_eni(token, |eni| eni.record.assigning = intent);
+        if let Some(number) = self.books.by_token(token) {
+            out.put_eni(number);
+        }
+    }
+
+    fn advance_eni(&mut self, token: &IntentToken, out: &mut Outbox) {
+        if let Some(number) = self.books.by_token(token) {
+            self.advance(number, out);
+        }
+    }
+
+    /// An ENI changed: its addresses follow, if it has any to share.
+    pub(crate) fn follow_if_shared(&mut self, number: EniNo, out: &mut Outbox) {
+        let shared = self.books.get(number).filter(|eni| eni.service != Service::Whole);
+        if let Some(token) = shared.map(|eni| eni.record.token.clone()) {
+            self.follow(&token, out);
+        }
     }
 }
 

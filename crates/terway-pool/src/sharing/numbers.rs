@@ -8,13 +8,14 @@ use crate::effect::Capacity;
 use crate::engine::Pool;
 use crate::reason::Reason;
 use crate::stock::Totals;
+use crate::wishes::DEFAULT;
 
 impl Pool {
     /// How many more pods can be served: net of quarantine, of vSwitches set aside and of the limits.
     pub(crate) fn shared_capacity(&self, can_create: bool) -> Capacity {
         let (totals, tally) = (self.shared.stock.totals(), self.books.tally());
         let staying = tally.total() - tally.leaving;
-        let new_enis = if can_create { self.settings.max_enis.saturating_sub(staying) } else { 0 };
+        let new_enis = if can_create { self.limit().saturating_sub(staying) } else { 0 };
         let later = [
             totals.coming,
             totals.resting,
@@ -28,10 +29,9 @@ impl Pool {
     /// What stands between the next attachment and its address.
     pub(crate) fn shared_reason(&self) -> Reason {
         let (totals, tally) = (self.shared.stock.totals(), self.books.tally());
-        let at_limit = tally.total() >= self.settings.max_enis && self.open_room() == 0;
-        let numbers =
-            format!("{}; {} of at most {} ENIs", Numbers(totals), tally.total(), self.settings.max_enis);
-        let (code, why, cause) = match self.supply.trouble() {
+        let at_limit = tally.total() >= self.limit() && self.open_room() == 0;
+        let numbers = format!("{}; {} of at most {} ENIs", Numbers(totals), tally.total(), self.limit());
+        let (code, why, cause) = match self.supply.trouble(self.wishes.get(DEFAULT)) {
             Some(trouble) if !at_limit || totals.coming > 0 => {
                 (trouble.code, format!("addresses do not come ({numbers})"), Some(trouble.clone()))
             }

@@ -11,11 +11,12 @@ impl Pool {
     /// Gives idle pairs to those who wait, in order.
     pub(crate) fn serve_shared(&mut self, out: &mut Outbox) {
         loop {
-            let Some(key) = self.waiters.iter().next().map(|waiter| waiter.key.clone()) else { return };
+            let Some(place) = self.waiters.first() else { return };
+            let Some(key) = self.waiters.get(place).map(|waiter| waiter.key.clone()) else { return };
             let Some((no, addresses)) = self.shared.stock.take(&key, self.now, out) else { return };
             let Some(token) = self.shared.stock.get(no).map(|shelf| shelf.token.clone()) else { return };
-            let Some(eni) = self.books.get(&token).map(|eni| eni.record.clone()) else { return };
-            let Some(waiter) = self.waiters.pop() else { return };
+            let Some(eni) = self.books.of(&token).map(|eni| eni.record.clone()) else { return };
+            let Some(waiter) = self.waiters.take(place) else { return };
             self.lend(&token);
             self.shared.pace.used(self.now, &self.settings);
             let record = AttachmentRecord {
@@ -43,7 +44,7 @@ impl Pool {
         until: Timestamp,
         out: &mut Outbox,
     ) -> Option<Grant> {
-        let eni: EniRecord = self.books.get(&held.eni)?.record.clone();
+        let eni: EniRecord = self.books.of(&held.eni)?.record.clone();
         for address in held.addresses.iter() {
             let step = Step::Release { until };
             if let Err(illegal) = self.shared.stock.step(address, step, None, self.now, out) {
@@ -52,7 +53,7 @@ impl Pool {
         }
         self.lend(&held.eni);
         self.shared.pace.used(self.now, &self.settings);
-        self.advance(&held.eni, out);
+        self.advance_eni(&held.eni, out);
         Some(Grant { eni, addresses: held.addresses })
     }
 

@@ -1,16 +1,16 @@
 //! Brings supply and demand of addresses together: fills ENIs, makes new ones, lets go what is too much.
 
-use terway_types::{Addresses, EniPhase, EniRecord, Gateways, IntentToken, Subnets};
+use terway_types::{EniRecord, IntentToken};
 
-use crate::effect::Note;
 use crate::engine::Pool;
-use crate::eni::{Eni, Service};
+use crate::eni::Service;
 use crate::eni_life::Step;
 use crate::outbox::Outbox;
 use crate::settings::Sharing;
 use crate::sharing::demand::needs;
 use crate::sharing::sharing;
 use crate::stock::{EniNo, PREFIX_V4, Shelf, Stage};
+use crate::wishes::DEFAULT;
 
 impl Pool {
     /// Asks for what is missing, lets go what is too much.
@@ -18,7 +18,7 @@ impl Pool {
         self.let_go_lost(out);
         let totals = *self.shared.stock.totals();
         self.shared.pace.warm |= totals.idle >= self.settings.warm_up;
-        let needs = needs(&totals, self.waiters.len(), self.shared.pace.warm, &self.settings);
+        let needs = needs(&totals, self.waiters.unclaimed(), self.shared.pace.warm, &self.settings);
         if self.shared.gather.is_over(needs.missing > 0, self.now) {
             let missing = self.fill_enis(needs.missing, out);
             self.make_enis(missing, out);
@@ -29,7 +29,7 @@ impl Pool {
     /// Whether an ENI that was just made is still worth attaching: those who waited for it may have gone.
     pub(crate) fn worth_opening(&self, token: &IntentToken) -> bool {
         let (tally, totals) = (self.books.tally(), self.shared.stock.totals());
-        let in_limit = tally.total() - tally.leaving <= self.settings.max_enis;
+        let in_limit = tally.total() - tally.leaving <= self.limit();
         let own = self.shared.stock.of(token).map_or(0, |shelf| {
             let pairs = shelf.pairs(&self.shared.stock.rules);
             pairs.idle + pairs.resting + pairs.coming
@@ -37,7 +37,7 @@ impl Pool {
         let others = (totals.idle + totals.coming).saturating_sub(own);
         let wanted =
             self.settings.max_idle.max(if self.shared.pace.warm { 0 } else { self.settings.warm_up });
-        in_limit && others < self.waiters.len().saturating_add(wanted)
+        in_limit && others < self.waiters.unclaimed().saturating_add(wanted)
     }
 
     /// Asks for addresses on ENIs with room, as few calls as possible. Tells what is still missing.
@@ -68,36 +68,19 @@ impl Pool {
         }
         while missing > 0 {
             let tally = self.books.tally();
-            if tally.total() >= self.settings.max_enis || tally.coming >= self.settings.parallel {
+            if tally.total() >= self.limit() || tally.coming >= self.settings.parallel {
                 return;
             }
-            let Some(vswitch) = self.supply.vswitch(self.now, &self.settings).cloned() else { return };
+            let wish = self.wishes.get(DEFAULT);
+            let chosen = self.supply.choose(wish, self.now, &self.settings, &mut self.random);
+            let Some(vswitch) = chosen.cloned() else { return };
             let counts = rules.for_new_eni(missing);
             missing = missing.saturating_sub(rules.full_eni().max(1));
-            let record = EniRecord {
-                token: self.supply.mint(),
-                id: None,
-                mac: None,
-                vswitch,
-                security_groups: self.settings.security_groups.clone(),
-                addresses: Addresses::default(),
-                subnets: Subnets::default(),
-                gateways: Gateways::default(),
-                phase: EniPhase::Creating,
-                since: self.now,
-                counts,
-                claim: None,
-                assigning: None,
-            };
-            let token = record.token.clone();
-            out.put_eni(&record);
-            out.note(Note::Phase { token: token.clone(), eni: None, from: "", to: record.phase.name() });
-            let shelf = Shelf::new(token.clone(), record.vswitch.clone(), Stage::Creating, counts);
+            let groups = self.settings.security_groups.clone();
+            let record = EniRecord { counts, ..self.intent(vswitch, groups) };
+            let shelf = Shelf::new(record.token.clone(), record.vswitch.clone(), Stage::Creating, counts);
             self.shared.stock.insert(shelf);
-            let mut eni = Eni::new(record, self.now);
-            eni.service = Service::Shared;
-            self.books.insert(eni, &self.settings);
-            self.advance(&token, out);
+            self.begin(record, Service::Shared, out);
         }
     }
 
@@ -122,7 +105,7 @@ impl Pool {
     fn shed(&mut self, surplus: u32, sharing: Sharing, out: &mut Outbox) {
         loop {
             let tally = self.books.tally();
-            let over_limit = tally.total() - tally.leaving > self.settings.max_enis;
+            let over_limit = tally.total() - tally.leaving > self.limit();
             let Some(no) = self.shared.stock.unused(u32::MAX).filter(|_| over_limit) else { break };
             if !self.let_go(no, out) {
                 break;
@@ -156,7 +139,7 @@ impl Pool {
 
     /// Idle pairs above the low water mark, if nobody waits for them and the pool was warm once.
     fn above_low(&self) -> u32 {
-        if self.waiters.len() > 0 || !self.shared.pace.warm {
+        if self.waiters.unclaimed() > 0 || !self.shared.pace.warm {
             return 0;
         }
         self.shared.stock.totals().idle.saturating_sub(self.settings.min_idle)
@@ -198,10 +181,11 @@ impl Pool {
     }
 
     fn let_go(&mut self, no: EniNo, out: &mut Outbox) -> bool {
-        let Some(token) = self.shared.stock.get(no).map(|shelf| shelf.token.clone()) else { return false };
-        let gone = self.step(&token, Step::Detach, out);
+        let token = self.shared.stock.get(no).map(|shelf| &shelf.token);
+        let Some(number) = token.and_then(|token| self.books.by_token(token)) else { return false };
+        let gone = self.step(number, Step::Detach, out);
         if gone {
-            self.advance(&token, out);
+            self.advance(number, out);
         }
         gone
     }

@@ -75,7 +75,7 @@ fn step(stock: &mut Stock, address: IpAddr, step: Step, now: u64) -> Vec<LedgerC
     let mut out = Outbox::default();
     assert_eq!(stock.step(address, step, None, Timestamp(now), &mut out), Ok(true), "{address} {step:?}");
     stock.check();
-    match out.into_effects().pop() {
+    match out.into_effects(&crate::books::Books::default()).pop() {
         Some(Effect::Persist(changes)) => changes,
         other => panic!("{other:?}"),
     }
@@ -184,7 +184,10 @@ fn an_idle_address_of_a_prefix_has_no_record() {
     let address = given.iter().next().unwrap();
     let phase = AddressPhase::InUse(key(7));
     let record = AddressRecord { address, eni: "t1".into(), phase, since: Timestamp(3) };
-    assert_eq!(out.into_effects(), [Effect::Persist(vec![LedgerChange::PutAddress(record)])]);
+    assert_eq!(
+        out.into_effects(&crate::books::Books::default()),
+        [Effect::Persist(vec![LedgerChange::PutAddress(record)])]
+    );
     step(&mut stock, address, Step::Release { until: Timestamp(4) }, 4);
     assert_eq!(step(&mut stock, address, Step::Rested, 5), [LedgerChange::RemoveAddress(address)]);
 }
@@ -327,7 +330,9 @@ fn an_unused_eni_is_found_by_its_size_and_goes_with_its_records() {
     let mut out = Outbox::default();
     stock.remove(&"t2".into(), &mut out);
     stock.check();
-    let Some(Effect::Persist(changes)) = out.into_effects().pop() else { panic!("nothing removed") };
+    let Some(Effect::Persist(changes)) = out.into_effects(&crate::books::Books::default()).pop() else {
+        panic!("nothing removed")
+    };
     assert!(changes.iter().all(|change| matches!(change, LedgerChange::RemoveAddress(_))));
     assert_eq!((changes.len(), stock.next_due()), (4, None));
 }

@@ -48,8 +48,8 @@ impl World {
         let (pool, settings) = (&self.pool, &self.settings);
         pool.books.check(settings);
         let tally = pool.books.tally();
-        if tally.total() as usize > enis_before {
-            assert!(tally.total() <= settings.max_enis, "{tally} after {event}");
+        if pool.books.iter().count() > enis_before {
+            assert!(tally.total() <= pool.limit(), "{tally} after {event}");
             assert!(tally.coming <= settings.parallel, "{tally} after {event}");
         }
         let deadline = pool.next_deadline();
@@ -57,7 +57,11 @@ impl World {
         let held: Vec<_> = pool.attachments().collect();
         assert_eq!(held.len(), tally.held as usize);
         assert!(held.iter().all(|(held, eni)| eni.phase == EniPhase::InUse(held.key.clone())));
-        assert!(tally.idle == 0 || pool.waiters.len() == 0, "idle ENIs and waiters after {event}");
+        for line in pool.waiters.lines() {
+            let idle: usize =
+                pool.wishes.get(line.wish).classes().map(|class| pool.books.idle(class).len()).sum();
+            assert!(idle == 0, "{idle} idle ENIs and {line:?} after {event}");
+        }
         self.check_no_request_is_lost();
     }
 

@@ -48,6 +48,18 @@ pub(crate) enum Command {
         #[command(flatten)]
         subject: Subject,
     },
+    /// Who held an address, an ENI, or what a pod held, and what was asked of the cloud; newest first.
+    History {
+        #[command(flatten)]
+        query: HistoryQuery,
+    },
+    /// What the node's operator should have heard of lately.
+    Events,
+    /// Look at all ENIs now, in the cloud and in the node's metadata, and compare them with the ledger.
+    Inventory,
+    /// The node goes away: serve no new pod, and delete every ENI as soon as nobody holds it. Lasts until terwayd
+    /// is started again.
+    Drain,
     /// List the types of resources, or the resources of a type.
     List {
         /// network_service, resource_pool or factory.
@@ -56,7 +68,7 @@ pub(crate) enum Command {
     },
     /// Show configuration and state of a resource.
     Show {
-        /// network_service, resource_pool or factory.
+        /// network_service, resource_pool or factory; or addresses, for every address of every ENI.
         #[arg(value_name = "TYPE")]
         kind: String,
         /// The resource; by default the first of its type.
@@ -98,6 +110,32 @@ pub(crate) struct Subject {
     pub(crate) container: Option<String>,
 }
 
+/// What to look for; nothing asks for all.
+#[derive(Args, Debug)]
+pub(crate) struct HistoryQuery {
+    /// A pod, as NAMESPACE/NAME.
+    #[arg(value_name = "NAMESPACE/POD", value_parser = pod)]
+    pub(crate) pod: Option<(String, String)>,
+    /// An address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Option<std::net::IpAddr>,
+    /// An ENI, by the cloud's id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) eni: Option<String>,
+    /// A sandbox, by its container id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) container: Option<String>,
+    /// An intent, as ENIs are tagged with it.
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) intent: Option<String>,
+    /// Only what ended in so many last minutes, or lasts.
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) minutes: Option<u32>,
+    /// At most so many entries.
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+}
+
 fn pod(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
@@ -134,6 +172,8 @@ mod tests {
             vec!["terway-cli", "explain", "pod-without-namespace"],
             vec!["terway-cli", "status", "-o", "xml"],
             vec!["terway-cli", "status", "--timeout", "0"],
+            vec!["terway-cli", "history", "--address", "10.0.0"],
+            vec!["terway-cli", "history", "--limit", "0"],
         ] {
             assert_eq!(CommandLine::try_parse_from(&line).unwrap_err().exit_code(), 2, "{line:?}");
         }

@@ -12,10 +12,14 @@ use terway_types::{Fault, FaultCode, Timestamp};
 use crate::arguments::{Command, CommandLine, Format};
 use crate::screen::Screen;
 
+mod addresses;
 mod age;
 mod arguments;
+mod events;
 mod explain;
+mod history;
 mod install;
+mod inventory;
 mod mapping;
 mod pool;
 mod resources;
@@ -75,6 +79,13 @@ async fn ask(line: &CommandLine) -> Result<Verdict, Fault> {
         Command::Mapping { watch: true } => mapping::watch(&client, &mut screen, now).await?,
         Command::Explain { subject } => explain::run(&client, &mut screen, subject, now()).await?,
         Command::List { kind } => resources::list(&client, &mut screen, kind.as_deref()).await?,
+        Command::History { query } => history::run(&client, &mut screen, query, now()).await?,
+        Command::Events => events::run(&client, &mut screen, now()).await?,
+        Command::Inventory => inventory::run(&client, &mut screen, now()).await?,
+        Command::Drain => inventory::drain(&client, &mut screen).await?,
+        Command::Show { kind, name: None } if kind == "addresses" => {
+            addresses::run(&client, &mut screen, now()).await?;
+        }
         Command::Show { kind, name } => resources::show(&client, &mut screen, kind, name.as_deref()).await?,
         Command::Execute { kind, name, command, args } => {
             resources::execute(&client, &mut screen, kind, name, command, args).await?;

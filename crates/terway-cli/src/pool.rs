@@ -16,8 +16,21 @@ pub(crate) struct Pool {
     pub(crate) in_use: u32,
     pub(crate) capacity_now: u32,
     pub(crate) capacity_later: u32,
+    /// exclusive (the numbers count ENIs) or shared (they count addresses).
+    pub(crate) mode: String,
+    /// Cloud operations under way.
+    pub(crate) operations: u32,
+    /// vSwitches that no ENI is made in for a while.
+    pub(crate) set_aside: Vec<SetAside>,
     /// Requests waiting for an ENI, next first.
     pub(crate) waiters: Vec<Waiter>,
+}
+
+/// A vSwitch set aside.
+#[derive(Serialize)]
+pub(crate) struct SetAside {
+    pub(crate) vswitch: String,
+    pub(crate) until_unix_ms: u64,
 }
 
 /// An ENI and who holds it.
@@ -110,6 +123,13 @@ impl From<&wire::PoolView> for Pool {
             in_use: view.in_use,
             capacity_now: view.capacity_now,
             capacity_later: view.capacity_later,
+            mode: view.mode.clone(),
+            operations: view.operations,
+            set_aside: view
+                .set_aside
+                .iter()
+                .map(|aside| SetAside { vswitch: aside.vswitch.clone(), until_unix_ms: aside.until_unix_ms })
+                .collect(),
             waiters,
         }
     }
@@ -206,7 +226,9 @@ pub(crate) fn some(text: &str) -> Option<String> {
 pub(crate) mod samples {
     //! A pool as a daemon might describe it.
 
-    use terway_rpc::wire::{AddressPair, Attachment, EniView, Fault, PoolView, WaiterView};
+    use terway_rpc::wire::{
+        AddressPair, AddressView, Attachment, EniView, Fault, PoolView, PrefixView, SetAsideView, WaiterView,
+    };
 
     /// 2026-11-21T00:00:00Z
     pub(crate) const NOW: u64 = 1_795_219_200_000;
@@ -274,6 +296,39 @@ pub(crate) mod samples {
             in_use: 1,
             capacity_now: 1,
             capacity_later: 2,
+            mode: "exclusive".into(),
+            operations: 1,
+            set_aside: vec![SetAsideView { vswitch: "vsw-b".into(), until_unix_ms: NOW + 90_000 }],
         }
+    }
+
+    pub(crate) fn shared_pool() -> PoolView {
+        let address = |address: &str, phase: &str| AddressView {
+            address: address.into(),
+            phase: phase.into(),
+            since_unix_ms: NOW - 10_000,
+            ..Default::default()
+        };
+        let held = AddressView {
+            attachment: Some(attachment("c0ffeec0ffeec0ffee")),
+            pod_name: "web".into(),
+            pod_namespace: "default".into(),
+            ..address("10.0.0.7", "InUse")
+        };
+        let resting = AddressView { rests_until_unix_ms: NOW + 20_000, ..address("10.0.0.8", "Quarantined") };
+        let eni = EniView {
+            id: "eni-s".into(),
+            vswitch: "vsw-a".into(),
+            phase: "Ready".into(),
+            since_unix_ms: NOW - 60_000,
+            shared_addresses: vec![held, resting, address("10.0.0.9", "Idle")],
+            prefixes: vec![PrefixView {
+                prefix: "10.0.0.32/28".into(),
+                phase: "Ready".into(),
+                since_unix_ms: NOW,
+            }],
+            ..Default::default()
+        };
+        PoolView { enis: vec![eni], mode: "shared".into(), idle: 1, in_use: 1, ..Default::default() }
     }
 }

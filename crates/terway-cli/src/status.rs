@@ -7,6 +7,7 @@ use terway_types::{Fault, Timestamp};
 
 use crate::Verdict;
 use crate::age::age;
+use crate::inventory::Inventory;
 use crate::pool::{self, FaultView, Pool};
 use crate::screen::Screen;
 use crate::table::{Table, properties};
@@ -21,6 +22,10 @@ struct Status {
     instance_id: String,
     instance_type: String,
     zone: String,
+    mode: String,
+    wanted_mode: String,
+    notices: Vec<String>,
+    inventory: Option<Inventory>,
     pool: Pool,
 }
 
@@ -45,6 +50,10 @@ fn view(reply: &StatusReply) -> Status {
         instance_id: reply.instance_id.clone(),
         instance_type: reply.instance_type.clone(),
         zone: reply.zone.clone(),
+        mode: reply.mode.clone(),
+        wanted_mode: reply.wanted_mode.clone(),
+        notices: reply.notices.clone(),
+        inventory: reply.inventory.as_ref().map(Inventory::from),
         pool: Pool::from(&reply.pool.clone().unwrap_or_default()),
     }
 }
@@ -66,20 +75,45 @@ fn text(status: &Status, now: Timestamp) -> String {
                 status.instance_id, status.instance_type, status.zone, status.provider
             ),
         ),
+        ("mode", mode(status)),
         (
-            "enis",
+            if pool.mode == "shared" { "addresses" } else { "enis" },
             format!(
-                "{} in use, {} idle (target {} to {}), {} at most",
+                "{} in use, {} idle (target {} to {}), {} ENIs at most",
                 pool.in_use, pool.idle, pool.min_idle, pool.max_idle, pool.max_enis
             ),
         ),
         ("room", format!("{} at once, {} in all", pool.capacity_now, pool.capacity_later)),
+        ("cloud", cloud(status, now)),
     ]);
+    for notice in &status.notices {
+        text.push_str("\n\nnotice: ");
+        text.push_str(notice);
+    }
     if !pool.waiters.is_empty() {
         text.push_str("\n\n");
         text.push_str(&waiters(&pool.waiters, now));
     }
     text
+}
+
+fn mode(status: &Status) -> String {
+    if status.mode == status.wanted_mode {
+        status.mode.clone()
+    } else {
+        format!("{} ({} was asked for)", status.mode, status.wanted_mode)
+    }
+}
+
+/// What goes on there, and what was last seen.
+fn cloud(status: &Status, now: Timestamp) -> String {
+    let operations = status.pool.operations;
+    let seen =
+        status.inventory.as_ref().map_or_else(|| "not looked at yet".to_owned(), |seen| seen.line(now));
+    let aside = status.pool.set_aside.iter().map(|aside| {
+        format!("; {} set aside for {}", aside.vswitch, age(now, Timestamp(aside.until_unix_ms)))
+    });
+    format!("{operations} operations under way; {seen}{}", aside.collect::<String>())
 }
 
 fn waiters(waiters: &[pool::Waiter], now: Timestamp) -> String {
@@ -98,6 +132,7 @@ fn waiters(waiters: &[pool::Waiter], now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use terway_rpc::wire::InspectReply;
     use terway_types::FaultCode;
 
     use super::*;
@@ -114,7 +149,27 @@ mod tests {
             instance_id: "i-1".into(),
             instance_type: "ecs.g7.large".into(),
             zone: "cn-hangzhou-h".into(),
+            mode: "exclusive".into(),
+            wanted_mode: "exclusive".into(),
+            notices: Vec::new(),
+            inventory: Some(InspectReply {
+                began_unix_ms: samples::NOW - 30_000,
+                enis: 3,
+                ..Default::default()
+            }),
         }
+    }
+
+    #[test]
+    fn what_is_not_as_asked_is_said() {
+        let reply = StatusReply {
+            wanted_mode: "shared".into(),
+            notices: vec!["a change to shared was refused".into()],
+            ..reply()
+        };
+        let text = text(&view(&reply), Timestamp(samples::NOW));
+        assert!(text.contains("mode     exclusive (shared was asked for)\n"), "{text}");
+        assert!(text.contains("\n\nnotice: a change to shared was refused"), "{text}");
     }
 
     #[test]
@@ -123,8 +178,10 @@ mod tests {
         ready    yes
         version  0.1.0, up 5h2m
         node     i-1 (ecs.g7.large) in cn-hangzhou-h, aliyun
-        enis     1 in use, 1 idle (target 1 to 2), 3 at most
+        mode     exclusive
+        enis     1 in use, 1 idle (target 1 to 2), 3 ENIs at most
         room     1 at once, 2 in all
+        cloud    1 operations under way; 3 ENIs seen 30s ago, 0 of others, 0 unknown to the ledger, 0 not shown; vsw-b set aside for 1m30s
 
         PLACE  WAITING     FOR  REASON
         1      early/eth0  2s   an ENI being created

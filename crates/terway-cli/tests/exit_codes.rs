@@ -69,6 +69,22 @@ impl TerwayBackend for Stub {
         let eni = EniView { id: "eni-1".into(), phase: "Ready".into(), ..Default::default() };
         Ok(Response::new(tokio_stream::once(Ok(PoolView { enis: vec![eni], ..Default::default() }))))
     }
+
+    async fn history(&self, _: Request<HistoryRequest>) -> Answer<HistoryReply> {
+        unknown()
+    }
+
+    async fn events(&self, _: Request<EventsRequest>) -> Answer<EventsReply> {
+        unknown()
+    }
+
+    async fn inspect(&self, _: Request<InspectRequest>) -> Answer<InspectReply> {
+        unknown()
+    }
+
+    async fn retire(&self, _: Request<RetireRequest>) -> Answer<RetireReply> {
+        unknown()
+    }
 }
 
 /// Serves on a socket in `dir` while `check` runs.

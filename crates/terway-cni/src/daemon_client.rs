@@ -72,9 +72,16 @@ impl Daemon {
     async fn look_up(&self, network: &str) -> Result<Vec<wire::AttachmentView>, Fault> {
         let mut views = self.client.watch_pool().await?;
         let pool = views.message().await.map_err(|status| fault_of(&status))?.unwrap_or_default();
-        let held = pool.enis.into_iter().filter_map(|eni| eni.attachment);
+        // An attachment to a shared ENI has an address per family.
+        let held = pool.enis.into_iter().flat_map(|eni| {
+            eni.attachment
+                .into_iter()
+                .chain(eni.shared_addresses.into_iter().filter_map(|address| address.attachment))
+        });
+        let mut held: Vec<_> = held.filter(|attachment| attachment.network == network).collect();
+        held.dedup();
         let mut found = Vec::new();
-        for attachment in held.filter(|attachment| attachment.network == network) {
+        for attachment in held {
             let asked =
                 wire::ExplainRequest { container_id: attachment.container_id.clone(), ..Default::default() };
             let all = self.client.explain(asked).await?.attachments;

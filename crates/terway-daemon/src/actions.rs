@@ -2,20 +2,23 @@
 //! What fails goes back as it is; when to try again is the pool's decision.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use terway_cloud::{
-    Cloud, CloudResult, CreateEni, EniDescription, EniKind, EniStatus, EniWatch, Goal, VSwitch,
+    Cloud, CloudResult, CreateEni, EniDescription, EniKind, EniStatus, EniWatch, Goal, WatchPace,
+    on_behalf_of,
 };
 use terway_pool::{CloudAction, CloudAnswer, CloudEni};
 use terway_types::{
-    AddressCounts, CloudFailure, CloudFailureKind, EniId, InstanceId, IntentToken, SecurityGroupId, Subnets,
-    VSwitchId,
+    AddressCounts, CloudFailure, CloudFailureKind, EniId, InstanceId, IntentToken, SecurityGroupId, VSwitchId,
 };
 use tokio::runtime::Handle;
 
 use crate::driver::{DriverHandle, Hands, Ticket};
+use crate::subnets::SubnetBook;
+
+mod addresses;
 
 /// How long each state may take; the pool tries again after that.
 const SETTLE: Duration = Duration::from_mins(1);
@@ -48,33 +51,29 @@ impl Owner {
 /// Everything a cloud operation needs.
 #[derive(Debug)]
 pub struct Actions {
-    cloud: Arc<dyn Cloud>,
-    watch: EniWatch,
-    instance: InstanceId,
+    /// The cloud.
+    pub cloud: Arc<dyn Cloud>,
+    /// The watch over ENIs on their way.
+    pub watch: EniWatch,
+    /// How often addresses on their way are looked at.
+    pub pace: WatchPace,
+    /// This instance.
+    pub instance: InstanceId,
     /// Tags of every ENI made: ours and the operator's.
-    tags: BTreeMap<String, String>,
-    subnets: Mutex<BTreeMap<VSwitchId, Subnets>>,
+    pub tags: BTreeMap<String, String>,
+    /// CIDRs of vSwitches.
+    pub subnets: Arc<SubnetBook>,
 }
 
 impl Actions {
-    /// Operations on ENIs of this instance. The CIDRs of these vSwitches are known already.
-    pub fn new(
-        cloud: Arc<dyn Cloud>,
-        watch: EniWatch,
-        instance: InstanceId,
-        tags: BTreeMap<String, String>,
-        vswitches: &[VSwitch],
-    ) -> Self {
-        let subnets = vswitches.iter().map(|vswitch| (vswitch.id.clone(), vswitch.subnets)).collect();
-        Self { cloud, watch, instance, tags, subnets: Mutex::new(subnets) }
-    }
-
-    /// Runs one operation to its end.
+    /// Runs one operation to its end. Dropping the future leaves nothing but the call that was under way; the
+    /// ledger has the intent.
     pub async fn run(&self, action: &CloudAction) -> Result<CloudAnswer, CloudFailure> {
         match action {
             CloudAction::Create { token, vswitch, security_groups, counts } => {
                 self.create(token, vswitch, security_groups, *counts).await.map(CloudAnswer::Created)
             }
+            CloudAction::Find { eni } => self.find(eni).await.map(CloudAnswer::Created),
             CloudAction::Attach { eni } => {
                 self.cloud.attach_eni(eni, &self.instance).await?;
                 self.watch.until(eni, Goal::InUse(self.instance.clone()), MOVE).await?;
@@ -90,16 +89,12 @@ impl Actions {
                 self.watch.until(eni, Goal::Gone, VANISH).await?;
                 Ok(CloudAnswer::Deleted)
             }
-            CloudAction::Find { .. }
-            | CloudAction::Regroup { .. }
-            | CloudAction::Assign { .. }
-            | CloudAction::Unassign { .. } => Err(CloudFailure {
-                kind: CloudFailureKind::Invalid,
-                action: format!("{action:?}"),
-                vendor_code: None,
-                request_id: None,
-                message: "this daemon serves exclusive ENIs only".to_owned(),
-            }),
+            CloudAction::Regroup { eni, security_groups } => {
+                self.cloud.set_security_groups(eni, security_groups).await?;
+                Ok(CloudAnswer::Regrouped)
+            }
+            CloudAction::Assign { eni, token, counts } => self.assign(eni, token, *counts).await,
+            CloudAction::Unassign { eni, addresses } => self.unassign(eni, addresses).await,
         }
     }
 
@@ -111,7 +106,7 @@ impl Actions {
         counts: AddressCounts,
     ) -> CloudResult<CloudEni> {
         // First: an ENI whose CIDR is unknown would be of no use.
-        let subnets = self.subnets(vswitch).await?;
+        self.subnets.get(vswitch).await?;
         let mut tags = self.tags.clone();
         tags.insert(INTENT_TAG.to_owned(), token.0.clone());
         let request = CreateEni {
@@ -123,18 +118,33 @@ impl Actions {
             tags,
         };
         let made = self.cloud.create_eni(&request).await?;
-        let eni = if made.status == EniStatus::Creating {
-            let id = made.id.clone();
-            self.watch.until(&id, Goal::Settled, SETTLE).await?.unwrap_or(made)
-        } else {
-            made
-        };
-        Ok(self.created(eni, subnets))
+        if made.status != EniStatus::Creating {
+            return self.found(made).await;
+        }
+        // The call was accepted, so there is an ENI, whatever a failed look says.
+        let id = made.id.clone();
+        let settled = self.watch.until(&id, Goal::Settled, SETTLE).await.map_err(in_doubt)?;
+        self.found(settled.unwrap_or(made)).await.map_err(in_doubt)
     }
 
-    fn created(&self, eni: EniDescription, subnets: Subnets) -> CloudEni {
+    /// Waits for an ENI that somebody else made: the cloud may not show it everywhere yet.
+    async fn find(&self, eni: &EniId) -> CloudResult<CloudEni> {
+        match self.watch.until(eni, Goal::Settled, SETTLE).await? {
+            Some(found) => self.found(found).await,
+            None => Err(CloudFailure {
+                kind: CloudFailureKind::Gone,
+                action: "DescribeNetworkInterfaces".to_owned(),
+                vendor_code: None,
+                request_id: None,
+                message: format!("the cloud does not list {eni}"),
+            }),
+        }
+    }
+
+    async fn found(&self, eni: EniDescription) -> CloudResult<CloudEni> {
+        let subnets = self.subnets.get(&eni.vswitch).await?;
         let attached = eni.status == EniStatus::InUse && eni.instance.as_ref() == Some(&self.instance);
-        CloudEni {
+        Ok(CloudEni {
             id: eni.id,
             mac: eni.mac,
             vswitch: eni.vswitch,
@@ -144,27 +154,13 @@ impl Actions {
             subnets,
             gateways: subnets.gateways(),
             attached,
-        }
+        })
     }
+}
 
-    /// CIDRs never change, so each vSwitch is asked for once.
-    async fn subnets(&self, id: &VSwitchId) -> CloudResult<Subnets> {
-        let known = self.subnets.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
-        if let Some(subnets) = known {
-            return Ok(subnets);
-        }
-        let Some(vswitch) = self.cloud.describe_vswitch(id).await? else {
-            return Err(CloudFailure {
-                kind: CloudFailureKind::Invalid,
-                action: "DescribeVSwitches".to_owned(),
-                vendor_code: None,
-                request_id: None,
-                message: format!("the cloud does not know vSwitch {id}"),
-            });
-        };
-        self.subnets.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), vswitch.subnets);
-        Ok(vswitch.subnets)
-    }
+/// A failure after the call that changed something: what became of that call is not known.
+fn in_doubt(failure: CloudFailure) -> CloudFailure {
+    CloudFailure { kind: CloudFailureKind::Ambiguous, ..failure }
 }
 
 /// Starts operations as tasks and reports their ends to the driver.
@@ -179,11 +175,14 @@ pub struct Spawner {
 }
 
 impl Hands for Spawner {
-    fn start(&mut self, ticket: Ticket, action: CloudAction) {
+    fn start(&mut self, ticket: Ticket, action: CloudAction, intent: Option<IntentToken>) {
         let (actions, driver) = (Arc::clone(&self.actions), self.driver.clone());
         self.runtime.spawn(async move {
             let start = Instant::now();
-            let outcome = actions.run(&action).await;
+            let outcome = match intent {
+                Some(intent) => on_behalf_of(intent, actions.run(&action)).await,
+                None => actions.run(&action).await,
+            };
             let (verb, object) = describe(&action);
             let ms = start.elapsed().as_millis();
             match &outcome {

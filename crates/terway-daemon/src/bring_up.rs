@@ -1,37 +1,57 @@
-//! From a checked configuration to a running pool: ask who this node is and what it may have, open the
-//! ledger, start the driver, feed it the node's links, and settle spooled releases before anyone is served.
+//! From a checked configuration to a running pool: ask who this node is and what it may have (or remember it),
+//! open the ledger, decide the mode, start the driver, feed it the node's links, and settle spooled releases
+//! before anyone is served.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use terway_cloud::{Cloud, EniFilter, EniWatch, InstanceIdentity, Metadata, WatchPace};
-use terway_ledger::Ledger;
-use terway_pool::Pool;
-use terway_types::{Fault, FaultCode, MacAddr};
+use terway_cloud::{CallSink, Cloud, EniWatch, InstanceIdentity, Metadata, WatchPace};
+use terway_ledger::{Ledger, LedgerReader};
+use terway_types::{Fault, FaultCode, MacAddr, NodeMode};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver};
+use tokio::sync::watch;
 
-use crate::actions::{Actions, INTENT_TAG, Owner, Spawner};
+use crate::actions::{Actions, Owner, Spawner};
+use crate::call_log::CallLog;
 use crate::clock;
+use crate::configuration::Configuration;
 use crate::driver::{self, DriverHandle, Fuse, Parts};
+use crate::evidence;
+use crate::facts_cache::FactsCache;
+use crate::inventory::Witness;
 use crate::links::NicChange;
+use crate::live::Live;
 use crate::metered::Metered;
-use crate::metrics::Metrics;
+use crate::mode::Standing;
 use crate::node::{InterfaceSettings, Node, Serving};
 use crate::node_facts::{NodeFacts, discover};
+use crate::reconfigure::Keeper;
 use crate::settings::Settings;
 use crate::spool::Spool;
+use crate::subnets::SubnetBook;
+use crate::targets::{Holder, targets};
 
-/// Makes the client of the cloud once the node's region is known.
-pub type Connect = dyn Fn(&InstanceIdentity) -> Result<Arc<dyn Cloud>, Fault> + Send + Sync;
+/// The ledger's file in the state directory.
+pub const LEDGER: &str = "ledger.redb";
+
+/// Makes the client of the cloud once the node's region is known; every call is to be told.
+pub type Connect =
+    dyn Fn(&InstanceIdentity, Arc<dyn CallSink>) -> Result<Arc<dyn Cloud>, Fault> + Send + Sync;
 /// Starts the watch over the node's links; the primary NIC's MAC is to be left out.
 pub type WatchLinks = dyn Fn(MacAddr) -> Result<Receiver<NicChange>, Fault> + Send + Sync;
+/// The hardware addresses of the node's links.
+pub type HostMacs = dyn Fn() -> Vec<MacAddr> + Send + Sync;
 
 /// Everything it takes to run a pool.
 pub struct BringUp {
-    /// The checked configuration.
-    pub settings: Settings,
+    /// The operator's file.
+    pub configuration: Configuration,
+    /// The mode the flags ask for.
+    pub wanted: NodeMode,
+    /// Whether the node's label says that it is a Lingjun node.
+    pub lingjun: bool,
     /// The node's name and cluster, for tags.
     pub owner: Owner,
     /// Where ledger and spool live.
@@ -44,6 +64,8 @@ pub struct BringUp {
     pub connect: Box<Connect>,
     /// The way to the node's links.
     pub links: Box<WatchLinks>,
+    /// The node's links as they are now.
+    pub macs: Box<HostMacs>,
     /// How often ENIs on their way are looked at.
     pub pace: WatchPace,
     /// For crash tests.
@@ -52,8 +74,27 @@ pub struct BringUp {
 
 impl fmt::Debug for BringUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BringUp").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("BringUp").field("configuration", &self.configuration).finish_non_exhaustive()
     }
+}
+
+/// The way to the cloud, and what is known of the node.
+struct Ground {
+    cloud: Arc<dyn Cloud>,
+    calls: Arc<CallLog>,
+    facts: NodeFacts,
+    /// Whether the facts are those of an earlier life.
+    remembered: bool,
+}
+
+/// What an attempt goes by.
+struct Basis {
+    configuration: Configuration,
+    standing: Standing,
+    cloud: Arc<dyn Cloud>,
+    calls: Arc<CallLog>,
+    subnets: Arc<SubnetBook>,
+    live: Live,
 }
 
 impl BringUp {
@@ -64,13 +105,20 @@ impl BringUp {
             Fault::new(FaultCode::StateUnwritable, what).caused_by(&error)
         })?;
         // First: what is wrong with the disk does not wait for the cloud to be told.
-        let ledger = Ledger::open(&self.state_dir.join("ledger.redb")).map_err(|error| error.fault())?;
-        let identity = self.metadata.identity().await.map_err(|failure| terway_cloud::fault(&failure))?;
-        let cloud: Arc<dyn Cloud> =
-            Arc::new(Metered::new((self.connect)(&identity)?, Arc::clone(&node.metrics)));
-        let facts = discover(&*cloud, identity, &self.settings).await?;
-        let driver = self.start_driver(ledger, &cloud, &facts, Arc::clone(&node.metrics))?;
-        let links = match (self.links)(facts.identity.primary_mac) {
+        let mut ledger = Ledger::open(&self.state_dir.join(LEDGER)).map_err(|error| error.fault())?;
+        let standing = Standing::of(&mut ledger, self.wanted)?;
+        let configuration = self.configuration.changed().ok().flatten().unwrap_or(self.configuration.clone());
+        let settings = configuration.settings(standing.mode).map_err(|error| {
+            Fault::new(FaultCode::ConfigInvalid, error.to_string()).remedy("mend the keys named")
+        })?;
+        let Ground { cloud, calls, facts, remembered } = self.ground(node, &settings).await?;
+        standing.permit(&facts, settings.exclusive_min_enis)?;
+        let history = ledger.reader();
+        let subnets = Arc::new(SubnetBook::new(Arc::clone(&cloud), &facts.vswitches));
+        let live = Live { settings, facts, remembered };
+        let basis = Basis { configuration, standing, cloud, calls, subnets, live };
+        let driver = self.start_driver(ledger, &basis, node)?;
+        let links = match (self.links)(basis.live.facts.identity.primary_mac) {
             Ok(links) => links,
             Err(fault) => return Err(abandon(driver, fault).await),
         };
@@ -78,43 +126,122 @@ impl BringUp {
         if let Err(fault) = spool.drain(&driver, &node.turns, &node.metrics).await {
             return Err(abandon(driver, fault).await);
         }
-        tokio::spawn(count_orphans(
-            Arc::clone(&cloud),
-            self.owner.clone(),
-            driver.clone(),
-            Arc::clone(&node.metrics),
-        ));
-        let interface = InterfaceSettings {
-            service_cidrs: self.settings.service_cidrs.clone(),
-            nic_kinds: self.nic_kinds.clone(),
-            ipv6: self.settings.ipv6,
-        };
-        let provider = cloud.provider();
-        Ok((Arc::new(Serving { driver, facts, provider, interface }), spool))
+        let serving = self.look_after(basis, driver, history, node);
+        Ok((Arc::new(serving), spool))
     }
 
-    fn start_driver(
-        &self,
-        ledger: Ledger,
-        cloud: &Arc<dyn Cloud>,
-        facts: &NodeFacts,
-        metrics: Arc<Metrics>,
-    ) -> Result<DriverHandle, Fault> {
-        let (settings, warnings) = facts.pool(&self.settings, &self.owner.cluster, &self.owner.node)?;
+    /// Who this node is and what it may have, from the cloud; where that is away, from an earlier life.
+    async fn ground(&self, node: &Node, settings: &Settings) -> Result<Ground, Fault> {
+        let calls = Arc::new(CallLog::new(clock::system));
+        let connect = |identity: &InstanceIdentity| {
+            let cloud = (self.connect)(identity, Arc::clone(&calls) as Arc<dyn CallSink>)?;
+            let metered = Metered::new(cloud, Arc::clone(&node.metrics));
+            Ok::<_, Fault>(Arc::new(metered) as Arc<dyn Cloud>)
+        };
+        let cache = FactsCache::of(&self.state_dir);
+        let asked = async {
+            let identity = self.metadata.identity().await.map_err(|failure| terway_cloud::fault(&failure))?;
+            let cloud = connect(&identity)?;
+            let facts = discover(&*cloud, identity, settings, self.lingjun).await?;
+            Ok::<_, Fault>((cloud, facts))
+        };
+        match asked.await {
+            Ok::<_, Fault>((cloud, facts)) => {
+                if let Err(error) = cache.store(&facts) {
+                    tracing::warn!(%error, "cannot keep the node's facts for the next start");
+                }
+                Ok(Ground { cloud, calls, facts, remembered: false })
+            }
+            // What somebody must mend is not passed over.
+            Err(fault) if matches!(fault.code, FaultCode::ConfigInvalid | FaultCode::CloudInvalid) => {
+                Err(fault)
+            }
+            Err(fault) => {
+                let Some(facts) = cache.load(&(self.macs)()) else { return Err(fault) };
+                let message = format!("serving what is warm, by the facts of the start before: {fault}");
+                node.events.note("CloudAway", message);
+                Ok(Ground { cloud: connect(&facts.identity)?, calls, facts, remembered: true })
+            }
+        }
+    }
+
+    fn start_driver(&self, mut ledger: Ledger, basis: &Basis, node: &Node) -> Result<DriverHandle, Fault> {
+        let Basis { standing, cloud, live, .. } = basis;
+        let holder = Holder { cluster: &self.owner.cluster, node: &self.owner.node };
+        let (targets, warnings) = targets(&live.facts, &live.settings, standing.mode, holder)?;
+        standing.latch(&mut ledger)?;
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        let watch = EniWatch::with_pace(Arc::clone(cloud), self.pace);
-        let instance = facts.identity.id.clone();
-        let mut tags = self.settings.eni_tags.clone();
+        if let Some(refusal) = standing.refusal() {
+            node.events.note("ModeChangeRefused", refusal);
+        }
+        let mut tags = live.settings.eni_tags.clone();
         tags.extend(self.owner.marks());
-        let actions = Arc::new(Actions::new(Arc::clone(cloud), watch, instance, tags, &facts.vswitches));
+        let actions = Arc::new(Actions {
+            cloud: Arc::clone(cloud),
+            watch: EniWatch::with_pace(Arc::clone(cloud), self.pace),
+            pace: self.pace,
+            instance: live.facts.identity.id.clone(),
+            tags,
+            subnets: Arc::clone(&basis.subnets),
+        });
         let runtime = Handle::current();
-        let parts =
-            Parts { ledger: Box::new(ledger), settings, clock: clock::system, metrics, fuse: self.fuse };
-        driver::start(parts, |driver| Spawner { actions, runtime, driver: driver.clone() }).map_err(|error| {
+        let parts = Parts {
+            ledger: Box::new(ledger),
+            settings: targets,
+            clock: clock::system,
+            metrics: Arc::clone(&node.metrics),
+            events: Arc::clone(&node.events),
+            fuse: self.fuse,
+        };
+        let calls = Arc::clone(&basis.calls);
+        driver::start(parts, |driver| {
+            calls.attach(driver.clone());
+            Spawner { actions, runtime, driver: driver.clone() }
+        })
+        .map_err(|error| {
             Fault::new(FaultCode::Internal, "failed to start the pool's thread").caused_by(&error)
         })
+    }
+
+    /// Starts everything that keeps a running pool informed.
+    fn look_after(&self, basis: Basis, driver: DriverHandle, history: LedgerReader, node: &Node) -> Serving {
+        let Basis { configuration, standing, cloud, subnets, live, .. } = basis;
+        let interface = InterfaceSettings {
+            service_cidrs: live.settings.service_cidrs.clone(),
+            nic_kinds: self.nic_kinds.clone(),
+            ipv6: live.settings.ipv6,
+            mode: standing.mode,
+        };
+        let (sender, live) = watch::channel(Arc::new(live));
+        let inspector = Witness {
+            cloud: Arc::clone(&cloud),
+            metadata: Arc::clone(&self.metadata),
+            driver: driver.clone(),
+            subnets,
+            marks: self.owner.marks(),
+            live: live.clone(),
+            metrics: Arc::clone(&node.metrics),
+            clock: clock::system,
+            apart: self.pace.longest,
+        }
+        .start();
+        tokio::spawn(evidence::offer(driver.clone(), evidence::CONNECTIONS.into()));
+        let keeper = Keeper {
+            configuration,
+            mode: standing.mode,
+            lingjun: self.lingjun,
+            owner: self.owner.clone(),
+            cloud: Arc::clone(&cloud),
+            metadata: Arc::clone(&self.metadata),
+            live: sender,
+            driver: driver.clone(),
+            events: Arc::clone(&node.events),
+            cache: FactsCache::of(&self.state_dir),
+        };
+        tokio::spawn(async move { match keeper.keep().await {} });
+        Serving { driver, live, provider: cloud.provider(), interface, standing, inspector, history }
     }
 }
 
@@ -131,21 +258,6 @@ async fn feed(mut links: Receiver<NicChange>, driver: DriverHandle) {
     }
 }
 
-/// ENIs that carry our tags and that the ledger does not know: it was lost once. They are left alone.
-async fn count_orphans(cloud: Arc<dyn Cloud>, owner: Owner, driver: DriverHandle, metrics: Arc<Metrics>) {
-    let filter = EniFilter { tags: owner.marks(), ..EniFilter::default() };
-    let Ok(found) = cloud.describe_enis(&filter).await else { return };
-    let Ok(view) = driver.look(Pool::view).await else { return };
-    let known = |intent: Option<&String>| {
-        intent.is_some_and(|intent| view.enis.iter().any(|eni| eni.record.token.as_str() == intent))
-    };
-    let orphans: Vec<_> = found.iter().filter(|eni| !known(eni.tags.get(INTENT_TAG))).collect();
-    metrics.orphans(orphans.len());
-    for eni in orphans {
-        tracing::warn!(eni = %eni.id, status = ?eni.status, "an ENI with this node's tags is unknown to the ledger; it is left alone");
-    }
-}
-
 /// Watches the links of the namespace this process runs in.
 pub fn kernel_links(nic_kinds: Vec<String>) -> Box<WatchLinks> {
     use terway_datapath::kernel::{Netns, NicRule};
@@ -158,5 +270,14 @@ pub fn kernel_links(nic_kinds: Vec<String>) -> Box<WatchLinks> {
         let nics = crate::links::Nics::new(NicRule::with_kinds(nic_kinds.clone()), primary);
         tokio::spawn(crate::links::watch(netns, nics, changes));
         Ok(receiver)
+    })
+}
+
+/// Reads the links of the namespace this process runs in; none where they cannot be read.
+pub fn kernel_macs() -> Box<HostMacs> {
+    use terway_datapath::kernel::Netlink;
+    Box::new(|| {
+        let links = Netlink::here().and_then(|mut netlink| netlink.links()).unwrap_or_default();
+        links.into_iter().filter_map(|link| link.mac).collect()
     })
 }

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     fn settings(text: &str) -> Settings {
-        Settings::parse(text).unwrap()
+        Settings::parse(text, terway_types::NodeMode::Exclusive).unwrap()
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 mod fuse;
 mod handle;
+mod intents;
 mod journal;
+mod remembered;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,13 +19,19 @@ use terway_pool::{
     Answer, Capacity, CloudAction, CloudAnswer, Effect, Event, Note, OperationId, Pool, PoolSettings,
     RequestId,
 };
-use terway_types::{CloudFailure, Fault, FaultCode, LedgerChange, MacAddr, Timestamp};
-use tokio::sync::{oneshot, watch};
+use terway_types::{
+    CloudFailure, CloudFailureKind, Fault, FaultCode, HistoryEntry, IntentToken, LedgerChange, MacAddr,
+    Timestamp,
+};
+use tokio::sync::{Notify, oneshot, watch};
 
 pub use self::fuse::{Fuse, kill_self};
 pub use self::handle::DriverHandle;
+use self::intents::Intents;
 pub use self::journal::Journal;
+use self::remembered::Remembered;
 use crate::clock::Clock;
+use crate::events::Events;
 use crate::metrics::Metrics;
 
 /// Events decided on before they are made durable together.
@@ -42,8 +50,8 @@ pub struct Ticket {
 
 /// Whoever carries out cloud operations, and comes back with [`DriverHandle::done`].
 pub trait Hands: Send {
-    /// Starts an operation; must not block.
-    fn start(&mut self, ticket: Ticket, action: CloudAction);
+    /// Starts an operation, on behalf of this intent if it is known; must not block.
+    fn start(&mut self, ticket: Ticket, action: CloudAction, intent: Option<IntentToken>);
 }
 
 /// What the driver is made of.
@@ -56,6 +64,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where latencies and counts go.
     pub metrics: Arc<Metrics>,
+    /// Where events go.
+    pub events: Arc<Events>,
     /// For crash tests: burns down with each effect.
     pub fuse: Fuse,
 }
@@ -68,6 +78,7 @@ enum Message {
     Tell(Event),
     Link { mac: MacAddr, present: bool },
     Done { ticket: Ticket, outcome: Result<CloudAnswer, CloudFailure> },
+    Remember(HistoryEntry),
     Look(Look),
     Stop,
 }
@@ -84,7 +95,10 @@ struct Driver<H> {
     pool: Result<Pool, Fault>,
     epoch: u64,
     links: BTreeSet<MacAddr>,
+    intents: Intents,
+    remembered: Remembered,
     waiting: HashMap<RequestId, oneshot::Sender<Answer>>,
+    trouble: Arc<Notify>,
     revision: watch::Sender<u64>,
     capacity: watch::Sender<Capacity>,
 }
@@ -97,14 +111,18 @@ pub fn start<H: Hands + 'static>(
     let (inbox, messages) = mpsc::channel();
     let (revision, revisions) = watch::channel(0);
     let (capacity, capacities) = watch::channel(Capacity::default());
-    let handle = DriverHandle::new(inbox, revisions, capacities);
+    let trouble = Arc::<Notify>::default();
+    let handle = DriverHandle::new(inbox, revisions, capacities, Arc::clone(&trouble));
     let driver = Driver {
         parts,
         hands: hands(&handle),
         pool: Err(Fault::new(FaultCode::DaemonStarting, "the pool is being built")),
         epoch: 0,
         links: BTreeSet::new(),
+        intents: Intents::default(),
+        remembered: Remembered::default(),
         waiting: HashMap::new(),
+        trouble,
         revision,
         capacity,
     };
@@ -149,6 +167,7 @@ impl<H: Hands> Driver<H> {
                     break;
                 }
                 Message::Look(look) => looks.push(look),
+                Message::Remember(entry) => self.remembered.add(entry),
                 message => {
                     handled = true;
                     self.decide(message, &mut effects);
@@ -161,6 +180,9 @@ impl<H: Hands> Driver<H> {
             self.handle(Event::Tick, &mut effects);
         }
         self.carry_out(effects)?;
+        if self.remembered.due_in().is_some_and(|wait| wait.is_zero() || stopped) {
+            self.write_remembered();
+        }
         if handled {
             // Also without effects: somebody may have joined the queue.
             self.revision.send_modify(|revision| *revision += 1);
@@ -174,12 +196,13 @@ impl<H: Hands> Driver<H> {
     }
 
     fn sleep(&self) -> Duration {
-        match &self.pool {
+        let due = match &self.pool {
             Ok(pool) => pool
                 .next_deadline()
                 .map_or(LONGEST_SLEEP, |due| due.since((self.parts.clock)()).min(LONGEST_SLEEP)),
             Err(_) => REBUILD_PAUSE,
-        }
+        };
+        self.remembered.due_in().map_or(due, |wait| due.min(wait))
     }
 
     fn decide(&mut self, message: Message, effects: &mut Vec<Effect>) {
@@ -211,9 +234,12 @@ impl<H: Hands> Driver<H> {
                 self.handle(Event::LinkGone { mac }, effects);
             }
             Message::Done { ticket, outcome } if ticket.epoch == self.epoch => {
+                if outcome.as_ref().is_err_and(|failure| calls_for_a_look(&failure.kind)) {
+                    self.trouble.notify_one();
+                }
                 self.handle(Event::CloudDone { operation: ticket.operation, outcome }, effects);
             }
-            Message::Done { .. } | Message::Look(_) | Message::Stop => {}
+            Message::Done { .. } | Message::Remember(_) | Message::Look(_) | Message::Stop => {}
         }
     }
 
@@ -256,9 +282,32 @@ impl<H: Hands> Driver<H> {
             return Ok(());
         }
         let start = Instant::now();
-        let outcome = self.parts.ledger.commit(changes);
+        let outcome = match self.remembered.waiting() {
+            [] => self.parts.ledger.commit(changes),
+            waiting => self.parts.ledger.commit(&[changes, waiting].concat()),
+        };
         self.parts.metrics.commit(start.elapsed(), outcome.is_ok());
+        match &outcome {
+            Ok(()) => {
+                for change in changes {
+                    self.intents.learn(change);
+                }
+                self.remembered.written();
+            }
+            Err(_) => self.remembered.refused(),
+        }
         outcome
+    }
+
+    /// History alone: where it cannot be written, nothing that matters is lost.
+    fn write_remembered(&mut self) {
+        match self.parts.ledger.commit(self.remembered.waiting()) {
+            Ok(()) => self.remembered.written(),
+            Err(fault) => {
+                tracing::warn!(%fault, "history cannot be written yet");
+                self.remembered.refused();
+            }
+        }
     }
 
     fn perform(&mut self, effect: Effect) -> Result<(), End> {
@@ -268,7 +317,8 @@ impl<H: Hands> Driver<H> {
         match effect {
             Effect::Persist(_) => {}
             Effect::Cloud { operation, action } => {
-                self.hands.start(Ticket { epoch: self.epoch, operation }, action);
+                let intent = self.intents.behind(&action);
+                self.hands.start(Ticket { epoch: self.epoch, operation }, action, intent);
             }
             Effect::Reply { request, answer } => {
                 if let Some(reply) = self.waiting.remove(&request) {
@@ -277,7 +327,7 @@ impl<H: Hands> Driver<H> {
                 }
             }
             Effect::Publish(capacity) => drop(self.capacity.send_replace(capacity)),
-            Effect::Note(note) => log(&note),
+            Effect::Note(note) => self.tell(&note),
         }
         Ok(())
     }
@@ -294,6 +344,11 @@ impl<H: Hands> Driver<H> {
             }
         };
         self.epoch += 1;
+        self.intents = Intents::of(&snapshot);
+        if self.epoch > 1 {
+            // Whatever the pool before had been shown is forgotten.
+            self.trouble.notify_one();
+        }
         // Tokens must never repeat, not even when the clock was set back or the pool is built twice a millisecond.
         self.parts.settings.generation = now.0.max(self.parts.settings.generation + 1);
         let (pool, mut effects) = Pool::new(self.parts.settings.clone(), snapshot, now);
@@ -304,6 +359,20 @@ impl<H: Hands> Driver<H> {
         self.carry_out(effects)
     }
 
+    fn tell(&self, note: &Note) {
+        match note {
+            Note::Phase { token, eni, from, to } => {
+                let eni = eni.as_ref().map(ToString::to_string).unwrap_or_default();
+                tracing::info!(%token, eni, from, to, "ENI changed its phase");
+            }
+            Note::Event { reason, message } => self.parts.events.note(reason, message),
+            Note::Failure { token, fault } => {
+                self.parts.metrics.failure(fault.code);
+                tracing::warn!(%token, %fault, "cloud operation failed");
+            }
+        }
+    }
+
     fn fail_waiting(&mut self, fault: &Fault) {
         for (_, reply) in self.waiting.drain() {
             let _ = reply.send(Answer::Failed(fault.clone()));
@@ -311,13 +380,8 @@ impl<H: Hands> Driver<H> {
     }
 }
 
-fn log(note: &Note) {
-    match note {
-        Note::Phase { token, eni, from, to } => {
-            let eni = eni.as_ref().map(ToString::to_string).unwrap_or_default();
-            tracing::info!(%token, eni, from, to, "ENI changed its phase");
-        }
-        Note::Event { reason, message } => tracing::warn!(reason, "{message}"),
-        Note::Failure { token, fault } => tracing::warn!(%token, %fault, "cloud operation failed"),
-    }
+/// Failures after which the books and the cloud may differ.
+fn calls_for_a_look(kind: &CloudFailureKind) -> bool {
+    use CloudFailureKind::{Ambiguous, Conflict, Gone, InvalidState, Quota, SubnetExhausted};
+    matches!(kind, Ambiguous | Conflict | Gone | InvalidState | Quota { .. } | SubnetExhausted)
 }

@@ -1,12 +1,15 @@
 //! The command line of `terwayd`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser};
+use terway_types::NodeMode;
 
 /// The node daemon that owns the pool of ENIs.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "terwayd", version, about)]
+#[command(after_help = "`terwayd recover --help` tells how to make a new ledger for a damaged or lost one.")]
 pub struct Flags {
     /// The operator's configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/eni/eni.json")]
@@ -32,9 +35,17 @@ pub struct Flags {
     /// Write log lines as JSON
     #[arg(long)]
     pub log_json: bool,
-    /// How pods get addresses; only ENIOnly, a whole ENI per pod, is served
+    /// How pods get addresses: ENIOnly, a whole ENI per pod, or ENIMultiIP, an address of a shared one. Decided
+    /// by the first start on a state directory; a later change is refused
     #[arg(long, value_name = "MODE", default_value = "ENIOnly", value_parser = daemon_mode)]
     pub daemon_mode: DaemonMode,
+    /// The value of the node's label k8s.aliyun.com/exclusive-mode-eni-type; eniOnly asks for a whole ENI per pod
+    /// whatever --daemon-mode says
+    #[arg(long, value_name = "VALUE", env = "EXCLUSIVE_MODE_ENI_TYPE", default_value = "", hide_default_value = true, value_parser = exclusive_label)]
+    pub exclusive_mode_eni_type: ExclusiveLabel,
+    /// The node has the label alibabacloud.com/lingjun-worker: no dual stack
+    #[arg(long, env = "LINGJUN_WORKER")]
+    pub lingjun_worker: bool,
     /// The name of this node, as ENIs are tagged with it
     #[arg(long, value_name = "NAME", env = "NODE_NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub node_name: String,
@@ -58,19 +69,78 @@ pub struct Flags {
     pub die_after_effects: Option<u64>,
 }
 
+/// Makes a new ledger for a damaged or lost one, from what the cloud lists and what the kernel shows. Refuses while
+/// a terwayd uses the state directory, and where the ledger is sound. Puts the old file aside and deletes nothing.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "terwayd recover", version)]
+struct RecoverLine {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(flatten)]
+    options: RecoveryOptions,
+}
+
+/// What is said to `terwayd recover` besides the daemon's flags.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct RecoveryOptions {
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Reads a command line, of the daemon or of its recovery. A wrong one ends the process with the reason.
+pub fn read(mut line: impl Iterator<Item = OsString>) -> (Flags, Option<RecoveryOptions>) {
+    let program = line.next().unwrap_or_default();
+    let mut rest = line.peekable();
+    if rest.next_if(|word| word == "recover").is_some() {
+        let RecoverLine { flags, options } = RecoverLine::parse_from(std::iter::once(program).chain(rest));
+        return (flags, Some(options));
+    }
+    (Flags::parse_from(std::iter::once(program).chain(rest)), None)
+}
+
 /// How pods get addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DaemonMode {
     /// A whole ENI per pod.
     EniOnly,
+    /// An address of a shared ENI per pod.
+    EniMultiIp,
+}
+
+/// What the node's label says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExclusiveLabel {
+    /// Nothing, or that the node is as others are.
+    Default,
+    /// A whole ENI per pod.
+    EniOnly,
+}
+
+impl Flags {
+    /// The mode they ask for.
+    pub fn mode(&self) -> NodeMode {
+        match (self.exclusive_mode_eni_type, self.daemon_mode) {
+            (ExclusiveLabel::EniOnly, _) | (_, DaemonMode::EniOnly) => NodeMode::Exclusive,
+            (ExclusiveLabel::Default, DaemonMode::EniMultiIp) => NodeMode::Shared,
+        }
+    }
 }
 
 fn daemon_mode(text: &str) -> Result<DaemonMode, String> {
     match text {
         "ENIOnly" => Ok(DaemonMode::EniOnly),
-        "ENIMultiIP" => Err("several pods on one ENI are not supported yet; use ENIOnly on nodes whose pods may own an ENI each".to_owned()),
-        "VPC" => Err("the VPC mode was dropped long ago; use ENIOnly".to_owned()),
-        _ => Err("the only mode is ENIOnly".to_owned()),
+        "ENIMultiIP" => Ok(DaemonMode::EniMultiIp),
+        "VPC" => Err("the VPC mode was dropped long ago; use ENIMultiIP or ENIOnly".to_owned()),
+        _ => Err("the modes are ENIOnly and ENIMultiIP".to_owned()),
+    }
+}
+
+fn exclusive_label(text: &str) -> Result<ExclusiveLabel, String> {
+    match text {
+        "" | "default" => Ok(ExclusiveLabel::Default),
+        "eniOnly" => Ok(ExclusiveLabel::EniOnly),
+        _ => Err("the only value with a meaning is eniOnly".to_owned()),
     }
 }
 
@@ -122,10 +192,33 @@ mod tests {
 
     #[test]
     fn modes_we_do_not_serve_are_refused_with_the_reason() {
-        for (mode, reason) in [("ENIMultiIP", "not supported yet"), ("VPC", "dropped"), ("x", "only mode")] {
+        for (mode, reason) in [("VPC", "dropped"), ("x", "the modes are")] {
             let error = parse(&["--daemon-mode", mode]).unwrap_err();
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn recovery_takes_the_daemons_flags() {
+        let line = ["terwayd", "recover", "--node-name", "n1", "--state-dir", "/s", "--dry-run"];
+        let (flags, options) = read(line.into_iter().map(OsString::from));
+        assert_eq!(flags.state_dir, PathBuf::from("/s"));
+        assert!(options.unwrap().dry_run);
+        let (_, options) = read(["terwayd", "--node-name", "n1"].into_iter().map(OsString::from));
+        assert!(options.is_none());
+    }
+
+    #[test]
+    fn the_label_wins_over_the_mode() {
+        for (arguments, mode) in [
+            (&[][..], NodeMode::Exclusive),
+            (&["--daemon-mode", "ENIMultiIP"], NodeMode::Shared),
+            (&["--daemon-mode", "ENIMultiIP", "--exclusive-mode-eni-type", "eniOnly"], NodeMode::Exclusive),
+            (&["--daemon-mode", "ENIMultiIP", "--exclusive-mode-eni-type", ""], NodeMode::Shared),
+        ] {
+            assert_eq!(parse(arguments).unwrap().mode(), mode, "{arguments:?}");
+        }
+        assert!(parse(&["--exclusive-mode-eni-type", "eniMaybe"]).unwrap_err().contains("eniOnly"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
+use crate::clock;
 use crate::flags::Listen;
 use crate::node::Node;
 use crate::socket;
@@ -54,6 +55,6 @@ async fn readyz(State(node): State<Arc<Node>>) -> (StatusCode, String) {
 
 async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
     let pool = node.pool().await.ok();
-    let text = node.metrics.scrape(pool.as_ref());
+    let text = node.metrics.scrape(pool.as_ref(), clock::system());
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
 }

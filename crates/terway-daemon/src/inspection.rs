@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use terway_pool::{EniView, PoolView};
+use terway_pool::{AddressView, EniView, PoolView};
 use terway_rpc::wire::terway_tracing_server::TerwayTracing;
 use terway_rpc::{status_of, wire};
-use terway_types::{EniId, Fault, FaultCode, MacAddr};
+use terway_types::{AddressPhase, EniId, Fault, FaultCode, IpFamily, MacAddr, NodeMode};
 use tonic::{Request, Response, Status};
 
 use crate::node::{Node, Serving};
@@ -35,7 +35,7 @@ impl Inspection {
         match kind {
             SERVICE => Ok(vec![
                 pair("name", DEFAULT),
-                pair("daemon_mode", "ENIOnly"),
+                pair("daemon_mode", self.mode()),
                 pair("config_file_path", self.node.config.display()),
             ]),
             POOL => {
@@ -47,6 +47,14 @@ impl Inspection {
                 ])
             }
             _ => Ok(factory(&*self.node.serving()?)),
+        }
+    }
+
+    fn mode(&self) -> &'static str {
+        match self.node.progress().map(|serving| serving.standing.mode) {
+            Ok(NodeMode::Exclusive) => "ENIOnly",
+            Ok(NodeMode::Shared) => "ENIMultiIP",
+            Err(_) => "not decided yet",
         }
     }
 
@@ -107,7 +115,8 @@ fn pair(key: &str, value: impl std::fmt::Display) -> wire::KeyValue {
 }
 
 fn factory(serving: &Serving) -> Vec<wire::KeyValue> {
-    let facts = &serving.facts;
+    let live = serving.live.borrow();
+    let facts = &live.facts;
     let mut config = vec![
         pair("provider", serving.provider),
         pair("region", &facts.identity.region),
@@ -127,6 +136,12 @@ fn pods(pool: &PoolView) -> Vec<wire::KeyValue> {
         if let Some(held) = &eni.attachment {
             let key = format!("pods/{}/{}/resources", held.pod.namespace, held.pod.name);
             trace.push(pair(&key, format_args!("(eni){}", name(eni))));
+        }
+        for address in &eni.addresses {
+            if let Some(pod) = &address.pod {
+                let key = format!("pods/{}/{}/resources", pod.namespace, pod.name);
+                trace.push(pair(&key, format_args!("(eniIp){}.{}", mac(eni), address.record.address)));
+            }
         }
     }
     trace
@@ -148,13 +163,22 @@ fn mapping(pool: &PoolView) -> Vec<wire::ResourceMapping> {
         wire::ResourceMapping {
             eni_id: name(eni),
             mac: mac(eni),
-            r#type: "Exclusive".to_owned(),
+            r#type: if pool.mode == NodeMode::Shared { "Secondary" } else { "Exclusive" }.to_owned(),
             inhibit_expires_at: String::new(),
             status: phase.to_owned(),
-            info: eni.record.addresses.iter().map(|address| format!("{address}  {pod}  {phase}")).collect(),
+            info: if eni.addresses.is_empty() {
+                eni.record.addresses.iter().map(|address| format!("{address}  {pod}  {phase}")).collect()
+            } else {
+                eni.addresses.iter().map(address).collect()
+            },
         }
     };
     pool.enis.iter().map(row).collect()
+}
+
+fn address(view: &AddressView) -> String {
+    let pod = view.pod.as_ref().map(ToString::to_string).unwrap_or_default();
+    format!("{}  {pod}  {}", view.record.address, view.record.phase.name())
 }
 
 fn records(pool: &PoolView) -> Vec<wire::ResourceRecord> {
@@ -171,7 +195,34 @@ fn records(pool: &PoolView) -> Vec<wire::ResourceRecord> {
             r#type: "eni".to_owned(),
         })
     };
-    pool.enis.iter().filter_map(record).collect()
+    pool.enis.iter().filter_map(record).chain(pool.enis.iter().flat_map(shared_records)).collect()
+}
+
+/// A pod's addresses of both families lie on one ENI and are one record.
+fn shared_records(eni: &EniView) -> Vec<wire::ResourceRecord> {
+    let mut records: Vec<(&terway_types::AttachmentKey, wire::ResourceRecord)> = Vec::new();
+    for view in &eni.addresses {
+        let AddressPhase::InUse(key) = &view.record.phase else { continue };
+        let at = records.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+            let pod = view.pod.clone().unwrap_or_default();
+            let record = wire::ResourceRecord {
+                pod_name: pod.name,
+                pod_namespace: pod.namespace,
+                eni_id: name(eni),
+                eni_mac: mac(eni),
+                r#type: "eniIp".to_owned(),
+                ..Default::default()
+            };
+            records.push((key, record));
+            records.len() - 1
+        });
+        let text = view.record.address.to_string();
+        match IpFamily::of(&view.record.address) {
+            IpFamily::V4 => records[at].1.ipv4 = text,
+            IpFamily::V6 => records[at].1.ipv6 = text,
+        }
+    }
+    records.into_iter().map(|(_, record)| record).collect()
 }
 
 /// Refuses types and names that do not exist.

@@ -1,5 +1,6 @@
 //! What the daemon counts and measures, under the names dashboards already use where there is one.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -9,9 +10,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use terway_pool::PoolView;
+use terway_types::{FaultCode, NodeMode, Timestamp};
 
 /// Phases in the order of an ENI's life; each gets a gauge even when no ENI is in it.
-const PHASES: [&str; 9] = [
+const PHASES: [&str; 11] = [
     "Creating",
     "Detached",
     "Attaching",
@@ -19,9 +21,14 @@ const PHASES: [&str; 9] = [
     "Ready",
     "InUse",
     "Quarantined",
+    "Regrouping",
+    "Kept",
     "Detaching",
     "Deleting",
 ];
+
+/// Phases of an address.
+const ADDRESS_PHASES: [&str; 4] = ["Idle", "InUse", "Quarantined", "Unassigning"];
 
 type Labels<const N: usize> = [(&'static str, String); N];
 type Histograms = Family<Labels<2>, Histogram, fn() -> Histogram>;
@@ -39,7 +46,14 @@ pub struct Metrics {
     pool_idle: Family<Labels<2>, Gauge>,
     waiters: Gauge,
     capacity: Family<Labels<1>, Gauge>,
+    addresses: Family<Labels<1>, Gauge>,
+    operations: Gauge,
+    failures: Family<Labels<1>, Counter>,
+    foreign: Gauge,
     orphans: Gauge,
+    inventory_age: Gauge,
+    inventory_at: AtomicU64,
+    inventories: Family<Labels<2>, Counter>,
     spooled: Family<Labels<1>, Counter>,
 }
 
@@ -69,7 +83,14 @@ impl Default for Metrics {
             pool_idle: Family::default(),
             waiters: Gauge::default(),
             capacity: Family::default(),
+            addresses: Family::default(),
+            operations: Gauge::default(),
+            failures: Family::default(),
+            foreign: Gauge::default(),
             orphans: Gauge::default(),
+            inventory_age: Gauge::default(),
+            inventory_at: AtomicU64::new(0),
+            inventories: Family::default(),
             spooled: Family::default(),
         };
         metrics.register();
@@ -97,9 +118,17 @@ impl Metrics {
             self.commits.clone(),
         );
         registry.register("terway_pool_enis", "ENIs by phase", self.enis.clone());
-        registry.register("terway_resource_pool_total_count", "ENIs of the pool", self.pool_total.clone());
-        registry.register("terway_resource_pool_idle_count", "Idle ENIs of the pool", self.pool_idle.clone());
-        registry.register("terway_pool_waiters", "Attachments that wait for an ENI", self.waiters.clone());
+        registry.register(
+            "terway_resource_pool_total_count",
+            "ENIs or addresses of the pool",
+            self.pool_total.clone(),
+        );
+        registry.register(
+            "terway_resource_pool_idle_count",
+            "Idle ENIs or addresses of the pool",
+            self.pool_idle.clone(),
+        );
+        registry.register("terway_pool_waiters", "Attachments that wait", self.waiters.clone());
         registry.register(
             "terway_pool_capacity",
             "Pods that could be served, at once and after pending work",
@@ -107,8 +136,34 @@ impl Metrics {
         );
         registry.register(
             "terway_orphan_enis",
-            "ENIs with this node's tags that the ledger does not know, at start",
+            "ENIs with this node's tags that the ledger does not know, at the last look",
             self.orphans.clone(),
+        );
+        registry.register(
+            "terway_foreign_enis",
+            "ENIs of others on this instance, besides its primary one, at the last look",
+            self.foreign.clone(),
+        );
+        registry.register(
+            "terway_inventory_age_seconds",
+            "Time since the last complete look at the cloud; -1 before the first",
+            self.inventory_age.clone(),
+        );
+        registry.register(
+            "terway_inventories",
+            "Looks at all ENIs by witness and outcome",
+            self.inventories.clone(),
+        );
+        registry.register(
+            "terway_pool_addresses",
+            "Addresses of shared ENIs by phase",
+            self.addresses.clone(),
+        );
+        registry.register("terway_pool_operations", "Cloud operations under way", self.operations.clone());
+        registry.register(
+            "terway_pool_failures",
+            "Failed cloud operations, each tried again after a pause, by cause",
+            self.failures.clone(),
         );
         registry.register("terway_spooled_releases", "Spooled releases by outcome", self.spooled.clone());
     }
@@ -133,9 +188,23 @@ impl Metrics {
         self.commits.get_or_create(&[("error", (!ok).to_string())]).observe(took.as_secs_f64());
     }
 
-    /// ENIs in the cloud that carry our tags and are unknown here.
-    pub fn orphans(&self, count: usize) {
-        self.orphans.set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// A cloud operation of the pool failed.
+    pub fn failure(&self, cause: FaultCode) {
+        self.failures.get_or_create(&[("cause", cause.name().to_owned())]).inc();
+    }
+
+    /// A witness was asked for all ENIs.
+    pub fn looked(&self, witness: &'static str, ok: bool) {
+        let labels = [("witness", witness.to_owned()), ("error", (!ok).to_string())];
+        self.inventories.get_or_create(&labels).inc();
+    }
+
+    /// What a complete look at the cloud, begun then, showed: ENIs of others on this instance, and ENIs with our
+    /// tags that are unknown here.
+    pub fn inventory(&self, began: Timestamp, foreign: usize, orphans: usize) {
+        self.inventory_at.store(began.0, Ordering::Relaxed);
+        self.foreign.set(i64::try_from(foreign).unwrap_or(i64::MAX));
+        self.orphans.set(i64::try_from(orphans).unwrap_or(i64::MAX));
     }
 
     /// A spooled release was `released` or `set-aside`.
@@ -144,10 +213,15 @@ impl Metrics {
     }
 
     /// The text of a scrape, with the pool as it is now if there is one.
-    pub fn scrape(&self, pool: Option<&PoolView>) -> String {
+    pub fn scrape(&self, pool: Option<&PoolView>, now: Timestamp) -> String {
         if let Some(pool) = pool {
             self.show(pool);
         }
+        let age = match self.inventory_at.load(Ordering::Relaxed) {
+            0 => -1,
+            began => i64::try_from(now.since(Timestamp(began)).as_secs()).unwrap_or(i64::MAX),
+        };
+        self.inventory_age.set(age);
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
@@ -161,10 +235,21 @@ impl Metrics {
                 .get_or_create(&[("phase", phase.to_owned())])
                 .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        let labels = [("type", "ENI".to_owned()), ("ipStack", "ipv4".to_owned())];
-        let total = i64::try_from(pool.enis.len()).unwrap_or(i64::MAX);
-        self.pool_total.get_or_create(&labels).set(total);
+        let addresses = || pool.enis.iter().flat_map(|eni| &eni.addresses);
+        for phase in ADDRESS_PHASES {
+            let count = addresses().filter(|address| address.record.phase.name() == phase).count();
+            self.addresses
+                .get_or_create(&[("phase", phase.to_owned())])
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        let (kind, total) = match pool.mode {
+            NodeMode::Exclusive => ("ENI", pool.enis.len()),
+            NodeMode::Shared => ("LocalIP", addresses().count()),
+        };
+        let labels = [("type", kind.to_owned()), ("ipStack", "ipv4".to_owned())];
+        self.pool_total.get_or_create(&labels).set(i64::try_from(total).unwrap_or(i64::MAX));
         self.pool_idle.get_or_create(&labels).set(i64::from(pool.idle));
+        self.operations.set(i64::from(pool.operations));
         self.waiters.set(i64::try_from(pool.waiters.len()).unwrap_or(i64::MAX));
         for (when, count) in [("now", pool.capacity.now), ("later", pool.capacity.later)] {
             self.capacity.get_or_create(&[("when", when.to_owned())]).set(i64::from(count));
@@ -181,7 +266,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.rpc("AllocIP", Duration::from_millis(3), true);
         metrics.cloud("AttachNetworkInterface", Duration::from_millis(80), "throttled");
-        let text = metrics.scrape(None);
+        let text = metrics.scrape(None, Timestamp(0));
         for line in [
             "terway_rpc_latency_bucket{le=\"5.0\",rpc_api=\"AllocIP\",error=\"false\"} 1",
             "aliyun_openapi_latency_count{api=\"AttachNetworkInterface\",error=\"true\"} 1",

@@ -5,14 +5,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
+use terway_ledger::LedgerReader;
 use terway_pool::{Pool, PoolView};
 use terway_rpc::InterfaceParts;
-use terway_types::{EniRecord, Fault, FaultCode, Timestamp};
+use terway_types::{Addresses, EniRecord, Fault, FaultCode, NodeMode, Timestamp};
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::driver::DriverHandle;
+use crate::events::Events;
+use crate::inventory::Inspector;
+use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::node_facts::NodeFacts;
+use crate::mode::Standing;
 use crate::turns::Turns;
 
 /// How far the daemon is.
@@ -31,16 +36,33 @@ pub enum State {
 pub struct Serving {
     /// The pool's thread.
     pub driver: DriverHandle,
-    /// The node as the cloud describes it.
-    pub facts: NodeFacts,
+    /// Settings and facts as they are now.
+    pub live: watch::Receiver<Arc<Live>>,
     /// The cloud's name.
     pub provider: &'static str,
     /// What every interface is told besides its ENI.
     pub interface: InterfaceSettings,
+    /// The node's mode.
+    pub standing: Standing,
+    /// Who looks at all ENIs.
+    pub inspector: Inspector,
+    /// What was.
+    pub history: LedgerReader,
+}
+
+impl Serving {
+    /// What is not as the operator asked, and for how long that is so.
+    pub fn notices(&self) -> Vec<String> {
+        let remembered = self.live.borrow().remembered.then(|| {
+            "the cloud did not answer at the start: warm ENIs are served by the facts of the start before"
+                .to_owned()
+        });
+        self.standing.refusal().into_iter().chain(remembered).collect()
+    }
 }
 
 /// The parts of an interface that are the same for all pods of the node.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct InterfaceSettings {
     /// Service CIDRs of the cluster.
     pub service_cidrs: Vec<IpNetwork>,
@@ -48,6 +70,8 @@ pub struct InterfaceSettings {
     pub nic_kinds: Vec<String>,
     /// Whether pods get IPv6.
     pub ipv6: bool,
+    /// Whether pods get ENIs or addresses of shared ones.
+    pub mode: NodeMode,
 }
 
 /// The daemon as its services see it.
@@ -58,6 +82,8 @@ pub struct Node {
     pub turns: Turns,
     /// What is counted and measured.
     pub metrics: Arc<Metrics>,
+    /// What the operator should have heard of.
+    pub events: Arc<Events>,
     /// When this process started.
     pub started: Timestamp,
     /// Where the configuration is.
@@ -69,7 +95,8 @@ impl Node {
     pub fn new(metrics: Arc<Metrics>, started: Timestamp, config: PathBuf) -> (Self, watch::Sender<State>) {
         let fault = Fault::new(FaultCode::DaemonStarting, "terwayd is starting");
         let (sender, state) = watch::channel(State::Starting(fault));
-        (Self { state, turns: Turns::default(), metrics, started, config }, sender)
+        let events = Arc::new(Events::new(clock::system));
+        (Self { state, turns: Turns::default(), metrics, events, started, config }, sender)
     }
 
     /// What there is while the pool runs, for a caller who wants something done. Whatever the daemon waits
@@ -103,9 +130,13 @@ impl Node {
 }
 
 impl InterfaceSettings {
-    /// What the plugin is told about an ENI it may use.
-    pub fn interface(&self, eni: &EniRecord) -> Result<InterfaceParts, Fault> {
-        let parts = InterfaceParts::of_eni(eni).map_err(|error| {
+    /// What the plugin is told about an ENI it may use, or the addresses it may use of one.
+    pub fn interface(&self, eni: &EniRecord, addresses: Addresses) -> Result<InterfaceParts, Fault> {
+        let parts = match self.mode {
+            NodeMode::Exclusive => InterfaceParts::of_eni(eni),
+            NodeMode::Shared => InterfaceParts::of_shared_eni(eni, addresses),
+        };
+        let parts = parts.map_err(|error| {
             Fault::new(FaultCode::Internal, format!("ENI {} cannot be described", eni.token))
                 .caused_by(&error)
         })?;
@@ -114,5 +145,13 @@ impl InterfaceSettings {
             nic_kinds: self.nic_kinds.clone(),
             ..parts
         })
+    }
+
+    /// What an answer says it is about.
+    pub fn attachment_type(&self) -> terway_rpc::wire::AttachmentType {
+        match self.mode {
+            NodeMode::Exclusive => terway_rpc::wire::AttachmentType::TypeVpceni,
+            NodeMode::Shared => terway_rpc::wire::AttachmentType::TypeEniMultiIp,
+        }
     }
 }

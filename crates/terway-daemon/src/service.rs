@@ -19,6 +19,8 @@ use crate::deadline::patience;
 use crate::node::{Node, Serving};
 use crate::views;
 
+mod inquiry;
+
 /// Longest wait for the own turn by calls that hold nobody up.
 const SHORT: Duration = Duration::from_secs(10);
 
@@ -90,19 +92,19 @@ impl Backend {
                 deadline,
             })
             .await;
-        let eni = match answer {
-            Answer::Allocated(grant) => grant.eni,
+        let held = match answer {
+            Answer::Allocated(held) => held,
             other => return Err(unexpected("Allocate", other)),
         };
         let ms = start.elapsed().as_millis();
-        let id = eni.id.as_ref().map(ToString::to_string).unwrap_or_default();
+        let id = held.eni.id.as_ref().map(ToString::to_string).unwrap_or_default();
         tracing::info!(attachment = %key, %pod, eni = id, ms, "allocated");
         Ok(wire::AllocateReply {
             success: true,
-            r#type: wire::AttachmentType::TypeVpceni.into(),
+            r#type: serving.interface.attachment_type().into(),
             ipv4: true,
             ipv6: serving.interface.ipv6,
-            interfaces: vec![(&serving.interface.interface(&eni)?).into()],
+            interfaces: vec![(&serving.interface.interface(&held.eni, held.addresses)?).into()],
         })
     }
 
@@ -138,14 +140,16 @@ impl Backend {
             .map_err(|error| unnamed(&error))?;
         let serving = self.node.serving()?;
         let _turn = self.node.turns.take(&key, until).await?;
-        let held =
-            serving.driver.look(move |pool, _| pool.attachment(&key).map(|(_, eni)| eni.clone())).await?;
+        let held = serving
+            .driver
+            .look(move |pool, _| pool.attachment(&key).map(|(held, eni)| (held.addresses, eni.clone())))
+            .await?;
         let interfaces = held
             .iter()
-            .map(|eni| Ok((&serving.interface.interface(eni)?).into()))
+            .map(|(addresses, eni)| Ok((&serving.interface.interface(eni, *addresses)?).into()))
             .collect::<Result<_, Fault>>()?;
         Ok(wire::InfoReply {
-            r#type: wire::AttachmentType::TypeVpceni.into(),
+            r#type: serving.interface.attachment_type().into(),
             success: true,
             ipv4: true,
             ipv6: serving.interface.ipv6,
@@ -199,11 +203,15 @@ impl Backend {
             ..Default::default()
         };
         if let Ok(serving) = serving {
-            let identity = &serving.facts.identity;
+            let identity = serving.live.borrow().facts.identity.clone();
             serving.provider.clone_into(&mut reply.provider);
             reply.instance_id = identity.id.to_string();
-            reply.instance_type.clone_from(&identity.instance_type);
+            reply.instance_type = identity.instance_type;
             reply.zone = identity.zone.to_string();
+            serving.standing.mode.name().clone_into(&mut reply.mode);
+            serving.standing.wanted.name().clone_into(&mut reply.wanted_mode);
+            reply.notices = serving.notices();
+            reply.inventory = serving.inspector.last().as_ref().map(views::look);
         }
         reply
     }
@@ -272,7 +280,7 @@ fn attachment_view(serving: &Serving, held: &AttachmentRecord, eni: &EniView) ->
         netns: held.netns.clone(),
         since_unix_ms: held.since.0,
         eni: Some(views::eni(eni)),
-        interface: serving.interface.interface(&eni.record).ok().map(|parts| (&parts).into()),
+        interface: serving.interface.interface(&eni.record, held.addresses).ok().map(|parts| (&parts).into()),
     }
 }
 
@@ -352,5 +360,34 @@ impl TerwayBackend for Backend {
         _request: Request<wire::WatchPoolRequest>,
     ) -> Result<Response<Self::WatchPoolStream>, Status> {
         self.answer("WatchPool", async { self.follow() }).await
+    }
+
+    async fn history(
+        &self,
+        request: Request<wire::HistoryRequest>,
+    ) -> Result<Response<wire::HistoryReply>, Status> {
+        self.answer("History", inquiry::history(&self.node, request.into_inner())).await
+    }
+
+    async fn events(
+        &self,
+        _request: Request<wire::EventsRequest>,
+    ) -> Result<Response<wire::EventsReply>, Status> {
+        let events = self.node.events.all().iter().map(views::event).collect();
+        Ok(Response::new(wire::EventsReply { events }))
+    }
+
+    async fn inspect(
+        &self,
+        _request: Request<wire::InspectRequest>,
+    ) -> Result<Response<wire::InspectReply>, Status> {
+        self.answer("Inspect", async { Ok(views::look(&self.node.serving()?.inspector.look().await?)) }).await
+    }
+
+    async fn retire(
+        &self,
+        _request: Request<wire::RetireRequest>,
+    ) -> Result<Response<wire::RetireReply>, Status> {
+        self.answer("Retire", inquiry::retire(&self.node)).await
     }
 }

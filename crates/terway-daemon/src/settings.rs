@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use secrecy::SecretString;
-use terway_types::{SecurityGroupId, VSwitchId, ZoneId};
+use terway_pool::{EniPolicy, Reclaim, ReleasePace, VSwitchPolicy};
+use terway_types::{NodeMode, SecurityGroupId, VSwitchId, ZoneId};
 
-use crate::config::{Config, ConfigError, IpStack, VSwitchPolicy};
+use crate::config::{self, Config, ConfigError, IpStack};
 use crate::json_keys::Problem;
+use crate::sizes::{Sizes, unheeded_when_exclusive};
+
+#[cfg(test)]
+mod tests;
 
 /// The cloud's limit of security groups per ENI.
 const MAX_SECURITY_GROUPS: usize = 10;
@@ -18,16 +23,29 @@ const MAX_TAGS: usize = 16;
 /// Rest of a released ENI unless the file says otherwise: longer than connections to the pod before it
 /// keep sending (TCP retransmits 15 s after the fifth try, and kube-proxy needs a moment).
 const DEFAULT_QUARANTINE: Duration = Duration::from_secs(30);
+/// Longest rest of what connections still mention.
+const DEFAULT_QUARANTINE_MAX: Duration = Duration::from_mins(10);
 /// Longer than this and a node would look leaked rather than careful.
-const MAX_QUARANTINE: Duration = Duration::from_hours(24);
+const LONGEST: Duration = Duration::from_hours(24);
+/// Surplus leaves one by one this far apart, as users of Tencent's pools know it.
+const DEFAULT_RELEASE_INTERVAL: Duration = Duration::from_mins(2);
+/// Pause between two steps of shrinking, and how much goes at each.
+const DEFAULT_RECLAIM: (Duration, u32, u16) = (Duration::from_mins(10), 5, 100);
+/// Pause between two looks at all ENIs. The cloud's calls are counted per account, not per node.
+const DEFAULT_INVENTORY: Duration = Duration::from_mins(10);
+/// More often than this a thousand nodes would use up an account's calls.
+const SHORTEST_INVENTORY: Duration = Duration::from_secs(10);
+/// "More than six ENIs" (the vendor's condition for whole ENIs), the primary one included.
+const DEFAULT_EXCLUSIVE_MIN_ENIS: u32 = 7;
+
 /// The checked configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Static credentials, if the file has them.
     pub access_key: Option<(SecretString, SecretString)>,
     /// Service CIDRs of the cluster.
     pub service_cidrs: Vec<IpNetwork>,
-    /// vSwitches per zone.
+    /// vSwitches per zone, in the order of the file.
     pub vswitches: BTreeMap<ZoneId, Vec<VSwitchId>>,
     /// The order in which they are used.
     pub vswitch_policy: VSwitchPolicy,
@@ -35,18 +53,26 @@ pub struct Settings {
     pub security_groups: Vec<SecurityGroupId>,
     /// The operator's tags for new ENIs.
     pub eni_tags: BTreeMap<String, String>,
-    /// Idle ENIs to keep at least.
-    pub min_idle: u32,
-    /// Idle ENIs to keep at most.
-    pub max_idle: u32,
-    /// ENIs of ours at most, if the operator says so.
-    pub max_eni: Option<u32>,
-    /// Share of the instance's ENIs we may use, and what is added to it.
-    pub eni_cap: (f64, i32),
+    /// Tags without which an ENI is not ours, whatever its marks say; all among `eni_tags`.
+    pub eni_tag_filter: BTreeMap<String, String>,
+    /// How large the pool may be.
+    pub sizes: Sizes,
+    /// Which shared ENI gives the next address.
+    pub eni_policy: EniPolicy,
+    /// How surplus leaves.
+    pub release: ReleasePace,
+    /// Shrinking when quiet, if wanted.
+    pub reclaim: Option<Reclaim>,
+    /// Pause between two looks at all ENIs; none: only when something happened.
+    pub inventory: Option<Duration>,
+    /// ENIs an instance must carry, its primary one included, to give pods whole ENIs.
+    pub exclusive_min_enis: u32,
     /// Whether pods get IPv6 addresses besides IPv4.
     pub ipv6: bool,
-    /// Rest of a released ENI.
+    /// Rest of a released ENI or address.
     pub quarantine: Duration,
+    /// Longest rest, however long connections still mention it.
+    pub quarantine_max: Duration,
     /// Cloud action to calls per minute.
     pub rate_limit: BTreeMap<String, u32>,
     /// What the operator should know though it is no error.
@@ -54,60 +80,79 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the file's text and checks what it says against itself.
-    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+    /// Reads the file's text and checks what it says against itself, for a node of this mode.
+    pub fn parse(text: &str, mode: NodeMode) -> Result<Self, ConfigError> {
         let (config, mut problems) = Config::parse(text)?;
         let access_key = access_key(&config, &mut problems);
-        let (min_idle, max_idle) = check_sizes(&config, &mut problems);
+        let sizes = Sizes::check(&config, mode, &mut problems);
         check_network(&config, &mut problems);
-        check_names(&config.vswitches, &config.eni_tags, &mut problems);
+        check_vswitches(&config.vswitches, &mut problems);
+        check_tags(&config, &mut problems);
         let security_groups = security_groups(&config, &mut problems);
         for (action, _) in config.rate_limit.iter().filter(|(_, calls)| **calls == 0) {
             let message = "0 calls per minute would stop the action for ever";
             problems.push(Problem::new(format!("rate_limit.{action}"), message));
         }
-        let quarantine = config.eni_quarantine.unwrap_or(DEFAULT_QUARANTINE);
-        if quarantine > MAX_QUARANTINE {
-            problems
-                .push(Problem::new("eni_quarantine", format_args!("{quarantine:?} is longer than a day")));
-        }
+        let (quarantine, quarantine_max) = quarantine(&config, &mut problems);
+        let release = release_pace(&config, &mut problems);
+        let reclaim = reclaim(&config, &mut problems);
+        let inventory = inventory_period(&config, &mut problems);
         if !problems.is_empty() {
             return Err(ConfigError { problems });
         }
-        let zones = config.vswitches.into_iter();
+        let zones = config.vswitches.iter();
         Ok(Self {
-            warnings: warnings(&config.unheeded, &config.service_cidr, config.credential_path.as_deref()),
+            warnings: warnings(&config, mode),
             access_key,
-            service_cidrs: config.service_cidr,
             vswitches: zones
-                .map(|(zone, ids)| (ZoneId(zone), ids.into_iter().map(VSwitchId).collect()))
+                .map(|(zone, ids)| (ZoneId(zone.clone()), ids.iter().cloned().map(VSwitchId).collect()))
                 .collect(),
-            vswitch_policy: config.vswitch_selection_policy.unwrap_or_default(),
+            vswitch_policy: match config.vswitch_selection_policy {
+                Some(config::VSwitchPolicy::Ordered) => VSwitchPolicy::Ordered,
+                Some(config::VSwitchPolicy::Random) => VSwitchPolicy::Random,
+                Some(config::VSwitchPolicy::Most) | None => VSwitchPolicy::MostFree,
+            },
             security_groups,
-            eni_tags: config.eni_tags,
-            min_idle,
-            max_idle,
-            max_eni: config.max_eni.filter(|count| *count > 0),
-            eni_cap: (config.eni_cap_ratio.unwrap_or(1.0), config.eni_cap_shift.unwrap_or(0)),
+            sizes,
+            eni_policy: match config.eni_selection_policy {
+                Some(config::EniPolicy::LeastIps) => EniPolicy::LeastIps,
+                Some(config::EniPolicy::MostIps) | None => EniPolicy::MostIps,
+            },
+            release,
+            reclaim,
+            inventory,
+            exclusive_min_enis: config.exclusive_min_enis.unwrap_or(DEFAULT_EXCLUSIVE_MIN_ENIS),
             ipv6: config.ip_stack == Some(IpStack::Dual),
             quarantine,
+            quarantine_max,
+            service_cidrs: config.service_cidr,
+            eni_tags: config.eni_tags,
+            eni_tag_filter: config.eni_tag_filter,
             rate_limit: config.rate_limit,
         })
     }
 }
 
-fn warnings(
-    unheeded: &[(&'static str, &'static str)],
-    service_cidrs: &[IpNetwork],
-    credential_path: Option<&str>,
-) -> Vec<String> {
+fn warnings(config: &Config, mode: NodeMode) -> Vec<String> {
+    let unheeded = config.unheeded.iter();
     let mut warnings: Vec<_> =
-        unheeded.iter().map(|(key, why)| format!("`{key}` has no effect: it {why}")).collect();
-    if service_cidrs.is_empty() {
+        unheeded.map(|(key, why)| format!("`{key}` has no effect: it {why}")).collect();
+    if mode == NodeMode::Exclusive {
+        let shared = unheeded_when_exclusive(config).into_iter();
+        warnings.extend(
+            shared.map(|key| format!("`{key}` has no effect: it concerns ENIs shared by several pods")),
+        );
+    }
+    if config.service_cidr.is_empty() {
         warnings.push("`service_cidr` is empty: pods reach no service address through this node".to_owned());
     }
-    if credential_path.is_some() {
+    if config.credential_path.is_some() {
         warnings.push("`credential_path` has no effect: encrypted token files are not read".to_owned());
+    }
+    if config.vswitch_selection_policy == Some(config::VSwitchPolicy::Ordered) {
+        let text = "`vswitch_selection_policy` \"ordered\" takes the vSwitches in the order of the list; the Go \
+                    implementation took the one with the most free addresses, which is called \"most\" here";
+        warnings.push(text.to_owned());
     }
     warnings
 }
@@ -125,26 +170,6 @@ fn access_key(config: &Config, problems: &mut Vec<Problem>) -> Option<(SecretStr
         }
     }
     None
-}
-
-/// The water marks, if they fit together.
-fn check_sizes(config: &Config, problems: &mut Vec<Problem>) -> (u32, u32) {
-    let mut wrong = |path: &str, message: String| problems.push(Problem::new(path, message));
-    let (floor_key, min_idle) = match config.min_eni {
-        Some(count @ 1..) => ("min_eni", count),
-        _ => ("min_pool_size", config.min_pool_size.unwrap_or(0)),
-    };
-    let max_idle = config.max_pool_size.unwrap_or(0);
-    if min_idle > max_idle {
-        wrong(floor_key, format!("{min_idle} is more than max_pool_size, {max_idle}"));
-    }
-    if let Some(max_eni) = config.max_eni.filter(|count| *count > 0 && *count < min_idle) {
-        wrong("max_eni", format!("{max_eni} is less than {floor_key}, {min_idle}"));
-    }
-    if let Some(ratio) = config.eni_cap_ratio.filter(|ratio| !(*ratio > 0.0 && *ratio <= 1.0)) {
-        wrong("eni_cap_ratio", format!("{ratio} is not above 0 and at most 1"));
-    }
-    (min_idle, max_idle)
 }
 
 fn check_network(config: &Config, problems: &mut Vec<Problem>) {
@@ -174,20 +199,28 @@ fn security_groups(config: &Config, problems: &mut Vec<Problem>) -> Vec<Security
     groups.into_iter().collect()
 }
 
-/// Empty vSwitch names, and tags the cloud or we would not stand.
-fn check_names(
-    vswitches: &BTreeMap<String, Vec<String>>,
-    tags: &BTreeMap<String, String>,
-    problems: &mut Vec<Problem>,
-) {
+/// Empty lists and names, and vSwitches listed twice.
+fn check_vswitches(vswitches: &BTreeMap<String, Vec<String>>, problems: &mut Vec<Problem>) {
+    let mut wrong = |path: String, message: String| problems.push(Problem::new(path, message));
+    let mut known: BTreeMap<&str, &str> = BTreeMap::new();
     for (zone, ids) in vswitches {
-        for (index, id) in ids.iter().enumerate().filter(|(_, id)| id.is_empty()) {
-            problems.push(Problem::new(
-                format!("vswitches.{zone}[{index}]"),
-                format_args!("{id:?} is no vSwitch"),
-            ));
+        if ids.is_empty() {
+            wrong(format!("vswitches.{zone}"), "lists no vSwitch for the zone".to_owned());
+        }
+        for (index, id) in ids.iter().enumerate() {
+            let path = format!("vswitches.{zone}[{index}]");
+            if id.is_empty() {
+                wrong(path, format!("{id:?} is no vSwitch"));
+            } else if let Some(first) = known.insert(id, zone) {
+                wrong(path, format!("{id:?} is listed for zone {first} already"));
+            }
         }
     }
+}
+
+/// Tags the cloud or we would not stand, and a filter that none of our ENIs would pass.
+fn check_tags(config: &Config, problems: &mut Vec<Problem>) {
+    let tags = &config.eni_tags;
     for key in tags.keys().filter(|key| key.is_empty() || *key == "creator" || key.starts_with("terway.io/"))
     {
         let message = "is reserved for the marks by which our ENIs are recognised";
@@ -200,86 +233,61 @@ fn check_names(
             format_args!("{count} tags, at most {MAX_TAGS} fit beside our own"),
         ));
     }
+    for (key, value) in config.eni_tag_filter.iter().filter(|(key, value)| tags.get(*key) != Some(value)) {
+        let message = format!("{value:?} is not among `eni_tags`, so no ENI of this node would pass");
+        problems.push(Problem::new(format!("eni_tag_filter.{key}"), message));
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_impossible_value_is_refused() {
-        let many: Vec<_> = (0..11).map(|n| format!("\"sg-{n}\"")).collect();
-        let many = format!(r#"{{"security_groups": [{}]}}"#, many.join(","));
-        let tags: Vec<_> = (0..17).map(|n| format!("\"t{n}\": \"\"")).collect();
-        let tags = format!(r#"{{"eni_tags": {{{}}}}}"#, tags.join(","));
-        let table = [
-            (r#"{"min_pool_size": 3, "max_pool_size": 2}"#, "min_pool_size: 3 is more than max_pool_size, 2"),
-            (r#"{"min_pool_size": 3}"#, "min_pool_size: 3 is more than max_pool_size, 0"),
-            (r#"{"min_eni": 3, "max_pool_size": 2}"#, "min_eni: 3 is more than max_pool_size, 2"),
-            (
-                r#"{"min_pool_size": 2, "max_pool_size": 2, "max_eni": 1}"#,
-                "max_eni: 1 is less than min_pool_size, 2",
-            ),
-            (
-                r#"{"ip_stack": "ipv6"}"#,
-                "ip_stack: ipv6 alone is not supported: nodes and cloud services are reached by IPv4; use \"dual\"",
-            ),
-            (&many, "security_groups: 11 groups (with `security_group`), an ENI takes 10"),
-            (r#"{"security_groups": [""]}"#, "security_groups: holds an empty name"),
-            (&tags, "eni_tags: 17 tags, at most 16 fit beside our own"),
-            (
-                r#"{"eni_tags": {"creator": "me"}}"#,
-                "eni_tags.creator: is reserved for the marks by which our ENIs are recognised",
-            ),
-            (
-                r#"{"eni_tags": {"terway.io/node": "me"}}"#,
-                "eni_tags.terway.io/node: is reserved for the marks by which our ENIs are recognised",
-            ),
-            (r#"{"vswitches": {"h": ["a", ""]}}"#, "vswitches.h[1]: \"\" is no vSwitch"),
-            (r#"{"eni_cap_ratio": 0}"#, "eni_cap_ratio: 0 is not above 0 and at most 1"),
-            (r#"{"eni_cap_ratio": 1.5}"#, "eni_cap_ratio: 1.5 is not above 0 and at most 1"),
-            (
-                r#"{"rate_limit": {"AttachNetworkInterface": 0}}"#,
-                "rate_limit.AttachNetworkInterface: 0 calls per minute would stop the action for ever",
-            ),
-            (
-                r#"{"service_cidr": "0.0.0.0/0"}"#,
-                "service_cidr: 0.0.0.0/0 would take every packet of a pod through the host",
-            ),
-            (r#"{"eni_quarantine": "25h"}"#, "eni_quarantine: 90000s is longer than a day"),
-            (r#"{"access_key": "a"}"#, "access_secret: is missing though `access_key` is given"),
-            (r#"{"access_secret": "a"}"#, "access_key: is missing though `access_secret` is given"),
-        ];
-        for (text, wanted) in table {
-            let problems: Vec<_> =
-                Settings::parse(text).expect_err(text).problems.iter().map(ToString::to_string).collect();
-            assert_eq!(problems, [wanted], "{text}");
+fn quarantine(config: &Config, problems: &mut Vec<Problem>) -> (Duration, Duration) {
+    let least = config.eni_quarantine.unwrap_or(DEFAULT_QUARANTINE);
+    let most = config.eni_quarantine_max.unwrap_or(DEFAULT_QUARANTINE_MAX.max(least));
+    let said = [("eni_quarantine", Some(least)), ("eni_quarantine_max", config.eni_quarantine_max)];
+    for (key, rest) in said {
+        if let Some(rest) = rest.filter(|rest| *rest > LONGEST) {
+            problems.push(Problem::new(key, format_args!("{rest:?} is longer than a day")));
         }
     }
-
-    #[test]
-    fn all_problems_come_at_once() {
-        let error = Settings::parse(r#"{"min_pool_size": 1, "ip_stack": "ipv6", "access_key": "k", "x": 1}"#)
-            .unwrap_err();
-        assert_eq!(error.problems.len(), 4);
-        assert!(error.to_string().starts_with("4 problem(s) in the configuration\n  x: "), "{error}");
+    if config.eni_quarantine_max.is_some_and(|most| most < least) {
+        let message = format!("{most:?} is less than eni_quarantine, {least:?}");
+        problems.push(Problem::new("eni_quarantine_max", message));
     }
+    (least, most)
+}
 
-    #[test]
-    fn both_spellings_of_security_groups_are_united() {
-        let settings =
-            Settings::parse(r#"{"security_group": "sg-2", "security_groups": ["sg-3", "sg-1", "sg-2"]}"#)
-                .unwrap();
-        let groups: Vec<_> = settings.security_groups.iter().map(SecurityGroupId::as_str).collect();
-        assert_eq!(groups, ["sg-1", "sg-2", "sg-3"]);
+fn release_pace(config: &Config, problems: &mut Vec<Problem>) -> ReleasePace {
+    let interval = config.eni_release_interval.unwrap_or(DEFAULT_RELEASE_INTERVAL);
+    check_pause("eni_release_interval", interval, Duration::from_millis(1), problems);
+    ReleasePace { interval, quick: config.eni_quick_release }
+}
+
+fn reclaim(config: &Config, problems: &mut Vec<Problem>) -> Option<Reclaim> {
+    let (interval, batch, jitter_permille) = DEFAULT_RECLAIM;
+    let reclaim = Reclaim {
+        after: config.idle_ip_reclaim_after?,
+        interval: config.idle_ip_reclaim_interval.unwrap_or(interval),
+        batch: config.idle_ip_reclaim_batch_size.unwrap_or(batch),
+        jitter_permille: config.idle_ip_reclaim_jitter.unwrap_or(jitter_permille),
+    };
+    // Zero has always meant "off" for these two.
+    if reclaim.after.is_zero() || reclaim.batch == 0 {
+        return None;
     }
+    check_pause("idle_ip_reclaim_interval", reclaim.interval, Duration::from_secs(1), problems);
+    Some(reclaim)
+}
 
-    #[test]
-    fn what_has_no_effect_is_said() {
-        let settings = Settings::parse(r#"{"enable_erdma": true, "service_cidr": "172.21.0.0/20"}"#).unwrap();
-        assert_eq!(
-            settings.warnings,
-            ["`enable_erdma` has no effect: it concerns ENIs shared by several pods"]
-        );
+fn inventory_period(config: &Config, problems: &mut Vec<Problem>) -> Option<Duration> {
+    let period = config.ip_pool_sync_period.unwrap_or(DEFAULT_INVENTORY);
+    if period.is_zero() {
+        return None;
+    }
+    check_pause("ip_pool_sync_period", period, SHORTEST_INVENTORY, problems);
+    Some(period)
+}
+
+fn check_pause(key: &str, pause: Duration, least: Duration, problems: &mut Vec<Problem>) {
+    if !(least..=LONGEST).contains(&pause) {
+        problems.push(Problem::new(key, format_args!("{pause:?} is not between {least:?} and a day")));
     }
 }

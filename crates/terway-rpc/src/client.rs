@@ -201,6 +201,14 @@ unary! {
     backend.collect_garbage(CollectGarbageRequest) -> CollectGarbageReply;
     /// Asks for everything known about an attachment.
     backend.explain(ExplainRequest) -> ExplainReply;
+    /// Asks who held what, and what was asked of the cloud.
+    backend.history(HistoryRequest) -> HistoryReply;
+    /// Asks what the operator should have heard of.
+    backend.events(EventsRequest) -> EventsReply;
+    /// Has a look taken at all ENIs.
+    backend.inspect(InspectRequest) -> InspectReply;
+    /// Tells that the node goes away.
+    backend.retire(RetireRequest) -> RetireReply;
     /// Lists the types of resources.
     tracing.get_resource_types(Placeholder) -> ResourceTypes;
     /// Lists the resources of a type.

@@ -114,7 +114,7 @@ catalogue! {
     /// The ledger was written by a newer version.
     LedgerTooNew = "ledger-too-new", 104, AfterMending, "run the version that wrote it or a newer one";
     /// The ledger cannot be read.
-    LedgerCorrupt = "ledger-corrupt", 104, AfterMending, "move the file away and start with an empty one; the pool is rebuilt from the cloud";
+    LedgerCorrupt = "ledger-corrupt", 104, AfterMending, "run `terwayd recover` with the flags of terwayd; it makes a new ledger from cloud and kernel";
     /// STATUS: no ADD can be served.
     NotReady = "not-ready", 50, Later, "see the cause";
     /// A defect of ours.

@@ -138,4 +138,20 @@ impl TerwayBackend for Daemon {
         let enis = self.script().held.iter().map(of).collect();
         Ok(Response::new(tokio_stream::once(Ok(PoolView { enis, ..Default::default() }))))
     }
+
+    async fn history(&self, _: Request<HistoryRequest>) -> Result<Response<HistoryReply>, Status> {
+        Err(Status::unimplemented("not asked by the plugin"))
+    }
+
+    async fn events(&self, _: Request<EventsRequest>) -> Result<Response<EventsReply>, Status> {
+        Err(Status::unimplemented("not asked by the plugin"))
+    }
+
+    async fn inspect(&self, _: Request<InspectRequest>) -> Result<Response<InspectReply>, Status> {
+        Err(Status::unimplemented("not asked by the plugin"))
+    }
+
+    async fn retire(&self, _: Request<RetireRequest>) -> Result<Response<RetireReply>, Status> {
+        Err(Status::unimplemented("not asked by the plugin"))
+    }
 }

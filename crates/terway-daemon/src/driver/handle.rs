@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use terway_pool::{Answer, Capacity, CloudAnswer, Event, Pool, RequestId};
-use terway_types::{CloudFailure, Fault, FaultCode, MacAddr, Timestamp};
-use tokio::sync::{oneshot, watch};
+use terway_types::{CloudFailure, Fault, FaultCode, HistoryEntry, MacAddr, Timestamp};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::{Message, Sender, Ticket};
 
@@ -18,6 +18,7 @@ pub struct DriverHandle {
     next: Arc<AtomicU64>,
     revisions: watch::Receiver<u64>,
     capacity: watch::Receiver<Capacity>,
+    trouble: Arc<Notify>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -46,8 +47,9 @@ impl DriverHandle {
         inbox: Sender<Message>,
         revisions: watch::Receiver<u64>,
         capacity: watch::Receiver<Capacity>,
+        trouble: Arc<Notify>,
     ) -> Self {
-        Self { inbox, next: Arc::default(), revisions, capacity, thread: Arc::default() }
+        Self { inbox, next: Arc::default(), revisions, capacity, trouble, thread: Arc::default() }
     }
 
     pub(super) fn owns(&self, thread: JoinHandle<()>) {
@@ -81,6 +83,22 @@ impl DriverHandle {
     /// Reports the end of a cloud operation.
     pub fn done(&self, ticket: Ticket, outcome: Result<CloudAnswer, CloudFailure>) {
         let _ = self.inbox.send(Message::Done { ticket, outcome });
+    }
+
+    /// Adds to the history, with the next commit or soon.
+    pub fn remember(&self, entry: HistoryEntry) {
+        let _ = self.inbox.send(Message::Remember(entry));
+    }
+
+    /// Resolves when books and cloud may differ: an operation ended in doubt, or the pool was built anew. One
+    /// listener at a time.
+    pub async fn trouble(&self) {
+        self.trouble.notified().await;
+    }
+
+    /// Whether the driver has ended.
+    pub fn ended(&self) -> bool {
+        self.revisions.has_changed().is_err()
     }
 
     /// Reads from the pool between two batches.

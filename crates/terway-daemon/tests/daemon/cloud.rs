@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use terway_cloud::{
-    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceIdentity,
-    InstanceLimits, Metadata, VSwitch,
+    Assign, CallRecord, CallSink, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind,
+    EniStatus, InstanceIdentity, InstanceLimits, Metadata, VSwitch,
 };
 use terway_daemon::links::NicChange;
 use terway_types::{
@@ -26,6 +26,10 @@ pub(crate) struct State {
     pub(crate) calls: BTreeMap<&'static str, usize>,
     /// What the next calls of a kind fail with.
     pub(crate) refusals: BTreeMap<&'static str, CloudFailureKind>,
+    /// Who is told of calls.
+    sink: Option<Arc<dyn CallSink>>,
+    /// What assign calls were given, by token.
+    given: BTreeMap<IntentToken, AddressSet>,
     home: BTreeSet<MacAddr>,
     watchers: Vec<Sender<NicChange>>,
 }
@@ -84,11 +88,30 @@ impl FakeCloud {
         self.with(|state| state.enis.insert(eni.id.clone(), eni));
     }
 
+    /// From now on calls are told to this one.
+    pub(crate) fn tell(&self, sink: Arc<dyn CallSink>) {
+        self.with(|state| state.sink = Some(sink));
+    }
+
     fn call(&self, name: &'static str) -> CloudResult<()> {
-        self.with(|state| {
+        let (outcome, sink) = self.with(|state| {
             *state.calls.entry(name).or_default() += 1;
-            state.refusals.get(name).map_or(Ok(()), |kind| Err(failure(name, kind.clone())))
-        })
+            let refused = state.refusals.get(name);
+            (refused.map_or(Ok(()), |kind| Err(failure(name, kind.clone()))), state.sink.clone())
+        });
+        if let Some(sink) = sink {
+            sink.called(CallRecord {
+                provider: "fake",
+                action: name.to_owned(),
+                intent: None,
+                object: "eni-1".to_owned(),
+                changes: matches!(name, "create" | "attach" | "detach" | "delete" | "assign" | "unassign"),
+                request_id: Some("req-1".to_owned()),
+                took: std::time::Duration::from_millis(1),
+                outcome: outcome.clone(),
+            });
+        }
+        outcome
     }
 }
 
@@ -201,12 +224,45 @@ impl Cloud for FakeCloud {
         }))
     }
 
-    async fn assign(&self, _: &EniId, _: &IntentToken, _: Assign) -> CloudResult<AddressSet> {
-        Err(failure("assign", CloudFailureKind::Invalid))
+    async fn assign(&self, eni: &EniId, token: &IntentToken, what: Assign) -> CloudResult<AddressSet> {
+        self.call(if matches!(what, Assign::Ipv6(_)) { "assign6" } else { "assign" })?;
+        self.with(|state| {
+            let known = state.given.len();
+            let found = state.enis.get_mut(eni).ok_or_else(|| failure("assign", CloudFailureKind::Gone))?;
+            let given = state.given.entry(token.clone()).or_insert_with(|| {
+                let numbers = 0..u8::try_from(what.amount()).unwrap();
+                let number = |n: u8| 100 + u8::try_from(known).unwrap() * 10 + n;
+                match what {
+                    Assign::Ipv4(_) => AddressSet {
+                        ipv4: numbers.map(|n| [10, 0, 0, number(n)].into()).collect(),
+                        ..AddressSet::default()
+                    },
+                    Assign::Ipv6(_) => AddressSet {
+                        ipv6: numbers
+                            .map(|n| [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number(n))].into())
+                            .collect(),
+                        ..AddressSet::default()
+                    },
+                    _ => AddressSet::default(),
+                }
+            });
+            found.assigned.ipv4.extend(given.ipv4.iter().copied());
+            found.assigned.ipv6.extend(given.ipv6.iter().copied());
+            found.assigned.ipv4.sort_unstable();
+            found.assigned.ipv4.dedup();
+            Ok(given.clone())
+        })
     }
 
-    async fn unassign(&self, _: &EniId, _: &AddressSet) -> CloudResult<()> {
-        Err(failure("unassign", CloudFailureKind::Invalid))
+    async fn unassign(&self, eni: &EniId, what: &AddressSet) -> CloudResult<()> {
+        self.call("unassign")?;
+        self.with(|state| {
+            if let Some(found) = state.enis.get_mut(eni) {
+                found.assigned.ipv4.retain(|address| !what.ipv4.contains(address));
+                found.assigned.ipv6.retain(|address| !what.ipv6.contains(address));
+            }
+            Ok(())
+        })
     }
 
     async fn set_security_groups(&self, eni: &EniId, groups: &[SecurityGroupId]) -> CloudResult<()> {
@@ -226,7 +282,7 @@ impl Cloud for FakeCloud {
     async fn instance_limits(&self, _: &str) -> CloudResult<Option<InstanceLimits>> {
         self.call("limits")?;
         Ok(Some(InstanceLimits {
-            enis: 5,
+            enis: 8,
             ipv4_per_eni: 6,
             ipv6_per_eni: 1,
             members: 0,
@@ -253,6 +309,7 @@ impl Metadata for FakeCloud {
     }
 
     async fn macs(&self) -> CloudResult<Vec<MacAddr>> {
+        self.call("macs")?;
         Ok(vec![PRIMARY])
     }
 }

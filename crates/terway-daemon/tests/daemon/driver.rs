@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use terway_daemon::clock;
 use terway_daemon::driver::{self, DriverHandle, Fuse, Hands, Journal, Parts, Ticket};
+use terway_daemon::events::Events;
 use terway_daemon::metrics::Metrics;
 use terway_pool::{
     Answer, CloudAction, CloudAnswer, CloudEni, Event, Mode, Pool, PoolSettings, ReleasePace, VSwitchPolicy,
     Wants,
 };
 use terway_types::{
-    AddressSet, Addresses, AttachmentKey, ContainerId, Fault, FaultCode, IfName, LedgerChange,
+    AddressSet, Addresses, AttachmentKey, ContainerId, Fault, FaultCode, IfName, IntentToken, LedgerChange,
     LedgerSnapshot, MacAddr, NetworkName, PodRef, Subnets,
 };
 
@@ -61,7 +62,7 @@ impl Journal for Disk {
 struct Notebook(Arc<Mutex<Vec<(Ticket, CloudAction)>>>);
 
 impl Hands for Notebook {
-    fn start(&mut self, ticket: Ticket, action: CloudAction) {
+    fn start(&mut self, ticket: Ticket, action: CloudAction, _: Option<IntentToken>) {
         self.0.lock().unwrap().push((ticket, action));
     }
 }
@@ -108,8 +109,14 @@ fn start(disk: &Disk, notebook: &Notebook) -> DriverHandle {
         seed: 0,
     };
     let metrics = Arc::new(Metrics::default());
-    let parts =
-        Parts { ledger: Box::new(disk.clone()), settings, clock: clock::system, metrics, fuse: Fuse::NONE };
+    let parts = Parts {
+        ledger: Box::new(disk.clone()),
+        settings,
+        clock: clock::system,
+        metrics,
+        events: Arc::new(Events::new(clock::system)),
+        fuse: Fuse::NONE,
+    };
     driver::start(parts, |_| notebook.clone()).unwrap()
 }
 

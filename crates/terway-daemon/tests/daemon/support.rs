@@ -10,19 +10,19 @@ use terway_cloud::{Cloud, WatchPace};
 use terway_daemon::actions::Owner;
 use terway_daemon::bring_up::BringUp;
 use terway_daemon::clock;
+use terway_daemon::configuration::Configuration;
 use terway_daemon::conflist::Conflist;
 use terway_daemon::daemon::Daemon;
 use terway_daemon::driver::Fuse;
 use terway_daemon::flags::Listen;
 use terway_daemon::metrics::Metrics;
 use terway_daemon::node::Node;
-use terway_daemon::settings::Settings;
 use terway_rpc::{DaemonClient, wire};
-use terway_types::Fault;
+use terway_types::{Fault, MacAddr, NodeMode};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use crate::cloud::FakeCloud;
+use crate::cloud::{FakeCloud, PRIMARY};
 
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,7 +31,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Site {
     pub(crate) directory: TempDir,
     pub(crate) cloud: FakeCloud,
-    pub(crate) config: String,
+    /// What the flags ask for.
+    pub(crate) mode: NodeMode,
+    /// The hardware addresses of the node's links at start.
+    pub(crate) macs: Vec<MacAddr>,
 }
 
 /// One life of the daemon.
@@ -45,7 +48,9 @@ pub(crate) struct Life {
 impl Site {
     pub(crate) fn new(config: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let site = Self { directory, cloud: FakeCloud::default(), config: config.to_owned() };
+        let (cloud, mode, macs) = (FakeCloud::default(), NodeMode::Exclusive, vec![PRIMARY]);
+        let site = Self { directory, cloud, mode, macs };
+        site.configure(config);
         std::fs::create_dir(site.path("net.d")).unwrap();
         std::fs::write(site.path("source.conflist"), "{}").unwrap();
         site
@@ -55,17 +60,30 @@ impl Site {
         self.directory.path().join(name)
     }
 
+    /// Writes the operator's file, whole or not at all.
+    pub(crate) fn configure(&self, config: &str) {
+        std::fs::create_dir_all(self.path("etc")).unwrap();
+        std::fs::write(self.path("etc/eni_conf.new"), config).unwrap();
+        std::fs::rename(self.path("etc/eni_conf.new"), self.path("etc/eni_conf")).unwrap();
+    }
+
     fn daemon(&self, fuse: Fuse) -> Daemon {
-        let (cloud, links) = (self.cloud.clone(), self.cloud.clone());
+        let (cloud, links, macs) = (self.cloud.clone(), self.cloud.clone(), self.macs.clone());
         Daemon {
             bring_up: BringUp {
-                settings: Settings::parse(&self.config).unwrap(),
+                configuration: Configuration::read(self.path("etc/eni_conf")).unwrap(),
+                wanted: self.mode,
+                lingjun: false,
                 owner: Owner { cluster: "c1".to_owned(), node: "n1".to_owned() },
                 state_dir: self.path("state"),
                 nic_kinds: vec!["veth".to_owned()],
                 metadata: Arc::new(self.cloud.clone()),
-                connect: Box::new(move |_| Ok(Arc::new(cloud.clone()) as Arc<dyn Cloud>)),
+                connect: Box::new(move |_, calls| {
+                    cloud.tell(calls);
+                    Ok(Arc::new(cloud.clone()) as Arc<dyn Cloud>)
+                }),
                 links: Box::new(move |_| Ok(links.links())),
+                macs: Box::new(move || macs.clone()),
                 pace: WatchPace {
                     shortest: Duration::from_millis(1),
                     longest: Duration::from_millis(10),

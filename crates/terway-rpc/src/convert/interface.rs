@@ -100,6 +100,15 @@ impl InterfaceParts {
             nic_kinds: Vec::new(),
         })
     }
+
+    /// The only interface of an attachment that holds these addresses of an ENI it shares. Fails where there are
+    /// none, or while the ENI has no hardware address.
+    pub fn of_shared_eni(eni: &EniRecord, addresses: Addresses) -> Result<Self, InterfaceError> {
+        if addresses.is_empty() {
+            return Err(InterfaceError::Missing { field: "the attachment's address" });
+        }
+        Ok(Self { addresses, ..Self::of_eni(eni)? })
+    }
 }
 
 impl From<&InterfaceParts> for wire::Interface {
@@ -118,6 +127,7 @@ impl From<&InterfaceParts> for wire::Interface {
             }),
             eni: Some(wire::EniInfo {
                 mac: parts.mac.to_string(),
+                gateway: Some(parts.gateways.into()),
                 id: parts.eni.as_ref().map(ToString::to_string).unwrap_or_default(),
                 nic_kinds: parts.nic_kinds.clone(),
                 ..Default::default()

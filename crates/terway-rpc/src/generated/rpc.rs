@@ -225,6 +225,17 @@ pub struct StatusReply {
     pub instance_type: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]
     pub zone: ::prost::alloc::string::String,
+    /// exclusive or shared: the mode the node goes by, and the one its flags ask for.
+    #[prost(string, tag = "100")]
+    pub mode: ::prost::alloc::string::String,
+    #[prost(string, tag = "101")]
+    pub wanted_mode: ::prost::alloc::string::String,
+    /// What is not as the operator asked.
+    #[prost(string, repeated, tag = "102")]
+    pub notices: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The last look at all ENIs; absent before the first.
+    #[prost(message, optional, tag = "103")]
+    pub inventory: ::core::option::Option<InspectReply>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Attachment {
@@ -304,8 +315,24 @@ pub struct PoolView {
     pub capacity_now: u32,
     #[prost(uint32, tag = "9")]
     pub capacity_later: u32,
+    /// exclusive (the numbers count ENIs) or shared (they count addresses).
+    #[prost(string, tag = "100")]
+    pub mode: ::prost::alloc::string::String,
+    /// Cloud operations under way.
+    #[prost(uint32, tag = "101")]
+    pub operations: u32,
+    /// vSwitches that no ENI is made in for a while.
+    #[prost(message, repeated, tag = "102")]
+    pub set_aside: ::prost::alloc::vec::Vec<SetAsideView>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetAsideView {
+    #[prost(string, tag = "1")]
+    pub vswitch: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub until_unix_ms: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EniView {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
@@ -331,6 +358,47 @@ pub struct EniView {
     pub link_present: bool,
     #[prost(message, optional, tag = "12")]
     pub last_fault: ::core::option::Option<Fault>,
+    /// Of a shared ENI: all single addresses, and those out of prefixes that are not idle.
+    #[prost(message, repeated, tag = "100")]
+    pub shared_addresses: ::prost::alloc::vec::Vec<AddressView>,
+    /// Of a shared ENI.
+    #[prost(message, repeated, tag = "101")]
+    pub prefixes: ::prost::alloc::vec::Vec<PrefixView>,
+    #[prost(string, repeated, tag = "102")]
+    pub security_groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The control plane's claim it belongs to.
+    #[prost(string, tag = "103")]
+    pub claim: ::prost::alloc::string::String,
+    /// The earliest time of its reuse, while it is Quarantined.
+    #[prost(uint64, tag = "104")]
+    pub rests_until_unix_ms: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddressView {
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub phase: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub since_unix_ms: u64,
+    #[prost(message, optional, tag = "4")]
+    pub attachment: ::core::option::Option<Attachment>,
+    #[prost(string, tag = "5")]
+    pub pod_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub pod_namespace: ::prost::alloc::string::String,
+    /// The earliest time of its reuse, while it is Quarantined.
+    #[prost(uint64, tag = "7")]
+    pub rests_until_unix_ms: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PrefixView {
+    #[prost(string, tag = "1")]
+    pub prefix: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub phase: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub since_unix_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WaiterView {
@@ -343,6 +411,148 @@ pub struct WaiterView {
     pub place: u32,
     #[prost(string, tag = "4")]
     pub waits_for: ::prost::alloc::string::String,
+}
+/// What is given must fit; nothing given asks for all.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryRequest {
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub eni: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub pod_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub pod_namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub container_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub intent: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "7")]
+    pub since_unix_ms: u64,
+    #[prost(uint64, tag = "8")]
+    pub until_unix_ms: u64,
+    /// 0 = 100
+    #[prost(uint32, tag = "9")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryReply {
+    /// those that last, by attachment
+    #[prost(message, repeated, tag = "1")]
+    pub holding: ::prost::alloc::vec::Vec<PastHolding>,
+    /// newest first
+    #[prost(message, repeated, tag = "2")]
+    pub entries: ::prost::alloc::vec::Vec<HistoryEntry>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryEntry {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(oneof = "history_entry::Entry", tags = "2, 3")]
+    pub entry: ::core::option::Option<history_entry::Entry>,
+}
+/// Nested message and enum types in `HistoryEntry`.
+pub mod history_entry {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Entry {
+        #[prost(message, tag = "2")]
+        Held(super::PastHolding),
+        #[prost(message, tag = "3")]
+        Called(super::PastCall),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PastHolding {
+    #[prost(message, optional, tag = "1")]
+    pub attachment: ::core::option::Option<Attachment>,
+    #[prost(string, tag = "2")]
+    pub pod_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub pod_namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub pod_uid: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub eni: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub token: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "7")]
+    pub addresses: ::core::option::Option<AddressPair>,
+    #[prost(uint64, tag = "8")]
+    pub from_unix_ms: u64,
+    /// 0 = lasts
+    #[prost(uint64, tag = "9")]
+    pub to_unix_ms: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PastCall {
+    #[prost(string, tag = "1")]
+    pub action: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub object: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub intent: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
+    /// empty = it succeeded
+    #[prost(string, tag = "5")]
+    pub failure: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "6")]
+    pub at_unix_ms: u64,
+    #[prost(uint64, tag = "7")]
+    pub took_ms: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EventsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EventsReply {
+    /// oldest first
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<NodeEvent>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeEvent {
+    #[prost(uint64, tag = "1")]
+    pub at_unix_ms: u64,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InspectRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InspectReply {
+    #[prost(uint64, tag = "1")]
+    pub began_unix_ms: u64,
+    #[prost(uint64, tag = "2")]
+    pub took_ms: u64,
+    #[prost(uint32, tag = "3")]
+    pub enis: u32,
+    /// of others, on this instance
+    #[prost(string, repeated, tag = "4")]
+    pub foreign: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// with this node's marks, unknown to the ledger
+    #[prost(string, repeated, tag = "5")]
+    pub orphans: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// known to the ledger, not shown by the cloud
+    #[prost(string, repeated, tag = "6")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// set: the four above say nothing
+    #[prost(message, optional, tag = "7")]
+    pub cloud_fault: ::core::option::Option<Fault>,
+    #[prost(uint32, tag = "8")]
+    pub metadata_macs: u32,
+    /// set: the one above says nothing
+    #[prost(message, optional, tag = "9")]
+    pub metadata_fault: ::core::option::Option<Fault>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetireRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetireReply {
+    /// attachments still served
+    #[prost(uint32, tag = "1")]
+    pub in_use: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Placeholder {}
@@ -808,6 +1018,87 @@ pub mod terway_backend_client {
                 .insert(GrpcMethod::new("rpc.TerwayBackend", "WatchPool"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Who held an address, an ENI or what a pod held, and what was asked of the cloud.
+        pub async fn history(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HistoryRequest>,
+        ) -> std::result::Result<tonic::Response<super::HistoryReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rpc.TerwayBackend/History",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("rpc.TerwayBackend", "History"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What the node's operator should have heard of lately.
+        pub async fn events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EventsRequest>,
+        ) -> std::result::Result<tonic::Response<super::EventsReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/rpc.TerwayBackend/Events");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("rpc.TerwayBackend", "Events"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Looks at all ENIs now, and tells the pool.
+        pub async fn inspect(
+            &mut self,
+            request: impl tonic::IntoRequest<super::InspectRequest>,
+        ) -> std::result::Result<tonic::Response<super::InspectReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rpc.TerwayBackend/Inspect",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("rpc.TerwayBackend", "Inspect"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The node goes away: serves nobody new, and lets every ENI go as soon as nobody holds it. Lasts until the
+        /// daemon is started again.
+        pub async fn retire(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetireRequest>,
+        ) -> std::result::Result<tonic::Response<super::RetireReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/rpc.TerwayBackend/Retire");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("rpc.TerwayBackend", "Retire"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -873,6 +1164,27 @@ pub mod terway_backend_server {
             &self,
             request: tonic::Request<super::WatchPoolRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchPoolStream>, tonic::Status>;
+        /// Who held an address, an ENI or what a pod held, and what was asked of the cloud.
+        async fn history(
+            &self,
+            request: tonic::Request<super::HistoryRequest>,
+        ) -> std::result::Result<tonic::Response<super::HistoryReply>, tonic::Status>;
+        /// What the node's operator should have heard of lately.
+        async fn events(
+            &self,
+            request: tonic::Request<super::EventsRequest>,
+        ) -> std::result::Result<tonic::Response<super::EventsReply>, tonic::Status>;
+        /// Looks at all ENIs now, and tells the pool.
+        async fn inspect(
+            &self,
+            request: tonic::Request<super::InspectRequest>,
+        ) -> std::result::Result<tonic::Response<super::InspectReply>, tonic::Status>;
+        /// The node goes away: serves nobody new, and lets every ENI go as soon as nobody holds it. Lasts until the
+        /// daemon is started again.
+        async fn retire(
+            &self,
+            request: tonic::Request<super::RetireRequest>,
+        ) -> std::result::Result<tonic::Response<super::RetireReply>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct TerwayBackendServer<T> {
@@ -1307,6 +1619,186 @@ pub mod terway_backend_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rpc.TerwayBackend/History" => {
+                    #[allow(non_camel_case_types)]
+                    struct HistorySvc<T: TerwayBackend>(pub Arc<T>);
+                    impl<
+                        T: TerwayBackend,
+                    > tonic::server::UnaryService<super::HistoryRequest>
+                    for HistorySvc<T> {
+                        type Response = super::HistoryReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HistoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TerwayBackend>::history(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HistorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rpc.TerwayBackend/Events" => {
+                    #[allow(non_camel_case_types)]
+                    struct EventsSvc<T: TerwayBackend>(pub Arc<T>);
+                    impl<
+                        T: TerwayBackend,
+                    > tonic::server::UnaryService<super::EventsRequest>
+                    for EventsSvc<T> {
+                        type Response = super::EventsReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TerwayBackend>::events(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EventsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rpc.TerwayBackend/Inspect" => {
+                    #[allow(non_camel_case_types)]
+                    struct InspectSvc<T: TerwayBackend>(pub Arc<T>);
+                    impl<
+                        T: TerwayBackend,
+                    > tonic::server::UnaryService<super::InspectRequest>
+                    for InspectSvc<T> {
+                        type Response = super::InspectReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::InspectRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TerwayBackend>::inspect(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = InspectSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rpc.TerwayBackend/Retire" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetireSvc<T: TerwayBackend>(pub Arc<T>);
+                    impl<
+                        T: TerwayBackend,
+                    > tonic::server::UnaryService<super::RetireRequest>
+                    for RetireSvc<T> {
+                        type Response = super::RetireReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetireRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TerwayBackend>::retire(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetireSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

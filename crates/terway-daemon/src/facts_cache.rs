@@ -1,0 +1,202 @@
+//! The node's facts as an earlier life of the daemon learned them, so that warm ENIs are served while metadata or
+//! the cloud are away. Believed only on the node they are about.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use terway_cloud::{InstanceIdentity, InstanceLimits, VSwitch};
+use terway_types::{MacAddr, Subnets};
+
+use crate::node_facts::NodeFacts;
+
+const VERSION: u32 = 1;
+
+/// The file.
+#[derive(Clone, Debug)]
+pub struct FactsCache {
+    path: PathBuf,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Stored {
+    version: u32,
+    instance: StoredIdentity,
+    limits: StoredLimits,
+    vswitches: Vec<StoredVSwitch>,
+    security_groups: Vec<String>,
+    lingjun: bool,
+}
+
+#[derive(Deserialize, Serialize)]
+struct StoredIdentity {
+    id: String,
+    instance_type: String,
+    region: String,
+    zone: String,
+    vpc: String,
+    vswitch: String,
+    primary_mac: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct StoredLimits {
+    enis: u32,
+    ipv4_per_eni: u32,
+    ipv6_per_eni: u32,
+    members: u32,
+    trunk: bool,
+    prefixes_per_eni: u32,
+    assign_batch: u32,
+}
+
+#[derive(Deserialize, Serialize)]
+struct StoredVSwitch {
+    id: String,
+    zone: String,
+    ipv4: Option<String>,
+    ipv6: Option<String>,
+    free_ipv4: u32,
+}
+
+impl FactsCache {
+    /// The cache of a state directory.
+    pub fn of(state_dir: &Path) -> Self {
+        Self { path: state_dir.join("node-facts.json") }
+    }
+
+    /// Keeps facts that were just learned.
+    pub fn store(&self, facts: &NodeFacts) -> io::Result<()> {
+        let draft = self.path.with_extension("json.new");
+        let text = serde_json::to_vec_pretty(&Stored::from(facts))?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&draft, &self.path)
+    }
+
+    /// The facts, if there are some that can be read and this node has the primary NIC they name: a state
+    /// directory may have come here with a copied disk.
+    pub fn load(&self, macs: &[MacAddr]) -> Option<NodeFacts> {
+        let text = fs::read_to_string(&self.path).ok()?;
+        let stored: Stored = serde_json::from_str(&text)
+            .inspect_err(
+                |error| tracing::warn!(%error, path = %self.path.display(), "cannot use the facts of before"),
+            )
+            .ok()?;
+        let facts = stored.facts()?;
+        macs.contains(&facts.identity.primary_mac).then_some(facts)
+    }
+}
+
+impl From<&NodeFacts> for Stored {
+    fn from(facts: &NodeFacts) -> Self {
+        let NodeFacts { identity, limits, vswitches, security_groups, lingjun } = facts;
+        Self {
+            version: VERSION,
+            instance: StoredIdentity {
+                id: identity.id.to_string(),
+                instance_type: identity.instance_type.clone(),
+                region: identity.region.clone(),
+                zone: identity.zone.to_string(),
+                vpc: identity.vpc.clone(),
+                vswitch: identity.vswitch.to_string(),
+                primary_mac: identity.primary_mac.to_string(),
+            },
+            limits: StoredLimits {
+                enis: limits.enis,
+                ipv4_per_eni: limits.ipv4_per_eni,
+                ipv6_per_eni: limits.ipv6_per_eni,
+                members: limits.members,
+                trunk: limits.trunk,
+                prefixes_per_eni: limits.prefixes_per_eni,
+                assign_batch: limits.assign_batch,
+            },
+            vswitches: vswitches
+                .iter()
+                .map(|vswitch| StoredVSwitch {
+                    id: vswitch.id.to_string(),
+                    zone: vswitch.zone.to_string(),
+                    ipv4: vswitch.subnets.v4.map(|net| net.to_string()),
+                    ipv6: vswitch.subnets.v6.map(|net| net.to_string()),
+                    free_ipv4: vswitch.free_ipv4,
+                })
+                .collect(),
+            security_groups: security_groups.iter().map(ToString::to_string).collect(),
+            lingjun: *lingjun,
+        }
+    }
+}
+
+impl Stored {
+    /// `None` where another version wrote it, or somebody by hand.
+    fn facts(self) -> Option<NodeFacts> {
+        let Self { version, instance, limits, vswitches, security_groups, lingjun } = self;
+        if version != VERSION {
+            return None;
+        }
+        let vswitches = vswitches.into_iter().map(|vswitch| {
+            Some(VSwitch {
+                id: vswitch.id.into(),
+                zone: vswitch.zone.into(),
+                subnets: Subnets {
+                    v4: vswitch.ipv4.map(|net| net.parse()).transpose().ok()?,
+                    v6: vswitch.ipv6.map(|net| net.parse()).transpose().ok()?,
+                },
+                free_ipv4: vswitch.free_ipv4,
+            })
+        });
+        Some(NodeFacts {
+            identity: InstanceIdentity {
+                id: instance.id.into(),
+                instance_type: instance.instance_type,
+                region: instance.region,
+                zone: instance.zone.into(),
+                vpc: instance.vpc,
+                vswitch: instance.vswitch.into(),
+                primary_mac: instance.primary_mac.parse().ok()?,
+            },
+            limits: InstanceLimits {
+                enis: limits.enis,
+                ipv4_per_eni: limits.ipv4_per_eni,
+                ipv6_per_eni: limits.ipv6_per_eni,
+                members: limits.members,
+                trunk: limits.trunk,
+                prefixes_per_eni: limits.prefixes_per_eni,
+                assign_batch: limits.assign_batch,
+            },
+            vswitches: vswitches.collect::<Option<_>>()?,
+            security_groups: security_groups.into_iter().map(Into::into).collect(),
+            lingjun,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node_facts::tests::facts;
+
+    #[test]
+    fn facts_come_back_on_their_own_node_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = FactsCache::of(directory.path());
+        let mut facts = facts(8, 6, 6);
+        facts.vswitches = vec![VSwitch {
+            id: "vsw-1".into(),
+            zone: "h".into(),
+            subnets: Subnets::new("10.0.0.0/24".parse().ok(), "fd00::/64".parse().ok()),
+            free_ipv4: 7,
+        }];
+        facts.security_groups = vec!["sg-1".into()];
+        let here = [facts.identity.primary_mac];
+        assert_eq!(cache.load(&here), None, "nothing was stored");
+        cache.store(&facts).unwrap();
+        assert_eq!(cache.load(&here), Some(facts));
+        assert_eq!(cache.load(&[MacAddr([2, 0, 0, 0, 0, 9])]), None, "another node's");
+        fs::write(directory.path().join("node-facts.json"), "{").unwrap();
+        assert_eq!(cache.load(&here), None);
+    }
+}

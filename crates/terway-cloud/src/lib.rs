@@ -1,6 +1,7 @@
 //! Clouds behind a narrow door: the [`Cloud`] and [`Metadata`] traits, rate budgets and back-off, the
 //! shared watch over ENIs on their way, and the providers that speak a vendor's wire protocol.
 
+mod access;
 pub mod aliyun;
 mod answer;
 pub mod backoff;
@@ -22,6 +23,7 @@ mod random;
 pub mod tencent;
 mod transport;
 
+pub use access::{Access, AccessOptions, Provider, ProviderError};
 pub use backoff::Backoff;
 pub use budget::{Budget, BudgetError, Permit};
 pub use calls::{CallRecord, CallSink, on_behalf_of};

@@ -22,7 +22,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use terway_types::{
-    AddressSet, CloudFailureKind as Kind, EniId, InstanceId, IntentToken, SecurityGroupId, VSwitchId,
+    AddressSet, CloudFailure, CloudFailureKind as Kind, EniId, InstanceId, IntentToken, SecurityGroupId,
+    VSwitchId,
 };
 
 use self::api::Action;
@@ -119,7 +120,7 @@ impl Cloud for Tencent {
         let created: CloudResult<Created> = self.caller.call(&api::CREATE, parameters).await;
         let created = created.map_err(|refusal| match refusal.kind {
             // What does not exist is the subnet or a group, and these come from the configuration.
-            Kind::Gone => terway_types::CloudFailure { kind: Kind::Invalid, ..refusal },
+            Kind::Gone => CloudFailure { kind: Kind::Invalid, ..refusal },
             _ => refusal,
         })?;
         let eni = understood(&api::CREATE, created.network_interface.describe())?;
@@ -140,7 +141,7 @@ impl Cloud for Tencent {
                 Ok(())
             }
             // It is the instance that does not exist.
-            (Kind::Gone, Some(Some(_))) => Err(terway_types::CloudFailure { kind: Kind::Invalid, ..refusal }),
+            (Kind::Gone, Some(Some(_))) => Err(CloudFailure { kind: Kind::Invalid, ..refusal }),
             _ => Err(refusal),
         }
     }
@@ -223,7 +224,13 @@ impl Cloud for Tencent {
 
     async fn set_security_groups(&self, eni: &EniId, groups: &[SecurityGroupId]) -> CloudResult<()> {
         let parameters = api::security_groups(eni, groups);
-        self.caller.call::<Accepted>(&api::MODIFY, parameters).await.map(drop)
+        let outcome: CloudResult<Accepted> = self.caller.call(&api::MODIFY, parameters).await;
+        let Err(refusal) = outcome else { return Ok(()) };
+        match (&refusal.kind, self.look_after(&refusal, eni).await) {
+            // It is a group that does not exist.
+            (Kind::Gone, Some(Some(_))) => Err(CloudFailure { kind: Kind::Invalid, ..refusal }),
+            _ => Err(refusal),
+        }
     }
 
     async fn describe_vswitches(&self, ids: &[VSwitchId]) -> CloudResult<Vec<VSwitch>> {

@@ -199,3 +199,17 @@ async fn a_create_answers_the_eni_in_whatever_state() {
     assert_eq!(cloud.create_eni(&create(0)).await, Ok(described(EniStatus::Creating, None)));
     assert_eq!(cloud.create_eni(&create(0)).await.unwrap_err().kind, Kind::Invalid);
 }
+
+#[tokio::test]
+async fn a_group_that_does_not_exist_is_not_a_missing_eni() {
+    let group = async |answers: Vec<Answer>| {
+        let server = Server::giving(answers).await;
+        let outcome = cloud(&server).set_security_groups(&"eni-7".into(), &["sg-9".into()]).await;
+        outcome.map_err(|failure| failure.kind)
+    };
+    let absent = || refused("ResourceNotFound", "no such thing");
+    assert_eq!(group(vec![accepted()]).await, Ok(()));
+    let there = page(&[eni("eni-7", "AVAILABLE", "ins-1")], 1);
+    assert_eq!(group(vec![absent(), there]).await, Err(Kind::Invalid));
+    assert_eq!(group(vec![absent(), page(&[], 0)]).await, Err(Kind::Gone));
+}

@@ -46,6 +46,11 @@ pub async fn on_behalf_of<F: Future>(intent: IntentToken, calls: F) -> F::Output
     INTENT.scope(intent, calls).await
 }
 
+/// The intent on whose behalf this task calls, if it runs inside [`on_behalf_of`].
+pub fn intent() -> Option<IntentToken> {
+    INTENT.try_with(Clone::clone).ok()
+}
+
 /// Where a provider's exchanges are written down.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
@@ -65,7 +70,7 @@ impl Journal {
             action,
             changes,
             object,
-            intent: INTENT.try_with(Clone::clone).ok(),
+            intent: intent(),
             began: Instant::now(),
             ended: false,
         }

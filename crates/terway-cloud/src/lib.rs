@@ -18,6 +18,8 @@ mod instance_data;
 #[cfg(test)]
 mod loopback;
 mod meaning;
+#[cfg(test)]
+mod no_secrets;
 pub mod poller;
 mod random;
 pub mod tencent;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ipnetwork::{Ipv4Network, Ipv6Network};
 use serde::{Deserialize, Serialize};
 
+use crate::faults::Fault;
 use crate::manners::Manners;
 use crate::spread::Spread;
 
@@ -59,6 +60,9 @@ pub struct Config {
     /// How badly the cloud behaves all the time.
     #[serde(default)]
     pub manners: Manners,
+    /// What goes wrong with the first calls.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
     /// Where chance begins.
     #[serde(default)]
     pub seed: u64,

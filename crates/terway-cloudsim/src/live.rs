@@ -47,10 +47,12 @@ pub struct Live {
 
 impl Live {
     pub(crate) fn new(world: World, clock: Clock, fabric: Option<Sender<Order>>) -> Arc<Self> {
+        let mut faults = Faults::default();
+        faults.set(world.config().faults.clone());
         let records = Records {
             world,
             calls: Calls::default(),
-            faults: Faults::default(),
+            faults,
             throttle: Throttle::default(),
             nonces: NonceBook::default(),
             tokens: MetadataTokens::default(),

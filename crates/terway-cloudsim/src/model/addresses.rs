@@ -1,18 +1,16 @@
-//! Addresses and prefixes: out of a vSwitch to an ENI and back, all that a call wants or none, within the
-//! limits of the instance's type.
+//! The calls that give an ENI addresses and prefixes and take them away, within the limits of its instance's
+//! type.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use ipnetwork::IpNetwork;
 use terway_types::{AddressCounts, AddressSet, EniId, Timestamp};
 
+use super::World;
 use super::eni::{Eni, IPV4_PREFIX_SIZE, Status};
 use super::refusal::Refusal;
 use super::tokens::Kept;
-use super::{VSwitch, World, pool};
 
-/// How many addresses an IPv6 prefix has: it is a /80.
-const IPV6_PREFIX_SIZE: u128 = 1 << 48;
 /// What an ENI may have while it is attached to nothing (`AssignPrivateIpAddresses`, `AssignIpv6Addresses`:
 /// 49 besides the primary one, and 10).
 const UNATTACHED: (u32, u32) = (50, 10);
@@ -188,92 +186,6 @@ impl Wanted {
                 set.ipv6.truncate(most as usize);
                 set.prefixes.truncate(most as usize);
                 Self::These(set)
-            }
-        }
-    }
-}
-
-impl VSwitch {
-    /// Takes all wanted addresses or none.
-    pub(super) fn take(&mut self, wanted: &Wanted) -> Result<AddressSet, Refusal> {
-        let counts = wanted.counts();
-        if self.ipv6.is_none() && (counts.ipv6 > 0 || counts.ipv6_prefixes > 0) {
-            return Err(Refusal::NoIpv6(self.id.clone()));
-        }
-        let ipv4_wanted = ipv4_of(counts);
-        let (id, free) = (self.id.clone(), self.ipv4.free());
-        let exhausted = move || Refusal::SubnetExhausted { vswitch: id, free, wanted: ipv4_wanted };
-        let enough_v6 = self.ipv6.as_ref().is_none_or(|pool| pool.free() >= u128::from(counts.ipv6));
-        if free < ipv4_wanted as u128 || !enough_v6 {
-            return Err(exhausted());
-        }
-        // So many single addresses are there. Blocks and chosen ones may still fail halfway.
-        let chosen = matches!(wanted, Wanted::These(_));
-        let risky = chosen || counts.ipv4_prefixes > 0 || counts.ipv6_prefixes > 0;
-        let before = risky.then(|| (self.ipv4.clone(), self.ipv6.clone()));
-        let taken = match wanted {
-            Wanted::Any(counts) => self.take_any(*counts),
-            Wanted::These(set) => self.take_these(set),
-        };
-        if taken.is_none()
-            && let Some(before) = before
-        {
-            (self.ipv4, self.ipv6) = before;
-        }
-        match taken {
-            None if chosen => Err(Refusal::AddressTaken(self.id.clone())),
-            taken => taken.ok_or_else(exhausted),
-        }
-    }
-
-    fn take_any(&mut self, counts: AddressCounts) -> Option<AddressSet> {
-        let ipv4 = self.ipv4.take(counts.ipv4 as usize)?.into_iter().map(pool::to_v4).collect();
-        let mut set = AddressSet { ipv4, ..AddressSet::default() };
-        for _ in 0..counts.ipv4_prefixes {
-            let start = pool::to_v4(self.ipv4.take_block(IPV4_PREFIX_SIZE as u128)?);
-            set.prefixes.push(IpNetwork::V4(Ipv4Network::new(start, 28).ok()?));
-        }
-        let Some(v6) = self.ipv6.as_mut() else { return Some(set) };
-        set.ipv6 = v6.take(counts.ipv6 as usize)?.into_iter().map(pool::to_v6).collect();
-        for _ in 0..counts.ipv6_prefixes {
-            let start = pool::to_v6(v6.take_block(IPV6_PREFIX_SIZE)?);
-            set.prefixes.push(IpNetwork::V6(Ipv6Network::new(start, 80).ok()?));
-        }
-        Some(set)
-    }
-
-    fn take_these(&mut self, set: &AddressSet) -> Option<AddressSet> {
-        let v4: Vec<u128> = set.ipv4.iter().map(|address| pool::of_v4(*address)).collect();
-        self.ipv4.take_these(&v4, 1)?;
-        let v6: Vec<u128> = set.ipv6.iter().copied().map(u128::from).collect();
-        if let Some(pool) = self.ipv6.as_mut() {
-            pool.take_these(&v6, 1)?;
-        }
-        for prefix in &set.prefixes {
-            match prefix {
-                IpNetwork::V4(net) => {
-                    self.ipv4.take_these(&[pool::of_v4(net.network())], IPV4_PREFIX_SIZE as u128)?;
-                }
-                IpNetwork::V6(net) => {
-                    self.ipv6.as_mut()?.take_these(&[u128::from(net.network())], IPV6_PREFIX_SIZE)?;
-                }
-            }
-        }
-        Some(set.clone())
-    }
-
-    pub(super) fn give_back(&mut self, set: &AddressSet) {
-        set.ipv4.iter().for_each(|address| self.ipv4.give_back(pool::of_v4(*address), 1));
-        for prefix in &set.prefixes {
-            if let IpNetwork::V4(net) = prefix {
-                self.ipv4.give_back(pool::of_v4(net.network()), IPV4_PREFIX_SIZE as u128);
-            }
-        }
-        let Some(pool) = self.ipv6.as_mut() else { return };
-        set.ipv6.iter().for_each(|address| pool.give_back(u128::from(*address), 1));
-        for prefix in &set.prefixes {
-            if let IpNetwork::V6(net) = prefix {
-                pool.give_back(u128::from(net.network()), IPV6_PREFIX_SIZE);
             }
         }
     }

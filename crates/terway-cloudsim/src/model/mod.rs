@@ -14,12 +14,13 @@ mod tasks;
 mod tokens;
 mod validate;
 mod view;
+mod vswitch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use terway_types::{AddressSet, EniId, InstanceId, MacAddr, SecurityGroupId, Subnets, Timestamp, VSwitchId};
+use terway_types::{AddressSet, EniId, InstanceId, MacAddr, SecurityGroupId, Timestamp, VSwitchId};
 
 pub(crate) use addresses::ipv4s_of;
 pub use addresses::{Assign, Wanted};
@@ -29,13 +30,13 @@ pub(crate) use mint::MAC_PREFIX;
 pub use refusal::Refusal;
 pub use tasks::{Goal, Progress};
 pub use view::{By, Lag, View};
+pub use vswitch::VSwitch;
 
 use crate::config::{Config, ConfigError, InstanceTypeConfig, Latency, Quota};
 use crate::manners::Manners;
 use crate::spread::{Dice, Spread};
 use eni::{NEVER, Step};
 use mint::Mint;
-use pool::AddressPool;
 use registry::Registry;
 use tasks::Tasks;
 use tokens::Tokens;
@@ -66,26 +67,6 @@ pub struct Nic {
     pub addresses: AddressSet,
     /// Whether it is the instance's own, configured at boot.
     pub primary: bool,
-}
-
-/// A vSwitch and its free addresses.
-#[derive(Clone, Debug)]
-pub struct VSwitch {
-    /// Its id.
-    pub id: VSwitchId,
-    /// Its zone.
-    pub zone: String,
-    /// Its ranges.
-    pub subnets: Subnets,
-    ipv4: AddressPool,
-    ipv6: Option<AddressPool>,
-}
-
-impl VSwitch {
-    /// Free IPv4 addresses.
-    pub fn free_ipv4(&self) -> u128 {
-        self.ipv4.free()
-    }
 }
 
 /// A node.
@@ -122,16 +103,8 @@ impl World {
     /// The world as described, with every instance booted and its primary ENI wanted in the fabric.
     pub fn from_config(config: Config, now: Timestamp) -> Result<Self, ConfigError> {
         validate::check(&config)?;
-        let vswitches = config.vswitches.iter().map(|described| {
-            let vswitch = VSwitch {
-                id: VSwitchId(described.id.clone()),
-                zone: described.zone.clone(),
-                subnets: Subnets::new(Some(described.ipv4), described.ipv6),
-                ipv4: AddressPool::v4(described.ipv4),
-                ipv6: described.ipv6.map(AddressPool::v6),
-            };
-            (vswitch.id.clone(), vswitch)
-        });
+        let vswitches =
+            config.vswitches.iter().map(VSwitch::new).map(|vswitch| (vswitch.id.clone(), vswitch));
         let mut world = Self {
             vswitches: vswitches.collect(),
             security_groups: config.security_groups.iter().cloned().map(SecurityGroupId).collect(),

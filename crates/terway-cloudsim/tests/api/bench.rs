@@ -15,7 +15,7 @@ use terway_cloudsim::config::Vendor;
 use terway_cloudsim::live::system_clock;
 use terway_cloudsim::{Config, Options, Place, Running, World, serve};
 
-const WORLD: &str = r#"{
+pub(crate) const WORLD: &str = r#"{
     "region": "sim-region-1",
     "vpc": {"id": "vpc-1", "ipv4_cidr": "10.0.0.0/8", "ipv6_cidr": "fd00:10::/32"},
     "vswitches": [

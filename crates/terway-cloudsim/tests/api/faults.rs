@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use terway_cloudsim::Config;
 
-use crate::bench::{Bench, Call};
+use crate::bench::{Bench, Call, WORLD};
 
 fn wish() -> Call {
     let parameters = [
@@ -66,4 +67,18 @@ async fn a_late_call_is_late_and_an_empty_order_ends_all() {
     assert!(start.elapsed() >= Duration::from_millis(60));
     bench.order(json!([])).await;
     assert_eq!(bench.state().await["faults"], json!([]));
+}
+
+#[tokio::test]
+async fn a_world_may_be_born_with_bad_manners_and_orders() {
+    let mut world: serde_json::Value = serde_json::from_str(WORLD).unwrap();
+    world["manners"] = json!({"denied": ["DeleteNetworkInterface"]});
+    world["faults"] = json!([{"action": "CreateNetworkInterface", "kind": "error:InternalError"}]);
+    let bench = Bench::of(Config::parse(&world.to_string()).unwrap()).await;
+    assert_eq!(wish().refusal(&bench).await, (500, "InternalError".into()));
+    assert_eq!(wish().send(&bench).await.unwrap().0, 200);
+    let (_, body) = bench.ecs("DeleteNetworkInterface", &[("NetworkInterfaceId", "eni-x")]).await;
+    assert_eq!(body["Code"], "Forbidden.RAM");
+    world["manners"] = json!({"denid": []});
+    assert!(Config::parse(&world.to_string()).is_err());
 }

@@ -86,7 +86,7 @@ pub(super) struct Call {
     pub(super) version: String,
     pub(super) parameters: Parameters,
     /// The parameters as they came, empty ones too.
-    pairs: Vec<(String, String)>,
+    pub(super) pairs: Vec<(String, String)>,
 }
 
 impl Call {

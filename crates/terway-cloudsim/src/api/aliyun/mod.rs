@@ -6,6 +6,8 @@ mod describe;
 mod ecs;
 mod metadata;
 mod parameters;
+#[cfg(test)]
+mod scale;
 mod signature;
 
 use std::sync::Arc;

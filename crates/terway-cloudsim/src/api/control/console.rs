@@ -15,7 +15,7 @@ use terway_types::{AddressSet, EniId, SecurityGroupId, Timestamp};
 use super::change::{malformed, parse};
 use super::{done, refused};
 use crate::live::Live;
-use crate::model::{Refusal, World};
+use crate::model::{Assign, Refusal, Wanted, World};
 
 /// What a deed needs to be told; each deed reads its own part.
 #[derive(Debug, Default, Deserialize)]
@@ -34,7 +34,7 @@ pub(super) async fn delete(State(live): State<Arc<Live>>, Path(id): Path<String>
 }
 
 /// `POST /v1/console/enis/{id}/{deed}`: `delete`, `detach`, `unplug`, `plug`, `security-groups`, `tags`,
-/// `unassign`.
+/// `assign`, `unassign`. It is answered when the fabric has done it.
 pub(super) async fn deed(
     State(live): State<Arc<Live>>,
     Path((id, deed)): Path<(String, String)>,
@@ -43,6 +43,7 @@ pub(super) async fn deed(
     match parse::<Details>(&body) {
         Ok(details) => {
             let done = live.with(|world, now| act(world, &EniId(id), &deed, details, now));
+            live.caught_up().await;
             done.map_or_else(|| refused(StatusCode::NOT_FOUND, "there is no such deed"), answer)
         }
         Err(error) => malformed(&error),
@@ -57,6 +58,7 @@ fn act(
     now: Timestamp,
 ) -> Option<Result<(), Refusal>> {
     let Details { security_groups, tags, ipv4, ipv6, prefixes } = details;
+    let addresses = AddressSet { ipv4, ipv6, prefixes };
     let groups: Vec<SecurityGroupId> = security_groups.into_iter().map(SecurityGroupId).collect();
     Some(match deed {
         "delete" => world.delete_by_hand(id, now),
@@ -65,7 +67,11 @@ fn act(
         "plug" => world.set_cable(id, true, now),
         "security-groups" => world.regroup_by_hand(id, &groups, now),
         "tags" => world.retag_by_hand(id, tags, now),
-        "unassign" => world.unassign(id, &AddressSet { ipv4, ipv6, prefixes }, now),
+        "assign" => {
+            let request = Assign { eni: id.clone(), wanted: Wanted::These(addresses), client_token: None };
+            world.assign(&request, None, now).map(|_| ())
+        }
+        "unassign" => world.unassign(id, &addresses, now),
         _ => return None,
     })
 }

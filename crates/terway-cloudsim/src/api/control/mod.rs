@@ -1,4 +1,23 @@
 //! The control socket: the whole world as JSON, and hands to change it from outside its rules.
+//!
+//! | request | does |
+//! |---|---|
+//! | `GET /` | the page for people; as text with `Accept: text/plain` |
+//! | `GET /v1/state` | the whole world |
+//! | `GET /v1/calls?since=N&action=A&limit=L` | the log of calls after number N ([`crate::calls::Call`]) |
+//! | `POST /v1/faults` | replaces all orders: a list of [`crate::Fault`] |
+//! | `POST /v1/release` | lets held calls go on: all, or `{"seq": N}` |
+//! | `POST /v1/manners` | changes keys of [`crate::manners::Manners`]; `GET` shows them |
+//! | `POST /v1/latency`, `/v1/quota` | change keys of [`crate::config::Latency`], [`crate::config::Quota`] |
+//! | `POST /v1/vswitches/{id}` | `{"free": N}`: others leave N addresses; `{"free": null}`: they go |
+//! | `POST /v1/credentials/{key}` | `{"state": "active"/"inactive"/"expired", "rotate": true}` |
+//! | `POST /v1/console/enis/{id}/delete`, `detach` | at once, whatever the state |
+//! | `POST /v1/console/enis/{id}/unplug`, `plug` | the link goes or comes; the API says the same as before |
+//! | `POST /v1/console/enis/{id}/security-groups`, `tags` | `{"security_groups": []}`, `{"tags": {}}` replace them |
+//! | `POST /v1/console/enis/{id}/assign`, `unassign` | `{"ipv4": [], "ipv6": [], "prefixes": []}` |
+//!
+//! Refusals have a status of 400 (malformed), 404 (no such object) or 409 (the cloud's rules), and
+//! `{"error": ...}` as body.
 
 mod change;
 mod console;

@@ -139,6 +139,12 @@ impl Access {
         self.found.get().copied()
     }
 
+    /// Takes the node for one of this cloud, as an earlier life found it, unless it has been found already: for a
+    /// start while the metadata service is away.
+    pub fn assume(&self, provider: Provider) {
+        let _ = self.found.set(provider);
+    }
+
     /// Makes the client for a node that was found this way. Sends nothing.
     pub fn connect(
         &self,

@@ -104,29 +104,26 @@ fn cause(failure: &CloudFailure) -> String {
 
 /// What to do where the kind of failure knows better than the catalogue.
 fn remedy(failure: &CloudFailure) -> Option<String> {
-    match failure.kind {
-        CloudFailureKind::Throttled => Some(
-            "none needed; the daemon slows down and tries again. If it lasts, raise the account's API quota"
-                .to_owned(),
-        ),
-        CloudFailureKind::Denied if is_about_the_key(failure) => {
-            Some("check access key id, secret and security token of the node, and their validity".to_owned())
-        }
-        CloudFailureKind::Denied => Some(match failure.message.split_once(STATEMENT) {
-            Some((_, statement)) => {
-                format!("add this statement to the policy of the node's role or key: {statement}")
-            }
-            None if failure.action == METADATA_ACTION => {
-                "allow this node to read its instance metadata".to_owned()
-            }
-            None if failure.action == CREDENTIALS_ACTION => {
-                "set up one of the places named: a mounted secret, a role of the instance, or a web identity"
-                    .to_owned()
-            }
-            None => "check what the role or key of the node may do".to_owned(),
-        }),
-        _ => None,
+    if let Some((_, statement)) = failure.message.split_once(STATEMENT) {
+        return Some(format!("add this statement to the policy of the node's role or key: {statement}"));
     }
+    let remedy = match failure.kind {
+        CloudFailureKind::Throttled => {
+            "none needed; the daemon slows down and tries again. If it lasts, raise the account's API quota"
+        }
+        CloudFailureKind::Denied if is_about_the_key(failure) => {
+            "check access key id, secret and security token of the node, and their validity"
+        }
+        CloudFailureKind::Denied if failure.action == METADATA_ACTION => {
+            "allow this node to read its instance metadata"
+        }
+        CloudFailureKind::Denied if failure.action == CREDENTIALS_ACTION => {
+            "set up one of the places named: a mounted secret, a role of the instance, or a web identity"
+        }
+        CloudFailureKind::Denied => "check what the role or key of the node may do",
+        _ => return None,
+    };
+    Some(remedy.to_owned())
 }
 
 /// Refusals that no further permission would mend.

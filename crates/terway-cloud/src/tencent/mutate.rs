@@ -83,8 +83,9 @@ impl Tencent {
         token: &IntentToken,
         amount: u32,
     ) -> CloudResult<AddressSet> {
-        let gone = || failure(Kind::Gone, api::ASSIGN_V6.name, format!("{eni} no longer exists"));
-        let now = self.look(eni).await?.ok_or_else(gone)?.assigned.ipv6;
+        // One look that does not show it proves nothing.
+        let unseen = || failure(Kind::Transient, api::ASSIGN_V6.name, format!("{eni} cannot be seen now"));
+        let now = self.look(eni).await?.ok_or_else(unseen)?.assigned.ipv6;
         if let Some(before) = self.doubt(token) {
             let ipv6: Vec<_> = now.iter().filter(|address| !before.contains(address)).copied().collect();
             if !ipv6.is_empty() {
@@ -122,10 +123,10 @@ impl Tencent {
         let have = u32::try_from(eni.assigned.ipv6.len()).unwrap_or(u32::MAX);
         let missing = request.counts.ipv6.saturating_sub(have);
         if missing > 0 {
-            // The ENI exists, whatever becomes of its addresses: the create is to be repeated.
+            // The ENI exists, so whatever the reason is, the create has not failed without effect.
             let added = self.assign_v6(&eni.id, &request.token, missing).await.map_err(|refusal| {
                 let message = format!("{} is made, but gets no IPv6 address: {}", eni.id, refusal.message);
-                CloudFailure { message, ..refusal }
+                CloudFailure { kind: Kind::Ambiguous, message, ..refusal }
             })?;
             eni.assigned.ipv6.extend(added.ipv6);
             eni.assigned.ipv6.sort_unstable();
@@ -172,7 +173,9 @@ impl Tencent {
         if !unassigned && refusal.kind != Kind::Invalid {
             return Err(refusal);
         }
-        let Some(found) = self.look(eni).await? else { return Ok(()) };
+        let Some(found) = self.look(eni).await? else {
+            return if unassigned { Ok(()) } else { Err(refusal) };
+        };
         let has = |text: &String| found.assigned.singles().any(|address| address.to_string() == *text);
         let left: Vec<_> = texts.iter().filter(|text| has(text)).cloned().collect();
         if left.is_empty() {

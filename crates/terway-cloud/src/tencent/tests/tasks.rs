@@ -85,6 +85,22 @@ async fn a_new_eni_gets_its_ipv6_addresses_once_it_is_there() {
     assert_eq!(made.assigned.ipv6, ["fd00::9".parse::<std::net::Ipv6Addr>().unwrap()]);
 }
 
+/// Otherwise the caller would take the create for undone, and forget the ENI.
+#[tokio::test]
+async fn a_new_eni_that_gets_no_address_leaves_a_doubt() {
+    let made = || said(json!({"NetworkInterface": with_v6(&[], "AVAILABLE")}));
+    for refusal in ["UnauthorizedOperation", "ResourceNotFound", "LimitExceeded", "RequestLimitExceeded"] {
+        let looked = page(&[with_v6(&[], "AVAILABLE")], 1);
+        let server = Server::giving([made(), looked, refused(refusal, "no")]).await;
+        let failure = cloud(&server).create_eni(&create(1)).await.unwrap_err();
+        assert_eq!(failure.kind, Kind::Ambiguous, "{refusal}");
+        assert!(failure.message.starts_with("eni-7 is made, but gets no IPv6 address: no"), "{failure}");
+    }
+    let server = Server::giving([made(), page(&[], 0)]).await;
+    let unseen = cloud(&server).create_eni(&create(1)).await.unwrap_err();
+    assert_eq!(unseen.kind, Kind::Ambiguous, "new ENIs may be invisible for a while");
+}
+
 #[tokio::test]
 async fn a_repeated_create_adds_only_what_is_missing() {
     let there = || said(json!({"NetworkInterface": with_v6(&["fd00::9"], "AVAILABLE")}));
@@ -134,4 +150,6 @@ async fn what_an_eni_does_not_have_is_taken_off() {
     let primary = vec![refused("InvalidParameterValue", "the primary address"), looked()];
     assert_eq!(unassign(&[[10, 0, 0, 9]], primary).await, (Err(Kind::Invalid), 2));
     assert_eq!(unassign(&[has], vec![refused("ResourceNotFound", "no ENI")]).await, (Ok(()), 1));
+    let unseen = vec![refused("InvalidParameterValue", "no"), page(&[], 0)];
+    assert_eq!(unassign(&[has], unseen).await, (Err(Kind::Invalid), 2), "one look proves nothing");
 }

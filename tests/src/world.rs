@@ -17,6 +17,8 @@ use crate::node::Node;
 pub struct Plan {
     /// Names the world's namespaces; one word.
     pub name: String,
+    /// Whose protocols the cloud speaks: `aliyun` or `tencent`.
+    pub cloud: &'static str,
     /// How many nodes.
     pub nodes: usize,
     /// Whether pods get IPv6 too.
@@ -43,6 +45,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             name: "sim".to_owned(),
+            cloud: "aliyun",
             nodes: 1,
             dual_stack: true,
             enis: 8,
@@ -115,7 +118,18 @@ impl World {
         Ok(enis.iter().filter(|eni| eni["type"] != "Primary").cloned().collect())
     }
 
-    /// Asks the cloud to change: latencies, faults, quotas.
+    /// The calls of the cloud's API after number `since`, oldest first.
+    pub fn cloud_calls(&self, since: u64) -> Result<Vec<Value>> {
+        let log = self.control("GET", &format!("/v1/calls?since={since}"), &Value::Null)?;
+        Ok(log["calls"].as_array().context("the cloud's log has no calls")?.clone())
+    }
+
+    /// The calls that an ordered fault (`hold-before`, `hold-after`) keeps unanswered.
+    pub fn held_calls(&self) -> Result<Vec<Value>> {
+        Ok(self.cloud_state()?["held"].as_array().context("the cloud's state has no held calls")?.clone())
+    }
+
+    /// Asks the cloud to change: latencies, faults, quotas, manners; releases held calls; acts by hand.
     pub fn change(&self, path: &str, body: &Value) -> Result<Value> {
         self.control("POST", path, body)
     }
@@ -194,6 +208,7 @@ fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
         )
         .collect();
     json!({
+        "cloud": plan.cloud,
         "region": "cn-sim",
         "vpc": { "id": "vpc-sim", "netns": vpc, "ipv4_cidr": "10.0.0.0/8", "ipv6_cidr": "fd00:10::/48" },
         "vswitches": [

@@ -11,6 +11,7 @@ mod cloud_trouble;
 mod crash;
 mod detach;
 mod disk;
+mod fabric;
 mod garbage;
 mod linear;
 mod parallel;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             pool::trials(),
             shared::trials(),
             disk::trials(),
+            fabric::trials(),
             cloud_trouble::trials(),
             bad_input::trials(),
         ];

@@ -36,9 +36,10 @@ use crate::targets::{Holder, targets};
 /// The ledger's file in the state directory.
 pub const LEDGER: &str = "ledger.redb";
 
-/// Makes the client of the cloud once the node's region is known; every call is to be told.
+/// Makes the client of the cloud once the node's region is known; every call is to be told. Where the metadata
+/// service is away, the cloud's name is that of an earlier life.
 pub type Connect =
-    dyn Fn(&InstanceIdentity, Arc<dyn CallSink>) -> Result<Arc<dyn Cloud>, Fault> + Send + Sync;
+    dyn Fn(&InstanceIdentity, Option<&str>, Arc<dyn CallSink>) -> Result<Arc<dyn Cloud>, Fault> + Send + Sync;
 /// Starts the watch over the node's links; the primary NIC's MAC is to be left out.
 pub type WatchLinks = dyn Fn(MacAddr) -> Result<Receiver<NicChange>, Fault> + Send + Sync;
 /// The hardware addresses of the node's links.
@@ -133,21 +134,21 @@ impl BringUp {
     /// Who this node is and what it may have, from the cloud; where that is away, from an earlier life.
     async fn ground(&self, node: &Node, settings: &Settings) -> Result<Ground, Fault> {
         let calls = Arc::new(CallLog::new(clock::system));
-        let connect = |identity: &InstanceIdentity| {
-            let cloud = (self.connect)(identity, Arc::clone(&calls) as Arc<dyn CallSink>)?;
+        let connect = |identity: &InstanceIdentity, remembered: Option<&str>| {
+            let cloud = (self.connect)(identity, remembered, Arc::clone(&calls) as Arc<dyn CallSink>)?;
             let metered = Metered::new(cloud, Arc::clone(&node.metrics));
             Ok::<_, Fault>(Arc::new(metered) as Arc<dyn Cloud>)
         };
         let cache = FactsCache::of(&self.state_dir);
         let asked = async {
             let identity = self.metadata.identity().await.map_err(|failure| terway_cloud::fault(&failure))?;
-            let cloud = connect(&identity)?;
+            let cloud = connect(&identity, None)?;
             let facts = discover(&*cloud, identity, settings, self.lingjun).await?;
             Ok::<_, Fault>((cloud, facts))
         };
         match asked.await {
             Ok::<_, Fault>((cloud, facts)) => {
-                if let Err(error) = cache.store(&facts) {
+                if let Err(error) = cache.store(&facts, cloud.provider()) {
                     tracing::warn!(%error, "cannot keep the node's facts for the next start");
                 }
                 Ok(Ground { cloud, calls, facts, remembered: false })
@@ -157,10 +158,11 @@ impl BringUp {
                 Err(fault)
             }
             Err(fault) => {
-                let Some(facts) = cache.load(&(self.macs)()) else { return Err(fault) };
+                let Some((facts, provider)) = cache.load(&(self.macs)()) else { return Err(fault) };
                 let message = format!("serving what is warm, by the facts of the start before: {fault}");
                 node.events.note("CloudAway", message);
-                Ok(Ground { cloud: connect(&facts.identity)?, calls, facts, remembered: true })
+                let cloud = connect(&facts.identity, Some(&provider))?;
+                Ok(Ground { cloud, calls, facts, remembered: true })
             }
         }
     }

@@ -23,6 +23,7 @@ pub struct FactsCache {
 #[derive(Deserialize, Serialize)]
 struct Stored {
     version: u32,
+    provider: String,
     instance: StoredIdentity,
     limits: StoredLimits,
     vswitches: Vec<StoredVSwitch>,
@@ -67,35 +68,37 @@ impl FactsCache {
         Self { path: state_dir.join("node-facts.json") }
     }
 
-    /// Keeps facts that were just learned.
-    pub fn store(&self, facts: &NodeFacts) -> io::Result<()> {
+    /// Keeps facts that were just learned from this cloud.
+    pub fn store(&self, facts: &NodeFacts, provider: &str) -> io::Result<()> {
         let draft = self.path.with_extension("json.new");
-        let text = serde_json::to_vec_pretty(&Stored::from(facts))?;
+        let text = serde_json::to_vec_pretty(&Stored::of(facts, provider))?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&draft, &self.path)
     }
 
-    /// The facts, if there are some that can be read and this node has the primary NIC they name: a state
+    /// The facts and the cloud's name, if there are some that can be read and this node has the primary NIC they name: a state
     /// directory may have come here with a copied disk.
-    pub fn load(&self, macs: &[MacAddr]) -> Option<NodeFacts> {
+    pub fn load(&self, macs: &[MacAddr]) -> Option<(NodeFacts, String)> {
         let text = fs::read_to_string(&self.path).ok()?;
         let stored: Stored = serde_json::from_str(&text)
             .inspect_err(
                 |error| tracing::warn!(%error, path = %self.path.display(), "cannot use the facts of before"),
             )
             .ok()?;
+        let provider = stored.provider.clone();
         let facts = stored.facts()?;
-        macs.contains(&facts.identity.primary_mac).then_some(facts)
+        macs.contains(&facts.identity.primary_mac).then_some((facts, provider))
     }
 }
 
-impl From<&NodeFacts> for Stored {
-    fn from(facts: &NodeFacts) -> Self {
+impl Stored {
+    fn of(facts: &NodeFacts, provider: &str) -> Self {
         let NodeFacts { identity, limits, vswitches, security_groups, lingjun } = facts;
         Self {
             version: VERSION,
+            provider: provider.to_owned(),
             instance: StoredIdentity {
                 id: identity.id.to_string(),
                 instance_type: identity.instance_type.clone(),
@@ -128,12 +131,10 @@ impl From<&NodeFacts> for Stored {
             lingjun: *lingjun,
         }
     }
-}
 
-impl Stored {
     /// `None` where another version wrote it, or somebody by hand.
     fn facts(self) -> Option<NodeFacts> {
-        let Self { version, instance, limits, vswitches, security_groups, lingjun } = self;
+        let Self { version, instance, limits, vswitches, security_groups, lingjun, .. } = self;
         if version != VERSION {
             return None;
         }
@@ -193,8 +194,8 @@ mod tests {
         facts.security_groups = vec!["sg-1".into()];
         let here = [facts.identity.primary_mac];
         assert_eq!(cache.load(&here), None, "nothing was stored");
-        cache.store(&facts).unwrap();
-        assert_eq!(cache.load(&here), Some(facts));
+        cache.store(&facts, "aliyun").unwrap();
+        assert_eq!(cache.load(&here), Some((facts, "aliyun".to_owned())));
         assert_eq!(cache.load(&[MacAddr([2, 0, 0, 0, 0, 9])]), None, "another node's");
         fs::write(directory.path().join("node-facts.json"), "{").unwrap();
         assert_eq!(cache.load(&here), None);

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
+use terway_cloud::Provider;
 use terway_types::NodeMode;
 
 /// The node daemon that owns the pool of ENIs.
@@ -55,6 +56,12 @@ pub struct Flags {
     /// A kernel link kind that counts as a network card besides those without a kind (simulated clouds)
     #[arg(long = "nic-kind", value_name = "KIND")]
     pub nic_kinds: Vec<String>,
+    /// The cloud: aliyun or tencent; found by its metadata service if not said
+    #[arg(long, value_name = "NAME", env = "CLOUD_PROVIDER")]
+    pub provider: Option<Provider>,
+    /// Which of the cloud's endpoints to call: those inside the VPC, or public for those on the Internet
+    #[arg(long, value_name = "NETWORK", env = "ALICLOUD_ENDPOINT_TYPE", default_value = "vpc")]
+    pub endpoint_type: String,
     /// The elastic compute API instead of the region's own
     #[arg(long, value_name = "URL", env = "ECS_ENDPOINT")]
     pub ecs_endpoint: Option<String>,

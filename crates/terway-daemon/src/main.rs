@@ -1,20 +1,18 @@
 //! `terwayd`: reads flags and configuration, and runs the daemon.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use terway_cloud::aliyun::{Aliyun, AliyunConfig, AliyunMetadata, METADATA_URL};
-use terway_cloud::{Budget, CallSink, Cloud, InstanceIdentity, Metadata, StaticKey, WatchPace};
+use secrecy::ExposeSecret as _;
+use terway_cloud::{Access, AccessOptions, Budget, CallSink, Cloud, InstanceIdentity, Metadata, WatchPace};
 use terway_daemon::actions::Owner;
-use terway_daemon::bring_up::{BringUp, Connect, kernel_links, kernel_macs};
+use terway_daemon::bring_up::{BringUp, kernel_links, kernel_macs};
 use terway_daemon::call_log::CallLog;
 use terway_daemon::config::ConfigError;
 use terway_daemon::configuration::Configuration;
 use terway_daemon::conflist::Conflist;
-use terway_daemon::credentials::{self, SECRET_DIRECTORY};
 use terway_daemon::daemon::Daemon;
 use terway_daemon::driver::{Fuse, kill_self};
 use terway_daemon::flags::{self, Flags, RecoveryOptions};
@@ -49,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: Flags) -> anyhow::Result<()> {
-    let (configuration, settings, key) = read_config(&flags)?;
+    let (configuration, settings) = read_config(&flags)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -59,7 +57,7 @@ fn run(flags: Flags) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let daemon = assemble(&flags, configuration, &settings, key)?;
+    let daemon = assemble(&flags, configuration, &settings)?;
     let (node, state) = Node::new(Arc::new(Metrics::default()), clock::system(), flags.config);
     runtime.block_on(async {
         let mut term = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
@@ -74,27 +72,18 @@ fn run(flags: Flags) -> anyhow::Result<()> {
     })
 }
 
-fn read_config(flags: &Flags) -> anyhow::Result<(Configuration, Settings, StaticKey)> {
+fn read_config(flags: &Flags) -> anyhow::Result<(Configuration, Settings)> {
     let path = &flags.config;
     let configuration =
         Configuration::read(path.clone()).with_context(|| format!("failed to read {}", path.display()))?;
-    let settings = configuration.settings(flags.mode());
-    let both = settings.and_then(|settings| {
-        let key = credentials::find(&settings, Path::new(SECRET_DIRECTORY));
-        let key = key.map_err(|problem| ConfigError { problems: vec![problem] })?;
-        Ok((settings, key))
-    });
-    let (settings, key) = both.with_context(|| format!("failed to use {}", path.display()))?;
-    Ok((configuration, settings, key))
+    let settings =
+        configuration.settings(flags.mode()).with_context(|| format!("failed to use {}", path.display()))?;
+    Ok((configuration, settings))
 }
 
-fn assemble(
-    flags: &Flags,
-    configuration: Configuration,
-    settings: &Settings,
-    key: StaticKey,
-) -> anyhow::Result<Daemon> {
-    let (metadata, connect) = cloud(flags, settings, key)?;
+fn assemble(flags: &Flags, configuration: Configuration, settings: &Settings) -> anyhow::Result<Daemon> {
+    let access = access(flags, settings)?;
+    let cloud = Arc::clone(&access);
     let owner = Owner { cluster: flags.cluster_id.clone(), node: flags.node_name.clone() };
     let conflist =
         flags.cni_conf.clone().map(|source| Conflist { source, directory: flags.cni_conf_dir.clone() });
@@ -106,8 +95,10 @@ fn assemble(
             owner,
             state_dir: flags.state_dir.clone(),
             nic_kinds: flags.nic_kinds.clone(),
-            metadata,
-            connect,
+            metadata: access,
+            connect: Box::new(move |identity, remembered, calls| {
+                connect(&cloud, identity, remembered, calls)
+            }),
             links: kernel_links(flags.nic_kinds.clone()),
             macs: kernel_macs(),
             pace: WatchPace::default(),
@@ -119,40 +110,47 @@ fn assemble(
     })
 }
 
-/// The ways to the metadata service and to the cloud.
-fn cloud(
-    flags: &Flags,
-    settings: &Settings,
-    key: StaticKey,
-) -> anyhow::Result<(Arc<dyn Metadata>, Box<Connect>)> {
-    let metadata = AliyunMetadata::new(flags.metadata_endpoint.as_deref().unwrap_or(METADATA_URL))
-        .context("failed to use --metadata-endpoint")?;
+/// The way to the cloud, whichever it is.
+fn access(flags: &Flags, settings: &Settings) -> anyhow::Result<Arc<Access>> {
     let budget = Arc::new(Budget::new(&settings.rate_limit).context("failed to use `rate_limit`")?);
-    let (ecs, vpc) = (flags.ecs_endpoint.clone(), flags.vpc_endpoint.clone());
-    let connect = move |identity: &InstanceIdentity, calls: Arc<dyn CallSink>| {
-        let mut config = AliyunConfig::new(&identity.region, Arc::new(key.clone()), Arc::clone(&budget));
-        config.ecs_endpoint.clone_from(&ecs);
-        config.vpc_endpoint.clone_from(&vpc);
-        config.calls = Some(calls);
-        let cloud = Aliyun::new(config).map_err(|error| {
-            Fault::new(FaultCode::CloudInvalid, "failed to reach the cloud").caused_by(&error)
-        })?;
-        Ok(Arc::new(cloud) as Arc<dyn Cloud>)
+    let key = settings.access_key.as_ref();
+    let options = AccessOptions {
+        provider: flags.provider,
+        metadata_endpoint: flags.metadata_endpoint.clone(),
+        ecs_endpoint: flags.ecs_endpoint.clone(),
+        vpc_endpoint: flags.vpc_endpoint.clone(),
+        public: flags.endpoint_type == "public",
+        key: key.map(|(id, secret)| (id.expose_secret().to_owned(), secret.clone())),
+        ..AccessOptions::new(budget)
     };
-    Ok((Arc::new(metadata), Box::new(connect)))
+    Ok(Arc::new(Access::new(options).context("failed to use the cloud's endpoints")?))
+}
+
+fn connect(
+    access: &Access,
+    identity: &InstanceIdentity,
+    remembered: Option<&str>,
+    calls: Arc<dyn CallSink>,
+) -> Result<Arc<dyn Cloud>, Fault> {
+    if let Some(provider) = remembered.and_then(|name| name.parse().ok()) {
+        access.assume(provider);
+    }
+    access
+        .connect(identity, Some(calls))
+        .map_err(|error| Fault::new(FaultCode::CloudInvalid, "failed to reach the cloud").caused_by(&error))
 }
 
 /// `terwayd recover`: a new ledger from cloud and kernel.
 fn recover(flags: &Flags, options: RecoveryOptions) -> anyhow::Result<()> {
-    let (_, settings, key) = read_config(flags)?;
-    let (metadata, connect) = cloud(flags, &settings, key)?;
+    let (_, settings) = read_config(flags)?;
+    let access = access(flags, &settings)?;
     let owner = Owner { cluster: flags.cluster_id.clone(), node: flags.node_name.clone() };
     let traces = kernel_traces(&NicRule::with_kinds(flags.nic_kinds.clone()))
         .context("failed to read the node's links and routes")?;
     let recovery = Recovery {
         state_dir: flags.state_dir.clone(),
         mode: flags.mode(),
-        metadata,
+        metadata: Arc::clone(&access) as Arc<dyn Metadata>,
         marks: owner.marks(),
         filter: settings.eni_tag_filter.clone(),
         quarantine: settings.quarantine,
@@ -160,7 +158,7 @@ fn recover(flags: &Flags, options: RecoveryOptions) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let calls = Arc::new(CallLog::new(clock::system));
-    let connect = |identity: &InstanceIdentity| connect(identity, calls);
+    let connect = |identity: &InstanceIdentity| connect(&access, identity, None, calls);
     let lines = runtime.block_on(recovery.run(connect, &traces, clock::system()))?;
     let mut out = std::io::stdout().lock();
     for line in lines {

@@ -134,7 +134,7 @@ impl Keeper {
         let holder = Holder { cluster: &self.owner.cluster, node: &self.owner.node };
         let (pool, warnings) = targets(&facts, &settings, self.mode, holder)
             .map_err(|fault| Refusal::Wrong(fault.to_string()))?;
-        if let Err(error) = self.cache.store(&facts) {
+        if let Err(error) = self.cache.store(&facts, self.cloud.provider()) {
             tracing::warn!(%error, "cannot keep the node's facts for the next start");
         }
         let mut messages =

@@ -10,6 +10,7 @@ use terway_pool::{EniPolicy, Reclaim, ReleasePace, VSwitchPolicy};
 use terway_types::{NodeMode, SecurityGroupId, VSwitchId, ZoneId};
 
 use crate::config::{self, Config, ConfigError, IpStack};
+use crate::credentials;
 use crate::json_keys::Problem;
 use crate::sizes::{Sizes, unheeded_when_exclusive};
 
@@ -160,7 +161,10 @@ fn warnings(config: &Config, mode: NodeMode) -> Vec<String> {
 /// Both halves of the key or none.
 fn access_key(config: &Config, problems: &mut Vec<Problem>) -> Option<(SecretString, SecretString)> {
     match (&config.access_key, &config.access_secret) {
-        (Some(key), Some(secret)) => return Some((key.clone(), secret.clone())),
+        (Some(key), Some(secret)) => {
+            problems.extend(credentials::check(key, secret).err());
+            return Some((key.clone(), secret.clone()));
+        }
         (None, None) => {}
         (Some(_), None) => {
             problems.push(Problem::new("access_secret", "is missing though `access_key` is given"));

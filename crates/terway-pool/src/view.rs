@@ -21,15 +21,15 @@ pub struct PoolView {
     pub enis: Vec<EniView>,
     /// Every waiting attachment, in the order in which they came.
     pub waiters: Vec<WaiterView>,
-    /// Idle ENIs to keep at least.
+    /// Idle ENIs or addresses to keep at least.
     pub min_idle: u32,
-    /// Idle ENIs to keep at most.
+    /// Idle ENIs or addresses to keep at most.
     pub max_idle: u32,
     /// ENIs of ours at most, in any phase: the limit less the ENIs of others.
     pub max_enis: u32,
-    /// ENIs that can be given at once.
+    /// ENIs or addresses that can be given at once.
     pub idle: u32,
-    /// ENIs that attachments hold.
+    /// ENIs or addresses that attachments hold.
     pub in_use: u32,
     /// How many more pods could be served.
     pub capacity: Capacity,
@@ -109,6 +109,10 @@ impl Pool {
                 waits_for: self.reason(waiter).to_string(),
             }
         });
+        let (idle, in_use) = match self.settings.mode {
+            Mode::Exclusive => (tally.idle, tally.held),
+            Mode::Shared(_) => (self.shared.stock.totals().idle, self.shared.stock.totals().in_use),
+        };
         PoolView {
             mode: match self.settings.mode {
                 Mode::Exclusive => NodeMode::Exclusive,
@@ -119,8 +123,8 @@ impl Pool {
             min_idle: self.settings.min_idle,
             max_idle: self.settings.max_idle,
             max_enis: self.limit(),
-            idle: tally.idle,
-            in_use: tally.held,
+            idle,
+            in_use,
             capacity: self.capacity(now),
             operations: u32::try_from(self.operations.len() + self.shared.operations()).unwrap_or(u32::MAX),
             set_aside: self.supply.set_aside_at(now),

@@ -9,7 +9,7 @@ use terway_types::{FaultCode, MacAddr};
 use crate::support::{Site, container};
 
 const TWO: &str = r#"{"security_groups": ["sg-1"], "min_pool_size": 2, "max_pool_size": 2, "eni_quarantine": "20ms",
-                      "service_cidr": "172.21.0.0/20"}"#;
+                      "eni_release_interval": "10ms", "service_cidr": "172.21.0.0/20"}"#;
 const NONE: &str = r#"{"security_groups": ["sg-1"], "max_eni": 1, "eni_quarantine": "0s"}"#;
 
 #[test]

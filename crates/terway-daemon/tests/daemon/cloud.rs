@@ -24,6 +24,8 @@ pub(crate) struct State {
     made: u8,
     /// How many calls of each kind came.
     pub(crate) calls: BTreeMap<&'static str, usize>,
+    /// The state new ENIs are in, if not available.
+    pub(crate) made_as: Option<EniStatus>,
     /// What the next calls of a kind fail with.
     pub(crate) refusals: BTreeMap<&'static str, CloudFailureKind>,
     /// Who is told of calls.
@@ -103,7 +105,7 @@ impl FakeCloud {
             sink.called(CallRecord {
                 provider: "fake",
                 action: name.to_owned(),
-                intent: None,
+                intent: terway_cloud::calls::intent(),
                 object: "eni-1".to_owned(),
                 changes: matches!(name, "create" | "attach" | "detach" | "delete" | "assign" | "unassign"),
                 request_id: Some("req-1".to_owned()),
@@ -159,14 +161,23 @@ impl Cloud for FakeCloud {
             let number = state.made;
             let eni = EniDescription {
                 id: EniId(format!("eni-{number}")),
-                status: EniStatus::Available,
+                status: state.made_as.unwrap_or(EniStatus::Available),
                 mac: MacAddr([2, 0, 0, 0, 1, number]),
                 vswitch: request.vswitch.clone(),
                 zone: "zone-a".into(),
                 security_groups: request.security_groups.clone(),
                 addresses: Addresses::new(Some([10, 0, 0, number].into()), None),
                 instance: None,
-                assigned: AddressSet { ipv4: vec![[10, 0, 0, number].into()], ..AddressSet::default() },
+                assigned: AddressSet {
+                    ipv4: std::iter::once([10, 0, 0, number].into())
+                        .chain(
+                            (1..)
+                                .zip(1..request.counts.ipv4)
+                                .map(|(n, _)| [10, 0, 0, number * 20 + n].into()),
+                        )
+                        .collect(),
+                    ..AddressSet::default()
+                },
                 kind: request.kind,
                 vlan_id: None,
                 trunk: None,

@@ -1,5 +1,6 @@
 //! The driver alone: a disk that refuses, and cloud operations of a pool that was thrown away.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,15 +13,15 @@ use terway_pool::{
     Wants,
 };
 use terway_types::{
-    AddressSet, Addresses, AttachmentKey, ContainerId, Fault, FaultCode, IfName, IntentToken, LedgerChange,
-    LedgerSnapshot, MacAddr, NetworkName, PodRef, Subnets,
+    AddressSet, Addresses, AttachmentKey, ContainerId, Fault, FaultCode, HistoryEntry, IfName, IntentToken,
+    LedgerChange, LedgerSnapshot, MacAddr, NetworkName, PastCall, PodRef, Subnets,
 };
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
 /// A disk in memory that refuses on demand.
 #[derive(Clone, Default)]
-struct Disk(Arc<Mutex<(LedgerSnapshot, bool)>>);
+struct Disk(Arc<Mutex<(LedgerSnapshot, bool)>>, Arc<Mutex<Vec<HistoryEntry>>>, Arc<AtomicUsize>);
 
 impl Disk {
     fn full(&self, full: bool) {
@@ -32,6 +33,7 @@ impl Journal for Disk {
     fn commit(&mut self, changes: &[LedgerChange]) -> Result<(), Fault> {
         let (durable, full) = &mut *self.0.lock().unwrap();
         if *full {
+            self.2.fetch_add(1, Ordering::Relaxed);
             return Err(Fault::new(FaultCode::StateFull, "no room"));
         }
         for change in changes.iter().cloned() {
@@ -46,6 +48,7 @@ impl Journal for Disk {
                     durable.attachments.push(held);
                 }
                 LedgerChange::RemoveAttachment(key) => durable.attachments.retain(|known| known.key != key),
+                LedgerChange::Remember(entry) => self.1.lock().unwrap().push(entry),
                 other => panic!("a pool of exclusive ENIs wrote {other:?}"),
             }
         }
@@ -192,6 +195,50 @@ async fn what_an_earlier_pool_started_does_not_concern_the_next() {
     assert_eq!(driver.look(Pool::view).await.map(phase).unwrap(), "Creating");
     driver.done(second, Ok(created()));
     let (_, next) = notebook.wait(2).await;
+    assert_eq!(next, CloudAction::Attach { eni: "eni-1".into() });
+    driver.stop();
+}
+
+fn call(action: &str) -> HistoryEntry {
+    HistoryEntry::Called(PastCall {
+        action: action.to_owned(),
+        object: "eni-1".to_owned(),
+        intent: None,
+        request_id: None,
+        failure: None,
+        at: clock::system(),
+        took: Duration::from_millis(1),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_is_written_soon_and_its_loss_brings_nothing_down() {
+    let (disk, notebook) = (Disk::default(), Notebook::default());
+    let driver = start(&disk, &notebook);
+    let (ticket, _) = notebook.wait(0).await;
+    let until = async |what: &str, holds: &dyn Fn() -> bool| {
+        let wait = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), wait).await.expect(what);
+    };
+    let written = |wanted: &HistoryEntry| disk.1.lock().unwrap().contains(wanted);
+    // Nothing else happens, so it makes a commit of its own.
+    let alone = call("alone");
+    driver.remember(alone.clone());
+    until("it is written", &|| written(&alone)).await;
+    disk.full(true);
+    let late = call("late");
+    driver.remember(late.clone());
+    until("the disk refused", &|| disk.2.load(Ordering::Relaxed) > 0).await;
+    let phase = |view: terway_pool::PoolView| view.enis[0].record.phase.name();
+    assert_eq!(driver.look(Pool::view).await.map(phase).unwrap(), "Creating", "the pool is the same");
+    disk.full(false);
+    driver.done(ticket, Ok(created()));
+    until("it is written late", &|| written(&late)).await;
+    let (_, next) = notebook.wait(1).await;
     assert_eq!(next, CloudAction::Attach { eni: "eni-1".into() });
     driver.stop();
 }

@@ -3,11 +3,18 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
+mod actions;
+mod away;
 mod calls;
 mod cloud;
 mod crash;
 mod driver;
+mod live;
+mod looks;
+mod modes;
 mod pages;
+mod past;
+mod recover;
 mod spool;
 mod start;
 mod support;

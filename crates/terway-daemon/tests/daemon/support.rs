@@ -78,7 +78,7 @@ impl Site {
                 state_dir: self.path("state"),
                 nic_kinds: vec!["veth".to_owned()],
                 metadata: Arc::new(self.cloud.clone()),
-                connect: Box::new(move |_, calls| {
+                connect: Box::new(move |_, _, calls| {
                     cloud.tell(calls);
                     Ok(Arc::new(cloud.clone()) as Arc<dyn Cloud>)
                 }),
@@ -184,6 +184,14 @@ impl Life {
             while views.message().await.unwrap().unwrap().waiters.len() != wanted {}
         };
         tokio::time::timeout(PATIENCE, watch).await.expect("the stream tells of waiters");
+    }
+
+    /// Waits for an event with this reason; its message.
+    pub(crate) fn until_event(&self, reason: &str) -> String {
+        self.until(&format!("{reason} is told"), async |life| {
+            let events = life.client().await.ok()?.events(wire::EventsRequest {}).await.ok()?.events;
+            events.into_iter().rev().find(|event| event.reason == reason).map(|event| event.message)
+        })
     }
 
     pub(crate) async fn status(&self) -> Result<wire::StatusReply, Fault> {

@@ -65,7 +65,8 @@ impl World {
     /// The ENI's link vanishes from its node, or comes back, while the API says the same as before.
     pub fn set_cable(&mut self, id: &EniId, plugged: bool, now: Timestamp) -> Result<(), Refusal> {
         let eni = self.known(id)?;
-        if eni.status != Status::InUse {
+        // A member has no link of its own.
+        if eni.status != Status::InUse || eni.trunk().is_some() {
             return Err(Refusal::EniState { eni: id.clone(), status: eni.status });
         }
         self.enis.change(id, now, |eni| eni.link_from = plugged.then_some(now));

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use terway_cloud::{CallSink, Cloud, EniWatch, InstanceIdentity, Metadata, WatchPace};
 use terway_ledger::{Ledger, LedgerReader};
@@ -243,7 +244,16 @@ impl BringUp {
             cache: FactsCache::of(&self.state_dir),
         };
         tokio::spawn(async move { match keeper.keep().await {} });
-        Serving { driver, live, provider: cloud.provider(), interface, standing, inspector, history }
+        Serving {
+            driver,
+            live,
+            provider: cloud.provider(),
+            interface,
+            standing,
+            inspector,
+            history,
+            retired: AtomicBool::new(false),
+        }
     }
 }
 

@@ -265,7 +265,7 @@ impl<H: Hands> Driver<H> {
         let changes = persists[..allowed].concat();
         let last_breath = allowed < persists.len();
         if let Err(fault) = self.commit(&changes) {
-            tracing::error!(%fault, "the pool is built anew from the ledger");
+            self.parts.events.note("PoolRebuilt", format!("the pool is built anew from the ledger: {fault}"));
             self.fail_waiting(&fault);
             // Built with the next message or soon: at once would go in circles on a full disk.
             self.pool = Err(fault);

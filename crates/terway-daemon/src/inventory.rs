@@ -194,6 +194,8 @@ struct Schedule {
     due: Instant,
     last: Instant,
     failures: u32,
+    /// Looks in a row that trouble asked for, and whether the next one is of those.
+    troubles: (u32, bool),
     /// The difference that was seen last; one that stays is not news.
     difference: Option<Seen>,
 }
@@ -201,18 +203,19 @@ struct Schedule {
 impl Schedule {
     fn new(apart: Duration) -> Self {
         let now = Instant::now();
-        Self { apart, due: now, last: now, failures: 0, difference: None }
+        Self { apart, due: now, last: now, failures: 0, troubles: (0, false), difference: None }
     }
 
     /// After a look: soon where it failed, once more where it showed something new, else after the period.
     fn looked(&mut self, look: &Look, period: Option<Duration>) {
         self.last = Instant::now();
+        let (troubles, asked) = self.troubles;
+        self.troubles = (if asked { troubles.saturating_add(1) } else { 0 }, false);
         let usual = period.unwrap_or(Duration::from_hours(24 * 365));
         let pause = match &look.cloud {
             Err(_) => {
-                let (first, longest) = RETRY;
                 self.failures = self.failures.saturating_add(1);
-                (first * 2u32.saturating_pow(self.failures - 1).min(1000)).min(longest).min(usual)
+                doubled(RETRY.0, self.failures - 1).min(usual)
             }
             Ok(seen) => {
                 self.failures = 0;
@@ -224,10 +227,15 @@ impl Schedule {
         self.due = self.last + pause;
     }
 
-    /// Something went wrong: as soon as the pace allows.
+    /// Something went wrong: as soon as the pace allows, which is slower while it goes on.
     fn trouble(&mut self) {
-        self.due = self.due.min(self.last + self.apart);
+        self.troubles.1 = true;
+        self.due = self.due.min(self.last + doubled(self.apart, self.troubles.0));
     }
+}
+
+fn doubled(pause: Duration, times: u32) -> Duration {
+    pause.saturating_mul(2u32.saturating_pow(times)).min(RETRY.1.max(pause))
 }
 
 /// Up to a tenth, so that nodes that started together do not ask together.
@@ -301,5 +309,16 @@ mod tests {
         schedule.trouble();
         schedule.trouble();
         assert_eq!(schedule.due - Instant::now(), Duration::from_secs(5));
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            schedule.looked(&look(&[], false), None);
+            schedule.trouble();
+            pauses.push((schedule.due - Instant::now()).as_secs());
+        }
+        assert_eq!(pauses, [10, 20, 40, 80, 120, 120, 120, 120], "what goes on is looked at less and less");
+        schedule.looked(&look(&[], false), None);
+        schedule.looked(&look(&[], false), None);
+        schedule.trouble();
+        assert_eq!(schedule.due - Instant::now(), Duration::from_secs(5), "and anew after a quiet look");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipnetwork::IpNetwork;
 use terway_ledger::LedgerReader;
@@ -48,6 +49,8 @@ pub struct Serving {
     pub inspector: Inspector,
     /// What was.
     pub history: LedgerReader,
+    /// Whether the node goes away.
+    pub retired: AtomicBool,
 }
 
 impl Serving {
@@ -57,7 +60,11 @@ impl Serving {
             "the cloud did not answer at the start: warm ENIs are served by the facts of the start before"
                 .to_owned()
         });
-        self.standing.refusal().into_iter().chain(remembered).collect()
+        let retired = self
+            .retired
+            .load(Ordering::Relaxed)
+            .then(|| "the node goes away: nobody new is served until terwayd is started again".to_owned());
+        self.standing.refusal().into_iter().chain(remembered).chain(retired).collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What people ask of a node: who held what, and to let it go.
 
+use std::sync::atomic::Ordering;
+
 use terway_ledger::HistoryQuery;
 use terway_pool::Event;
 use terway_rpc::wire;
@@ -85,7 +87,8 @@ fn wrong(error: &dyn std::error::Error) -> Fault {
 pub(super) async fn retire(node: &Node) -> Result<wire::RetireReply, Fault> {
     let serving = node.serving()?;
     serving.driver.tell(Event::Retire);
-    node.events.note("Retired", "the node goes away: nobody new is served until terwayd is started again");
+    serving.retired.store(true, Ordering::Relaxed);
+    node.events.note("Retired", "the node goes away: every ENI goes as soon as nobody holds it");
     let in_use = serving.driver.look(|pool, _| pool.attachments().count()).await?;
     Ok(wire::RetireReply { in_use: u32::try_from(in_use).unwrap_or(u32::MAX) })
 }

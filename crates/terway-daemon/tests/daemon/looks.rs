@@ -95,6 +95,8 @@ fn a_node_that_goes_away_serves_nobody_new() {
         assert_eq!(client.retire(wire::RetireRequest {}).await.unwrap().in_use, 1);
     });
     life.until_event("Retired");
+    let notices = life.run(life.status()).unwrap().notices;
+    assert!(notices[0].starts_with("the node goes away"), "{notices:?}");
     life.until_phases(&[("InUse", 1)]);
     let refused = life.run(async {
         let client = life.client_for(std::time::Duration::from_millis(500)).await.unwrap();

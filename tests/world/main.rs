@@ -14,8 +14,10 @@ mod disk;
 mod fabric;
 mod garbage;
 mod linear;
+mod meddling;
 mod parallel;
 mod pool;
+mod recovery;
 mod shared;
 mod support;
 
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
             calls::trials(),
             clock::trials(),
             pool::trials(),
+            recovery::trials(),
+            meddling::trials(),
             shared::trials(),
             disk::trials(),
             fabric::trials(),

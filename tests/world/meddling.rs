@@ -16,14 +16,14 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Two looks apart by the cloud's consistency window (30 s), and time to act on them.
-const NOTICED: Duration = Duration::from_secs(75);
+const NOTICED: Duration = Duration::from_secs(100);
 
 fn by_hand(world: &World, eni: &str, deed: &str, body: &Value) -> Result<()> {
     world.change(&format!("/v1/console/enis/{eni}/{deed}"), body).map(drop)
 }
 
 fn console(name: &str) -> Result<()> {
-    let keys = vec![("ip_pool_sync_period", json!("1s")), ("eni_release_interval", json!("100ms"))];
+    let keys = vec![("ip_pool_sync_period", json!("10s")), ("eni_release_interval", json!("100ms"))];
     let mut world = booted(&Plan { name: name.to_owned(), pool: (3, 3), keys, ..Plan::default() })?;
     let mut pod = world.nodes[0].pod("web")?;
     pod.add()?;

@@ -27,7 +27,7 @@ const PLAN: &[Room] = &[
     pure("terway-types", &[], &["ipnetwork", "thiserror"]),
     pure("cni-protocol", &[], &["ipnetwork", "serde", "serde_json", "serde_path_to_error", "thiserror"]),
     // domain: never each other
-    pure("terway-pool", &["terway-types"], &["thiserror"]),
+    pure("terway-pool", &["terway-types"], &["ipnetwork", "thiserror"]),
     room("terway-rpc", &["terway-types"]),
     room("terway-datapath", &["terway-types"]),
     room("terway-cloud", &["terway-types"]),
@@ -47,7 +47,7 @@ const PLAN: &[Room] = &[
         pure: None,
     },
     // beside the house: starts the shipped programs, links none of them
-    room("terway-rig", &["terway-datapath", "terway-types"]),
+    room("terway-rig", &["terway-datapath", "terway-ledger", "terway-rpc", "terway-types"]),
     room("xtask", &[]),
 ];
 

@@ -5,18 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use terway_types::{
     AddressSet, Addresses, CloudFailure, CloudFailureKind as Kind, EniId, Gateways, IntentToken, MacAddr,
-    Subnets, VSwitchId,
+    SecurityGroupId, Subnets, VSwitchId,
 };
 
 use crate::{CloudAction, CloudAnswer, CloudEni};
 
 /// An ENI as it really is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RealEni {
     pub(crate) id: EniId,
     pub(crate) mac: MacAddr,
     pub(crate) vswitch: VSwitchId,
+    /// To this node.
     pub(crate) attached: bool,
+    /// Whether it is attached to another instance.
+    pub(crate) elsewhere: bool,
+    pub(crate) groups: Vec<SecurityGroupId>,
 }
 
 /// The cloud, and where netdevs really are.
@@ -30,6 +34,13 @@ pub(crate) struct RealCloud {
     pub(crate) free: BTreeMap<VSwitchId, u32>,
     /// ENIs the instance carries at most.
     pub(crate) slots: usize,
+    /// ENIs of others on this instance.
+    pub(crate) foreign: BTreeMap<EniId, MacAddr>,
+}
+
+/// The primary addresses of the ENI with this hardware address.
+pub(crate) fn addresses_of(mac: MacAddr) -> Addresses {
+    Addresses::new(Some([10, 0, 0, mac.0[5]].into()), None)
 }
 
 pub(crate) fn failure(kind: Kind) -> CloudFailure {
@@ -57,15 +68,28 @@ impl RealCloud {
         self.spent.contains(token)
     }
 
+    /// How many places of the instance are taken.
+    pub(crate) fn used(&self) -> usize {
+        self.enis.values().filter(|eni| eni.attached).count() + self.foreign.len()
+    }
+
+    /// The ENI is deleted, whoever does it.
+    pub(crate) fn vanish(&mut self, token: &IntentToken) {
+        if let Some(real) = self.enis.remove(token) {
+            *self.free.entry(real.vswitch).or_default() += 1;
+            self.spent.insert(token.clone());
+        }
+    }
+
     /// Does what is asked, as an honest cloud: repeated calls change nothing.
     pub(crate) fn act(&mut self, action: &CloudAction) -> Result<CloudAnswer, CloudFailure> {
         match action {
             CloudAction::Create { token, vswitch, .. } => self.create(token, vswitch),
             CloudAction::Attach { eni } => {
-                let used = self.enis.values().filter(|eni| eni.attached).count();
-                let full = used >= self.slots;
+                let full = self.used() >= self.slots;
                 match self.by_id(eni) {
                     None => Err(failure(Kind::Gone)),
+                    Some(real) if real.elsewhere => Err(failure(Kind::InvalidState)),
                     Some(real) if !real.attached && full => {
                         Err(failure(Kind::Quota { which: "EniPerInstance".to_owned(), limit: None }))
                     }
@@ -77,19 +101,21 @@ impl RealCloud {
             }
             CloudAction::Detach { eni } => {
                 if let Some(real) = self.by_id(eni) {
+                    if real.elsewhere {
+                        return Err(failure(Kind::InvalidState));
+                    }
                     real.attached = false;
                 }
                 Ok(CloudAnswer::Detached)
             }
             CloudAction::Delete { eni } => {
-                if self.by_id(eni).is_some_and(|real| real.attached) {
+                if self.by_id(eni).is_some_and(|real| real.attached || real.elsewhere) {
                     return Err(failure(Kind::InvalidState));
                 }
                 let token =
                     self.enis.iter().find(|(_, real)| real.id == *eni).map(|(token, _)| token.clone());
-                if let Some((token, real)) = token.and_then(|token| self.enis.remove_entry(&token)) {
-                    *self.free.entry(real.vswitch).or_default() += 1;
-                    self.spent.insert(token);
+                if let Some(token) = token {
+                    self.vanish(&token);
                 }
                 Ok(CloudAnswer::Deleted)
             }
@@ -112,6 +138,8 @@ impl RealCloud {
                 mac: MacAddr([2, 0, 0, 0, high, low]),
                 vswitch: vswitch.clone(),
                 attached: false,
+                elsewhere: false,
+                groups: vec!["sg-1".into()],
             };
             self.enis.insert(token.clone(), real);
         }
@@ -120,8 +148,8 @@ impl RealCloud {
             id: real.id.clone(),
             mac: real.mac,
             vswitch: real.vswitch.clone(),
-            security_groups: vec!["sg-1".into()],
-            addresses: Addresses::new(Some([10, 0, 0, real.mac.0[5]].into()), None),
+            security_groups: real.groups.clone(),
+            addresses: addresses_of(real.mac),
             assigned: AddressSet::default(),
             subnets: Subnets::default(),
             gateways: Gateways::default(),

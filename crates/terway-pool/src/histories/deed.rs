@@ -1,6 +1,6 @@
 //! One step of a history: what random histories choose by chance and the exhaustive search one after the other.
 
-use super::world::{Fate, World};
+use super::world::{Fate, Meddling, World};
 use crate::PoolSettings;
 
 /// What may happen next.
@@ -20,6 +20,11 @@ pub(crate) enum Deed {
     Flow,
     Crash,
     Reconfigure(Box<PoolSettings>),
+    /// How stale, and what it leaves out.
+    Look(u64, u8),
+    LookAtMetadata(u64),
+    Meddle(usize, Meddling),
+    LoseLedger,
 }
 
 impl World {
@@ -39,6 +44,10 @@ impl World {
             Deed::Flow => self.flow(),
             Deed::Crash => self.crash(),
             Deed::Reconfigure(settings) => self.reconfigure(*settings),
+            Deed::Look(stale, hide) => self.look(stale, hide),
+            Deed::LookAtMetadata(stale) => self.look_at_metadata(stale),
+            Deed::Meddle(index, what) => self.meddle(index, what),
+            Deed::LoseLedger => self.lose_ledger(),
         }
     }
 }

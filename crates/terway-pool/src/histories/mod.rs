@@ -5,6 +5,7 @@
 
 pub(crate) mod cloud;
 pub(crate) mod deed;
+mod looks;
 mod scenarios;
 pub(crate) mod world;
 
@@ -15,7 +16,7 @@ use terway_types::CloudFailureKind as Kind;
 
 use crate::PoolSettings;
 use deed::Deed;
-use world::{Fate, LATEST, World, fast_settings};
+use world::{Fate, LATEST, Meddling, World, fast_settings};
 
 fn kinds() -> impl Strategy<Value = Kind> {
     let quota = Kind::Quota { which: "Eni".to_owned(), limit: Some(3) };
@@ -75,6 +76,32 @@ fn deeds() -> impl Strategy<Value = Deed> {
     ]
 }
 
+fn looks() -> impl Strategy<Value = Deed> {
+    let hide = prop_oneof![3 => Just(0u8), 1 => any::<u8>()];
+    let stale = || prop_oneof![2 => Just(0u64), 1 => 0u64..40];
+    prop_oneof![
+        4 => (stale(), hide).prop_map(|(stale, hide)| Deed::Look(stale, hide)),
+        1 => stale().prop_map(Deed::LookAtMetadata),
+    ]
+}
+
+fn meddlings() -> impl Strategy<Value = Deed> {
+    let what = proptest::sample::select(vec![
+        Meddling::Delete,
+        Meddling::Detach,
+        Meddling::Move,
+        Meddling::Return,
+        Meddling::Attach,
+        Meddling::Regroup,
+        Meddling::ForeignComes,
+        Meddling::ForeignGoes,
+    ]);
+    prop_oneof![
+        9 => (0usize..8, what).prop_map(|(index, what)| Deed::Meddle(index, what)),
+        1 => Just(Deed::LoseLedger),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
@@ -84,6 +111,36 @@ proptest! {
         free in [0u32..6, 0u32..6],
         slots in 1usize..7,
         deeds in proptest::collection::vec(deeds(), 0..120),
+    ) {
+        let mut world = World::new(settings, free, slots);
+        for deed in deeds {
+            world.enact(deed);
+        }
+        world.come_to_rest();
+    }
+
+    /// Whoever looks, and however badly: what is right stays right.
+    #[test]
+    fn no_look_breaks_an_invariant(
+        settings in settings(),
+        free in [0u32..6, 0u32..6],
+        slots in 1usize..7,
+        deeds in proptest::collection::vec(prop_oneof![4 => deeds(), 1 => looks()], 0..120),
+    ) {
+        let mut world = World::new(settings, free, slots);
+        for deed in deeds {
+            world.enact(deed);
+        }
+        world.come_to_rest();
+    }
+
+    /// People do what they want behind the pool's back.
+    #[test]
+    fn no_meddling_breaks_an_invariant(
+        settings in settings(),
+        free in [0u32..6, 0u32..6],
+        slots in 1usize..7,
+        deeds in proptest::collection::vec(prop_oneof![6 => deeds(), 2 => looks(), 1 => meddlings()], 0..120),
     ) {
         let mut world = World::new(settings, free, slots);
         for deed in deeds {

@@ -4,6 +4,8 @@
 mod deeds;
 mod effects;
 mod invariants;
+mod looks;
+mod meddling;
 mod outside;
 mod rest;
 
@@ -15,6 +17,8 @@ use terway_types::{
     MacAddr, Timestamp,
 };
 
+use self::looks::Past;
+pub(crate) use self::meddling::Meddling;
 use super::cloud::RealCloud;
 use crate::testing::settings;
 use crate::{
@@ -85,6 +89,16 @@ pub(crate) struct World {
     phases: BTreeMap<IntentToken, &'static str>,
     published: Option<Capacity>,
     pub(crate) cloud_calls: usize,
+    /// Whether anybody looks at the cloud at all.
+    watched: bool,
+    /// Whether the last look was partial.
+    partial: bool,
+    past: Past,
+    /// ENIs that people have moved or deleted, and those of a lost ledger.
+    meddled: BTreeSet<IntentToken>,
+    lost: BTreeSet<IntentToken>,
+    /// What operators were told.
+    pub(crate) told_events: Vec<(&'static str, String)>,
     /// Answers in the order they were given.
     pub(crate) answers: Vec<(RequestId, Answer)>,
     /// Effects that may still be executed before the daemon dies.
@@ -98,6 +112,7 @@ pub(crate) fn fast_settings() -> PoolSettings {
         quarantine_max: Duration::from_millis(200),
         release: ReleasePace { interval: Duration::from_millis(40), quick: false },
         operation_timeout: Duration::from_millis(250),
+        consistency: Duration::from_millis(40),
         link_timeout: Duration::from_millis(300),
         home_timeout: Duration::from_millis(200),
         retry_first: Duration::from_millis(10),
@@ -131,6 +146,12 @@ impl World {
             phases: BTreeMap::new(),
             published: None,
             cloud_calls: 0,
+            watched: false,
+            partial: false,
+            past: Past::default(),
+            meddled: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            told_events: Vec::new(),
             answers: Vec::new(),
             fuse: None,
         }

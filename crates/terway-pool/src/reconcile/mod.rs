@@ -60,7 +60,7 @@ mod foreign;
 mod metadata;
 mod sightings;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub(crate) use enis::{CloudSightings, Finding, Known, Rule, Times, compare};
 pub(crate) use foreign::Foreign;

@@ -3,15 +3,20 @@
 
 use terway_types::{EniPhase, LedgerChange};
 
+use super::meddling::GHOST;
 use super::{Running, World};
+use crate::testing::key as attachment;
 use crate::{Answer, CloudAction, Effect, Event, Note, RequestId};
 
 impl World {
     pub(crate) fn event(&mut self, event: Event) {
         let before = self.pool.view(self.now).enis.len();
         let what = format!("{event:?}");
+        let looked = matches!(event, Event::Inventory(_));
+        let suspects = self.suspects();
         let effects = self.pool.handle(self.now, event);
         self.take(effects);
+        self.check_suspects(&suspects, looked, &what);
         self.check_engine(before, &what);
     }
 
@@ -47,21 +52,25 @@ impl World {
                     self.phases.remove(&token);
                 }
             }
-            Effect::Note(Note::Failure { .. } | Note::Event { .. }) => {}
+            Effect::Note(Note::Event { reason, message }) => self.told_events.push((reason, message)),
+            Effect::Note(Note::Failure { .. }) => {}
         }
     }
 
     fn persist(&mut self, change: LedgerChange) {
         match change {
             LedgerChange::PutEni(eni) => {
+                let foreign = eni.id.as_ref().is_some_and(|id| self.cloud.foreign.contains_key(id));
+                assert!(!foreign, "{:?} belongs to others", eni.id);
                 self.enis.insert(eni.token.clone(), eni);
             }
             LedgerChange::RemoveEni(token) => {
                 // No leak: what leaves the ledger is not in the cloud, and no call is out that could make it.
-                assert!(!self.cloud.enis.contains_key(&token), "{token} is forgotten but exists");
+                let exists = self.cloud.enis.contains_key(&token);
+                assert!(!exists || self.meddled.contains(&token), "{token} is forgotten but exists");
                 let makes = |action: &CloudAction| matches!(action, CloudAction::Create { token: t, .. } if *t == token);
                 let to_come = self.late.iter().any(|(_, action, _)| makes(action));
-                assert!(!to_come || self.cloud.is_spent(&token), "{token} may still be made");
+                assert!(!to_come || exists || self.cloud.is_spent(&token), "{token} may still be made");
                 self.enis.remove(&token);
             }
             LedgerChange::PutAttachment(attachment) => {
@@ -85,7 +94,13 @@ impl World {
                 assert_eq!(durable.eni, eni.token);
                 assert_eq!(self.enis[&eni.token].phase, EniPhase::InUse(key.clone()));
                 assert_eq!(eni.phase, EniPhase::InUse(key.clone()));
-                assert!(eni.id.is_some() && eni.mac.is_some());
+                let mac = eni.mac.expect("it has one");
+                assert!(eni.id.is_some());
+                assert_ne!(
+                    self.inside.get(&mac),
+                    Some(&attachment(GHOST)),
+                    "{mac} is in a pod that the ledger lost"
+                );
                 if !ask.heard {
                     self.event(Event::Cancel { request });
                 } else if !ask.outdated {

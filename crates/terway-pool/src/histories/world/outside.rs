@@ -5,13 +5,16 @@ use std::time::Duration;
 use terway_types::CloudFailure;
 
 use super::World;
+use super::meddling::GHOST;
 use crate::histories::cloud::RealCloud;
+use crate::testing::key;
 use crate::{CloudAction, CloudAnswer, Event};
 
 impl World {
     /// What lands by itself by now: late calls, netdevs.
     pub(crate) fn happen(&mut self) {
         let now = self.now;
+        self.past.note(&self.cloud, now, self.settings.consistency);
         for (_, action, operation) in self.late.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>() {
             let outcome = self.act(&action);
             self.unseen.extend(operation.map(|operation| Event::CloudDone { operation, outcome }));
@@ -28,6 +31,11 @@ impl World {
 
     pub(crate) fn act(&mut self, action: &CloudAction) -> Result<CloudAnswer, CloudFailure> {
         let attached = |cloud: &mut RealCloud, id| cloud.by_id(id).map(|real| (real.attached, real.mac));
+        if let CloudAction::Attach { eni } | CloudAction::Detach { eni } | CloudAction::Delete { eni } =
+            action
+        {
+            assert!(!self.cloud.foreign.contains_key(eni), "{action:?} touches an ENI of others");
+        }
         let answer = match action {
             CloudAction::Attach { eni } => {
                 let before = attached(&mut self.cloud, eni);
@@ -41,9 +49,11 @@ impl World {
             CloudAction::Detach { eni } => {
                 let before = attached(&mut self.cloud, eni);
                 if let Some((true, mac)) = before {
-                    let user = self.told.iter().find(|(_, token)| self.cloud.enis[*token].mac == mac);
+                    let has = |token| self.cloud.enis.get(token).is_some_and(|real| real.mac == mac);
+                    let user = self.told.iter().find(|(_, token)| has(*token));
                     assert!(user.is_none(), "{eni} is taken away from {user:?}");
-                    self.inside.remove(&mac);
+                    let user = self.inside.remove(&mac);
+                    assert_ne!(user, Some(key(GHOST)), "{eni} is taken away from a pod that the ledger lost");
                     if self.home.remove(&mac) {
                         self.unseen.push_back(Event::LinkGone { mac });
                     }

@@ -73,7 +73,7 @@ fn next_move(
         }
         EniPhase::Attached | EniPhase::Ready if claimed && !wanted() => Some(Move::Take(Step::Detach)),
         EniPhase::Attached if eni.link => Some(Move::Take(Step::LinkSeen)),
-        EniPhase::Ready if claimed && eni.link => Some(Move::HandOver),
+        EniPhase::Ready if claimed && eni.link && !eni.flags.suspect => Some(Move::HandOver),
         EniPhase::Ready if eni.service != Service::Lent && is_misfit(eni, settings) => {
             Some(Move::Take(Step::Detach))
         }

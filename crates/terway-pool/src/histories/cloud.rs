@@ -119,6 +119,11 @@ impl RealCloud {
                 }
                 Ok(CloudAnswer::Deleted)
             }
+            CloudAction::Regroup { eni, security_groups } => {
+                let real = self.by_id(eni).ok_or_else(|| failure(Kind::Gone))?;
+                real.groups.clone_from(security_groups);
+                Ok(CloudAnswer::Regrouped)
+            }
             _ => Err(failure(Kind::Invalid)),
         }
     }

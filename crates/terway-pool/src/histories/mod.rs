@@ -92,7 +92,6 @@ fn meddlings() -> impl Strategy<Value = Deed> {
         Meddling::Move,
         Meddling::Return,
         Meddling::Attach,
-        Meddling::Regroup,
         Meddling::ForeignComes,
         Meddling::ForeignGoes,
     ]);

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use terway_types::{Addresses, EniId, EniPhase, EniRecord, IntentToken, SecurityGroupId, Timestamp};
+use terway_types::{
+    Addresses, AfterClaim, EniId, EniPhase, EniRecord, IntentToken, SecurityGroupId, Timestamp,
+};
 
 use super::metadata::MetadataSightings;
 use super::sightings::{Look, Sightings};
@@ -205,13 +207,18 @@ fn differences(known: &Known<'_>, seen: Option<&SeenEni>) -> Vec<Difference> {
     use Difference as D;
     use EniPhase as P;
     let place = seen.map(|seen| seen.place);
+    let then = known.record.claim.as_ref().map(|claim| claim.then);
     let difference = match &known.record.phase {
+        // One that the control plane named is looked for by an operation of its own.
+        P::Creating if known.record.id.is_some() => None,
         P::Creating => matches!(place, Some(Place::Here | Place::Nowhere)).then_some(D::Landed),
         P::Attaching | P::Regrouping => None,
         P::Detaching | P::Deleting => (place == Some(Place::Elsewhere)).then_some(D::Elsewhere),
         P::Detached | P::Kept => match place {
             None => Some(D::Absent),
             Some(Place::Elsewhere) => Some(D::Elsewhere),
+            // Its own operation makes sure that it leaves.
+            Some(Place::Here) if then == Some(AfterClaim::Forget) => None,
             Some(Place::Here) => Some(D::Here),
             Some(Place::Moving) => None,
             Some(Place::Nowhere) => return details(known, seen),

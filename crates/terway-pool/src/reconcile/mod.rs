@@ -21,7 +21,7 @@
 //! | `Vanished` | the same and `Detached`, `Kept`, not home | absent | confirmed | forgotten |
 //! | `DetachedOutside` | `Attached`, `Ready`, `Quarantined` and rested, not home | attached to nothing | confirmed | `Detached`: attached again if wanted, else deleted |
 //! | `Moved` | the same and `Kept`, `Detaching`, `Deleting`, not home | elsewhere | confirmed | forgotten: it is another node's |
-//! | `AttachedOutside` | `Detached`, `Kept` | attached here | confirmed | `Attached` |
+//! | `AttachedOutside` | `Detached`, `Kept` (not to be forgotten) | attached here | confirmed | `Attached` |
 //! | `UsedVanished`, `UsedDetached` | in use, not home | absent, attached to nothing | confirmed | stays; leaves by detach and delete after its release |
 //! | `UsedMoved` | in use, not home | elsewhere | confirmed | stays; not given after its release, until `Moved` forgets it |
 //! | `Regrouped` | at rest, in use or kept | other security groups | confirmed | the record is corrected; the engine regroups when it wants others |

@@ -36,6 +36,7 @@ impl World {
             CloudAction::Attach { eni } => ("Attaching", self.durable(eni)),
             CloudAction::Detach { eni } => ("Detaching", self.durable(eni)),
             CloudAction::Delete { eni } => ("Deleting", self.durable(eni)),
+            CloudAction::Regroup { eni, .. } => ("Regrouping", self.durable(eni)),
             _ => panic!("{action:?} belongs to no exclusive pool without claims"),
         };
         let eni = eni.unwrap_or_else(|| panic!("{action:?} without an intent"));

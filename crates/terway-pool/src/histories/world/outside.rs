@@ -31,8 +31,10 @@ impl World {
 
     pub(crate) fn act(&mut self, action: &CloudAction) -> Result<CloudAnswer, CloudFailure> {
         let attached = |cloud: &mut RealCloud, id| cloud.by_id(id).map(|real| (real.attached, real.mac));
-        if let CloudAction::Attach { eni } | CloudAction::Detach { eni } | CloudAction::Delete { eni } =
-            action
+        if let CloudAction::Attach { eni }
+        | CloudAction::Detach { eni }
+        | CloudAction::Delete { eni }
+        | CloudAction::Regroup { eni, .. } = action
         {
             assert!(!self.cloud.foreign.contains_key(eni), "{action:?} touches an ENI of others");
         }

@@ -21,7 +21,10 @@ impl World {
     /// Everything under way succeeds, once.
     pub(crate) fn flow(&mut self) {
         self.execute(usize::MAX);
+        let mut answers = 0;
         while !self.running.is_empty() {
+            answers += 1;
+            assert!(answers < 1_000, "calls without pause: {:?}", self.running);
             self.answer(0, Fate::Done);
             self.execute(usize::MAX);
         }

@@ -44,11 +44,11 @@ impl Past {
 
 impl World {
     /// Somebody looks at the cloud; the pool hears of it later. The read is `stale` by so much, and leaves out
-    /// those ENIs that `hide` has a bit for; but a read after a partial one is complete.
+    /// those ENIs that `hide` has a bit for; but a read after a partial one is complete and fresh.
     pub(crate) fn look(&mut self, stale: u64, hide: u8) {
         self.watched = true;
-        let hide = if std::mem::replace(&mut self.partial, hide != 0) { 0 } else { hide };
-        self.partial &= hide != 0;
+        let (stale, hide) = if self.partial { (0, 0) } else { (stale, hide) };
+        self.partial = hide != 0;
         let Some(scene) = self.scene(stale) else { return };
         let others = scene.foreign.iter().map(|(id, mac)| foreign(id, *mac));
         let ours = scene.enis.iter().map(|(token, real)| seen(token, real));

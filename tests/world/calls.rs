@@ -38,6 +38,7 @@ fn killed_at(name: &str, action: &str, when: &str) -> Result<()> {
         pool: (0, 0),
         quarantine: "10ms".to_owned(),
         latency: [1, 5, 5, 1],
+        keys: vec![("eni_release_interval", json!("100ms"))],
         ..Plan::default()
     };
     let mut world = World::start(&plan, &binaries(), std::path::Path::new("/run/terway"))?;

@@ -157,6 +157,7 @@ mod tests {
             (0..5).map(|minute| taken(&mut bucket, 190 + 60 * minute, 250 + 60 * minute)).collect();
         assert!(per_minute[0] < 45, "{per_minute:?}");
         assert!(per_minute.is_sorted(), "{per_minute:?}");
+        assert!(per_minute[2] < 200 && per_minute[3] < 350, "not all at once: {per_minute:?}");
         assert!((590..=620).contains(&per_minute[4]), "{per_minute:?}");
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod cloud;
 pub(crate) mod deed;
 mod looks;
 mod scenarios;
+mod shared;
 pub(crate) mod world;
 
 use std::time::Duration;

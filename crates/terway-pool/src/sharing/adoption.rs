@@ -54,8 +54,7 @@ impl Pool {
                 (_, Some(intent)) => intent.counts,
                 _ => terway_types::AddressCounts::default(),
             };
-            let mut shelf = Shelf::new(record.token.clone(), record.vswitch.clone(), stage(eni), asked);
-            shelf.doubt = record.assigning.is_some();
+            let shelf = Shelf::new(record.token.clone(), record.vswitch.clone(), stage(eni), asked);
             self.shared.stock.insert(shelf);
         }
         let holders = self.adopt_holders(snapshot, out);
@@ -170,6 +169,7 @@ impl Pool {
             if self.shared.stock.get(no).is_some_and(|shelf| shelf.stage != Stage::Closed) {
                 self.put_on(no, &token, &AddressSet::default(), primary, out);
             }
+            self.shared.stock.edit(no, |shelf| shelf.doubt |= shelf.job().is_some());
             self.follow(&token, out);
             self.lend(&token);
             self.work_on(no, out);

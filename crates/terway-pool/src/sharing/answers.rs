@@ -66,7 +66,14 @@ impl Pool {
             (Job::Assign, Err(failure)) => self.assign_failed(no, &token, failure, out),
             (Job::Unassign, Ok(CloudAnswer::Unassigned)) => {
                 self.shared.stock.unassigned(no, out);
-                self.shared.stock.edit(no, |shelf| (shelf.work, shelf.failures) = (Work::Open, 0));
+                // An earlier call may land still. Until it has, these addresses must not come back to this ENI.
+                let pause = self.now + self.settings.retry_max;
+                self.shared.stock.edit(no, |shelf| {
+                    (shelf.work, shelf.failures) = (Work::Open, 0);
+                    if std::mem::take(&mut shelf.doubt) {
+                        shelf.paused = Some(pause);
+                    }
+                });
             }
             (Job::Unassign, Err(failure)) => self.unassign_failed(no, &token, failure, out),
             (_, Ok(answer)) => self.answered_otherwise(no, &token, answer, out),
@@ -256,6 +263,7 @@ impl Pool {
         let at = self.now + wait;
         self.shared.stock.edit(no, |shelf| {
             shelf.work = Work::Retry(at);
+            shelf.doubt |= matches!(failure.kind, Kind::Ambiguous | Kind::Conflict);
             shelf.lost |= failure.kind == Kind::Gone;
         });
         let aim = format!("take addresses off ENI {}", self.eni_name(token));

@@ -1,6 +1,9 @@
 //! Assign and unassign calls: the intent, durable first, then the call; again after a pause or a crash with the
 //! same token and the same amount.
 
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
 use terway_types::{AddressCounts, AssignIntent, IntentToken, PrefixPhase, Timestamp};
 
 use crate::effect::{CloudAction, Effect, OperationId};
@@ -26,22 +29,17 @@ impl Pool {
         self.shared.stock.get(no).map_or(0, |shelf| shelf.pairs(&rules).coming)
     }
 
-    /// Takes at most so many pairs off an ENI, as many as one call can.
-    pub(super) fn unassign(&mut self, no: EniNo, at_most: u32, out: &mut Outbox) {
-        let rules = self.shared.stock.rules;
-        let Some((singles, nets)) = self.shared.stock.get(no).map(|shelf| shelf.for_less(at_most, &rules))
-        else {
-            return;
-        };
-        for address in singles {
+    /// Takes idle addresses and empty prefixes off an ENI.
+    pub(super) fn unassign(&mut self, no: EniNo, singles: &[IpAddr], nets: &[IpNetwork], out: &mut Outbox) {
+        for &address in singles {
             // They are idle, which the choice has seen.
             let left = self.shared.stock.step(address, Step::Unassign, None, self.now, out);
             debug_assert_eq!(left, Ok(true), "{address}");
         }
-        for net in nets {
+        for &net in nets {
             self.shared.stock.set_prefix(net, PrefixPhase::Unassigning, self.now, out);
         }
-        self.shared.stock.edit(no, |shelf| shelf.work = Work::Open);
+        self.shared.stock.edit(no, |shelf| (shelf.work, shelf.doubt) = (Work::Open, false));
         self.work_on(no, out);
     }
 

@@ -51,14 +51,13 @@ impl Pace {
         due
     }
 
-    /// How many pairs of those above the low water mark are to be reclaimed now. It starts the pause before the
-    /// next batch.
-    pub(crate) fn reclaims(&mut self, above_low: u32, now: Timestamp, settings: &PoolSettings) -> u32 {
+    /// Whether a batch is to be reclaimed now. It starts the pause before the next one.
+    pub(crate) fn reclaims(&mut self, now: Timestamp, settings: &PoolSettings) -> bool {
         let Some(reclaim) = settings.reclaim.filter(|_| self.reclaim_at.is_some_and(|at| at <= now)) else {
-            return 0;
+            return false;
         };
         self.reclaim_at = Some(now + self.jittered(reclaim));
-        above_low.min(reclaim.batch.max(1))
+        true
     }
 
     /// When the next release is due. `idle` tells whether there is anything to reclaim.
@@ -111,13 +110,13 @@ mod tests {
         let settings = PoolSettings { reclaim: Some(reclaim), ..settings() };
         let mut pace = Pace::new(&settings, Timestamp(0));
         pace.used(Timestamp(500), &settings);
-        assert_eq!(pace.reclaims(9, Timestamp(1499), &settings), 0);
+        assert!(!pace.reclaims(Timestamp(1499), &settings));
         assert_eq!(pace.next(true, Timestamp(1499), &settings), Some(Timestamp(1500)));
         assert_eq!(pace.next(false, Timestamp(1499), &settings), None);
-        assert_eq!(pace.reclaims(9, Timestamp(1500), &settings), 4);
+        assert!(pace.reclaims(Timestamp(1500), &settings));
         let next = pace.next(true, Timestamp(1500), &settings).unwrap();
         assert!((1590..=1610).contains(&next.0), "{next}");
-        assert_eq!(pace.reclaims(3, next, &settings), 3);
+        assert!(pace.reclaims(next, &settings));
         pace.used(next, &settings);
         assert_eq!(pace.next(true, next, &settings), Some(next + millis(1000)));
     }

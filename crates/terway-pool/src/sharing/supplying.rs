@@ -1,6 +1,6 @@
 //! Brings supply and demand of addresses together: fills ENIs, makes new ones, lets go what is too much.
 
-use terway_types::{EniRecord, IntentToken};
+use terway_types::{EniRecord, IntentToken, PrefixPhase};
 
 use crate::engine::Pool;
 use crate::eni::Service;
@@ -16,6 +16,7 @@ impl Pool {
     /// Asks for what is missing, lets go what is too much.
     pub(crate) fn balance_shared(&mut self, sharing: Sharing, out: &mut Outbox) {
         self.let_go_lost(out);
+        self.let_go_frozen(out);
         let totals = *self.shared.stock.totals();
         self.shared.pace.warm |= totals.idle >= self.settings.warm_up;
         let needs = needs(&totals, self.waiters.unclaimed(), self.shared.pace.warm, &self.settings);
@@ -102,6 +103,15 @@ impl Pool {
         }
     }
 
+    /// Prefixes that take nobody new leave as soon as they are empty.
+    fn let_go_frozen(&mut self, out: &mut Outbox) {
+        while let Some(no) = self.shared.stock.leftover() {
+            let empty = self.shared.stock.get(no).map(|shelf| shelf.empty_blocks(PrefixPhase::Frozen));
+            let nets: Vec<_> = empty.into_iter().flatten().map(|block| block.net).collect();
+            self.unassign(no, &[], &nets, out);
+        }
+    }
+
     fn shed(&mut self, surplus: u32, sharing: Sharing, out: &mut Outbox) {
         loop {
             let tally = self.books.tally();
@@ -122,11 +132,9 @@ impl Pool {
                 }
             }
         }
-        let above_low = self.above_low();
-        let mut left = self.shared.pace.reclaims(above_low, self.now, &self.settings);
-        if left > 0 && self.shared.stock.rules.prefixes {
-            // Less than a prefix cannot go.
-            left = left.max(PREFIX_V4).min(above_low);
+        let mut left = self.reclaimable(sharing);
+        if left == 0 || !self.shared.pace.reclaims(self.now, &self.settings) {
+            return;
         }
         while left > 0 {
             let gone = self.shed_once(left, sharing, out);
@@ -147,7 +155,24 @@ impl Pool {
 
     /// Whether there is anything to reclaim.
     pub(super) fn can_reclaim(&self) -> bool {
-        sharing(&self.settings).is_some_and(|sharing| self.can_shed(self.above_low(), sharing))
+        sharing(&self.settings).is_some_and(|sharing| self.reclaimable(sharing) > 0)
+    }
+
+    /// How many pairs the next batch takes. Less than a prefix cannot go, so it may be more than a batch.
+    fn reclaimable(&self, sharing: Sharing) -> u32 {
+        let Some(reclaim) = self.settings.reclaim else { return 0 };
+        let above_low = self.above_low();
+        let batches = [reclaim.batch.max(1).min(above_low), PREFIX_V4.min(above_low)];
+        batches.into_iter().find(|batch| self.can_shed(*batch, sharing)).unwrap_or(0)
+    }
+
+    /// Whether surplus could go that has not gone.
+    #[cfg(test)]
+    pub(crate) fn can_shed_surplus(&self) -> bool {
+        let needs =
+            needs(self.shared.stock.totals(), self.waiters.len(), self.shared.pace.warm, &self.settings);
+        let surplus = sharing(&self.settings).is_some_and(|sharing| self.can_shed(needs.surplus, sharing));
+        surplus || self.can_reclaim()
     }
 
     /// Whether at most so many pairs can go at all: primary addresses and parts of prefixes cannot.
@@ -176,7 +201,12 @@ impl Pool {
             return before.saturating_sub(self.shared.stock.totals().idle).max(1);
         }
         let Some(no) = self.shared.stock.sparer() else { return 0 };
-        self.unassign(no, at_most, out);
+        let rules = self.shared.stock.rules;
+        let Some((singles, nets)) = self.shared.stock.get(no).map(|shelf| shelf.for_less(at_most, &rules))
+        else {
+            return 0;
+        };
+        self.unassign(no, &singles, &nets, out);
         before.saturating_sub(self.shared.stock.totals().idle)
     }
 

@@ -22,6 +22,9 @@ use crate::stock::shelf::{Job, Shelf, Slot, Stage, Work};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EniNo(u32);
 
+/// Failures in a row after which a call that is to be repeated does not count as supply any more.
+const PATIENCE: u32 = 3;
+
 /// What the settings say about sharing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
@@ -60,6 +63,8 @@ struct Marks {
     unused: Option<u32>,
     /// Said to be gone, and nobody uses it.
     lost: bool,
+    /// Has prefixes that take nobody new and are empty.
+    leftover: bool,
     due: Option<Timestamp>,
 }
 
@@ -67,7 +72,8 @@ impl Marks {
     fn of(shelf: &Shelf, rules: &Rules) -> Self {
         let pairs = shelf.pairs(rules);
         let job = shelf.job();
-        let trying = job.is_some() && !matches!(shelf.work, Work::Retry(_));
+        // A call that fails again and again is not waited for: others are asked.
+        let trying = shelf.failures < PATIENCE || !matches!(shelf.work, Work::Retry(_));
         let serves = shelf.stage == Stage::Open && !shelf.lost;
         let free = serves && job.is_none() && shelf.paused.is_none();
         let (in_use, spare) = (shelf.in_use(), shelf.spare(rules));
@@ -97,6 +103,7 @@ impl Marks {
             spares: (free && spare > 0).then_some(in_use),
             unused: (free && unused).then_some(pairs.idle),
             lost: shelf.lost && shelf.stage == Stage::Open && unused,
+            leftover: free && shelf.empty_blocks(PrefixPhase::Frozen).next().is_some(),
             due: shelf.due(),
         }
     }
@@ -118,6 +125,7 @@ pub(crate) struct Stock {
     spares: BTreeSet<(u32, EniNo)>,
     unused: BTreeSet<(u32, EniNo)>,
     lost: BTreeSet<EniNo>,
+    leftover: BTreeSet<EniNo>,
     due: BTreeSet<(Timestamp, EniNo)>,
     totals: Totals,
     /// What ENIs that serve or come can take besides, per vSwitch.
@@ -139,6 +147,7 @@ impl Stock {
             spares: BTreeSet::new(),
             unused: BTreeSet::new(),
             lost: BTreeSet::new(),
+            leftover: BTreeSet::new(),
             due: BTreeSet::new(),
             totals: Totals::default(),
             rooms: BTreeMap::new(),
@@ -228,6 +237,11 @@ impl Stock {
     /// An ENI that the cloud says is gone and that nobody uses.
     pub(crate) fn lost(&self) -> Option<EniNo> {
         self.lost.first().copied()
+    }
+
+    /// An ENI with prefixes that take nobody new and are empty.
+    pub(crate) fn leftover(&self) -> Option<EniNo> {
+        self.leftover.first().copied()
     }
 
     /// The ENIs with something due by now.
@@ -328,8 +342,8 @@ impl Stock {
         for address in singles {
             match self.owner(address) {
                 Some(owner) if owner == no => {}
-                Some(_) => refused.push(address.into()),
-                None => {
+                Some(_) if !self.make_way(address.into(), out) => refused.push(address.into()),
+                _ => {
                     let is_primary = primary.iter().any(|primary| primary == address);
                     self.add_single(no, Slot { address, primary: is_primary, life: Life::Idle, since: now });
                     self.write(no, address, None, out);
@@ -339,15 +353,60 @@ impl Stock {
         for &net in &added.prefixes {
             match self.overlapped(net) {
                 Some((same, owner)) if owner == no && same == Some(net) => {}
-                Some(_) => refused.push(net),
-                None => {
-                    self.add_block(no, Block::new(net, PrefixPhase::Ready, now));
+                Some(_) if !self.make_way(net, out) => refused.push(net),
+                _ => {
+                    let phase = if self.rules.prefixes { PrefixPhase::Ready } else { PrefixPhase::Frozen };
+                    self.add_block(no, Block::new(net, phase, now));
                     self.write_prefix(no, net, out);
                 }
             }
         }
         refused.sort_unstable();
         refused
+    }
+
+    /// Forgets what other ENIs have of this address or prefix, if all of it was being taken off them or they are
+    /// leaving, and nobody has used it lately: the cloud, giving it elsewhere, says that this worked, though its
+    /// answer to us was lost. Tells whether the way is clear.
+    fn make_way(&mut self, net: IpNetwork, out: &mut Outbox) -> bool {
+        let within = net.network()..=net.broadcast();
+        let around = self.prefix_around(net.network()).map(|(net, _)| net);
+        let inside = self.prefixes.range(within.clone()).map(|(_, (net, _))| *net);
+        let nets: BTreeSet<_> = around.into_iter().chain(inside).collect();
+        let singles: Vec<_> = self.singles.range(within).map(|(address, no)| (*address, *no)).collect();
+        let leaves = |no: EniNo| self.get(no).is_some_and(|shelf| shelf.lost || shelf.stage == Stage::Closed);
+        let single_yields = |&(address, no): &(IpAddr, EniNo)| {
+            let life = self.get(no).and_then(|shelf| shelf.entry(address)).map(|entry| entry.life);
+            life == Some(Life::Unassigning) || (life == Some(Life::Idle) && leaves(no))
+        };
+        let block_yields = |net: &IpNetwork| {
+            let Some(&(_, no)) = self.prefixes.get(&net.network()) else { return false };
+            let block = self.get(no).and_then(|shelf| shelf.blocks().iter().find(|block| block.net == *net));
+            let off = |block: &Block| block.phase == PrefixPhase::Unassigning || leaves(no);
+            block.is_some_and(|block| block.taken() == 0 && off(block))
+        };
+        if !(singles.iter().all(single_yields) && nets.iter().all(block_yields)) {
+            return false;
+        }
+        for (address, no) in singles {
+            self.drop_single(no, address, out);
+        }
+        for net in nets {
+            self.drop_block(net, out);
+        }
+        true
+    }
+
+    fn drop_single(&mut self, no: EniNo, address: IpAddr, out: &mut Outbox) {
+        self.singles.remove(&address);
+        self.edit(no, |shelf| shelf.drop_single(address));
+        out.remove_address(address);
+    }
+
+    fn drop_block(&mut self, net: IpNetwork, out: &mut Outbox) {
+        let Some((_, no)) = self.prefixes.remove(&net.network()) else { return };
+        self.edit(no, |shelf| shelf.drop_block(net));
+        out.remove_prefix(net);
     }
 
     /// Who has something of this prefix, and as which prefix.
@@ -446,14 +505,10 @@ impl Stock {
     pub(crate) fn unassigned(&mut self, no: EniNo, out: &mut Outbox) {
         let Some(gone) = self.get(no).map(Shelf::unassigning) else { return };
         for address in gone.singles() {
-            self.singles.remove(&address);
-            self.edit(no, |shelf| shelf.drop_single(address));
-            out.remove_address(address);
+            self.drop_single(no, address, out);
         }
         for net in gone.prefixes {
-            self.prefixes.remove(&net.network());
-            self.edit(no, |shelf| shelf.drop_block(net));
-            out.remove_prefix(net);
+            self.drop_block(net, out);
         }
     }
 
@@ -540,6 +595,9 @@ impl Stock {
         if marks.lost {
             self.lost.insert(no);
         }
+        if marks.leftover {
+            self.leftover.insert(no);
+        }
         if let Some(at) = marks.due {
             self.due.insert((at, no));
         }
@@ -572,6 +630,7 @@ impl Stock {
             self.unused.remove(&(pairs, no));
         }
         self.lost.remove(&no);
+        self.leftover.remove(&no);
         if let Some(at) = marks.due {
             self.due.remove(&(at, no));
         }
@@ -611,7 +670,7 @@ impl Stock {
         assert_eq!(fresh.resting, self.resting);
         assert_eq!((&fresh.gives, &fresh.takes), (&self.gives, &self.takes));
         assert_eq!((&fresh.spares, &fresh.unused), (&self.spares, &self.unused));
-        assert_eq!((&fresh.lost, &fresh.due), (&self.lost, &self.due));
+        assert_eq!((&fresh.lost, &fresh.leftover, &fresh.due), (&self.lost, &self.leftover, &self.due));
         assert_eq!((&fresh.by_token, &fresh.rooms), (&self.by_token, &self.rooms));
     }
 }

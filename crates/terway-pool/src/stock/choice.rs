@@ -3,7 +3,7 @@
 use ipnetwork::IpNetwork;
 use std::net::IpAddr;
 
-use terway_types::{AddressCounts, IpFamily};
+use terway_types::{AddressCounts, IpFamily, PrefixPhase};
 
 use crate::stock::book::Rules;
 use crate::stock::numbers::{PREFIX_V4, PREFIX_V6};
@@ -51,7 +51,8 @@ impl Shelf {
     /// nobody uses.
     pub(crate) fn for_less(&self, pairs: u32, rules: &Rules) -> (Vec<IpAddr>, Vec<IpNetwork>) {
         let (mut left, mut nets) = (pairs, Vec::new());
-        let mut empty: Vec<_> = self.empty_blocks().map(|block| (block.size(), block.net)).collect();
+        let mut empty: Vec<_> =
+            self.empty_blocks(PrefixPhase::Ready).map(|block| (block.size(), block.net)).collect();
         empty.sort_unstable();
         for (size, net) in empty.into_iter().take(usize::try_from(rules.batch).unwrap_or(usize::MAX)) {
             if size <= left {

@@ -78,7 +78,7 @@ pub(crate) struct Shelf {
     pub(crate) work: Work,
     /// Failed calls in a row.
     pub(crate) failures: u32,
-    /// Whether an assign call may have worked without our hearing of it.
+    /// Whether a call of this job may have worked, or may still work, without our hearing of it.
     pub(crate) doubt: bool,
     /// Whether the cloud has refused it since the last doubt.
     pub(crate) refused: bool,
@@ -187,13 +187,14 @@ impl Shelf {
     /// Pairs that could be taken off now.
     pub(crate) fn spare(&self, rules: &Rules) -> u32 {
         let singles = if rules.dual { self.v4.loose.min(self.v6.loose) } else { self.v4.loose };
-        singles + self.empty_blocks().map(Block::size).sum::<u32>()
+        singles + self.empty_blocks(PrefixPhase::Ready).map(Block::size).sum::<u32>()
     }
 
-    /// Prefixes of IPv4 that nobody uses. The one of IPv6 serves as long as the ENI does.
-    pub(crate) fn empty_blocks(&self) -> impl Iterator<Item = &Block> {
-        self.blocks.iter().filter(|block| {
-            block.family() == IpFamily::V4 && block.phase != PrefixPhase::Unassigning && block.taken() == 0
+    /// Prefixes in this phase that nobody uses. A ready one of IPv6 serves as long as the ENI does.
+    pub(crate) fn empty_blocks(&self, phase: PrefixPhase) -> impl Iterator<Item = &Block> {
+        self.blocks.iter().filter(move |block| {
+            let leaves = block.family() == IpFamily::V4 || phase == PrefixPhase::Frozen;
+            leaves && block.phase == phase && block.taken() == 0
         })
     }
 

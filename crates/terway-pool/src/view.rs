@@ -27,9 +27,9 @@ pub struct PoolView {
     pub max_idle: u32,
     /// ENIs of ours at most, in any phase: the limit less the ENIs of others.
     pub max_enis: u32,
-    /// ENIs or addresses that can be given at once.
+    /// ENIs, or addresses of shared ones, that can be given at once.
     pub idle: u32,
-    /// ENIs or addresses that attachments hold.
+    /// ENIs, or addresses of shared ones, that attachments hold.
     pub in_use: u32,
     /// How many more pods could be served.
     pub capacity: Capacity,
@@ -109,9 +109,10 @@ impl Pool {
                 waits_for: self.reason(waiter).to_string(),
             }
         });
+        let shared = self.shared.stock.totals();
         let (idle, in_use) = match self.settings.mode {
             Mode::Exclusive => (tally.idle, tally.held),
-            Mode::Shared(_) => (self.shared.stock.totals().idle, self.shared.stock.totals().in_use),
+            Mode::Shared(_) => (shared.idle, shared.in_use + tally.held),
         };
         PoolView {
             mode: match self.settings.mode {

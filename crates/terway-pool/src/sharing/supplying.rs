@@ -132,7 +132,7 @@ impl Pool {
                 }
             }
         }
-        let mut left = self.reclaimable(sharing);
+        let mut left = self.next_batch(sharing);
         if left == 0 || !self.shared.pace.reclaims(self.now, &self.settings) {
             return;
         }
@@ -155,11 +155,11 @@ impl Pool {
 
     /// Whether there is anything to reclaim.
     pub(super) fn can_reclaim(&self) -> bool {
-        sharing(&self.settings).is_some_and(|sharing| self.reclaimable(sharing) > 0)
+        sharing(&self.settings).is_some_and(|sharing| self.next_batch(sharing) > 0)
     }
 
     /// How many pairs the next batch takes. Less than a prefix cannot go, so it may be more than a batch.
-    fn reclaimable(&self, sharing: Sharing) -> u32 {
+    fn next_batch(&self, sharing: Sharing) -> u32 {
         let Some(reclaim) = self.settings.reclaim else { return 0 };
         let above_low = self.above_low();
         let batches = [reclaim.batch.max(1).min(above_low), PREFIX_V4.min(above_low)];
@@ -169,8 +169,12 @@ impl Pool {
     /// Whether surplus could go that has not gone.
     #[cfg(test)]
     pub(crate) fn can_shed_surplus(&self) -> bool {
-        let needs =
-            needs(self.shared.stock.totals(), self.waiters.len(), self.shared.pace.warm, &self.settings);
+        let needs = needs(
+            self.shared.stock.totals(),
+            self.waiters.unclaimed(),
+            self.shared.pace.warm,
+            &self.settings,
+        );
         let surplus = sharing(&self.settings).is_some_and(|sharing| self.can_shed(needs.surplus, sharing));
         surplus || self.can_reclaim()
     }

@@ -102,7 +102,7 @@ impl Marks {
             takes: (free && pairs.room > 0).then(|| (shelf.is_lopsided(rules), slots)),
             spares: (free && spare > 0).then_some(in_use),
             unused: (free && unused).then_some(pairs.idle),
-            lost: shelf.lost && shelf.stage == Stage::Open && unused,
+            lost: shelf.lost && matches!(shelf.stage, Stage::Open | Stage::Opening) && unused,
             leftover: free && shelf.empty_blocks(PrefixPhase::Frozen).next().is_some(),
             due: shelf.due(),
         }

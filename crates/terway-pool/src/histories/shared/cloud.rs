@@ -64,7 +64,7 @@ impl SharedCloud {
     pub(super) fn new(slots: usize, per_eni: usize, free: [u32; 2]) -> Self {
         let [a, b] = free;
         let free = BTreeMap::from([("vsw-a".into(), a), ("vsw-b".into(), b)]);
-        Self { slots, per_eni, free, ..Self::default() }
+        Self { free, slots, per_eni, ..Self::default() }
     }
 
     pub(super) fn by_id(&mut self, id: &EniId) -> Option<&mut RealEni> {

@@ -109,8 +109,8 @@ impl World {
         let deadline = pool.next_deadline();
         assert!(deadline.is_none_or(|at| at > self.now), "{deadline:?} at {} after {event}", self.now);
         let totals = pool.shared.stock.totals();
-        assert!(totals.idle == 0 || pool.waiters.len() == 0, "idle pairs and waiters after {event}");
-        for eni in pool.books.iter() {
+        assert!(totals.idle == 0 || pool.waiters.is_empty(), "idle pairs and waiters after {event}");
+        for (_, eni) in pool.books.iter() {
             let shelf = pool.shared.stock.of(&eni.record.token).expect("every ENI is shared");
             assert_eq!(eni.service == Service::Lent, shelf.in_use() > 0, "{eni:?} after {event}");
             assert!(eni.service != Service::Whole);

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use terway_types::{
-    AddressRecord, Addresses, AttachmentKey, AttachmentRecord, CloudFailureKind as Kind, EniId, EniRecord,
-    IntentToken, LedgerChange, LedgerSnapshot, MacAddr, PodRef, PrefixRecord, Timestamp,
+    AddressPhase, AddressRecord, Addresses, AttachmentKey, AttachmentRecord, CloudFailureKind as Kind, EniId,
+    EniRecord, IntentToken, LedgerChange, LedgerSnapshot, MacAddr, PodRef, PrefixRecord, Timestamp,
 };
 
 use super::cloud::SharedCloud;
 use crate::histories::cloud::failure;
 use crate::histories::world::{Fate, LATEST};
+use crate::stock::Stage;
 use crate::testing::key;
 use crate::{
     Answer, Capacity, CloudAction, CloudAnswer, Effect, Event, Note, OperationId, Pool, PoolSettings,
@@ -243,8 +244,17 @@ impl World {
         let mut outcome = self.act(&action);
         let CloudAction::Assign { eni, .. } = &action else { return };
         if let Ok(CloudAnswer::Assigned { added, .. }) = &mut outcome {
-            let others = self.cloud.enis.values().filter(|real| real.id != *eni);
-            let foreign: Vec<_> = others.flat_map(|real| real.has.ipv4.clone()).collect();
+            // Of an ENI that leaves, or of an address that is being taken off, it would be the truth in the end.
+            let stays = |record: &&AddressRecord| {
+                let shelf = self.pool.shared.stock.of(&record.eni);
+                let serves = shelf.is_some_and(|shelf| shelf.stage != Stage::Closed && !shelf.lost);
+                serves
+                    && record.phase != AddressPhase::Unassigning
+                    && self.enis[&record.eni].id.as_ref() != Some(eni)
+            };
+            let foreign: Vec<_> =
+                self.addresses.values().filter(stays).map(|record| record.address).collect();
+            let foreign: Vec<_> = foreign.into_iter().filter_map(v4).collect();
             added.ipv4.extend(foreign.get(index % foreign.len().max(1)));
         }
         self.event(Event::CloudDone { operation, outcome });
@@ -394,5 +404,12 @@ impl World {
             }
             LedgerChange::Remember(_) => {}
         }
+    }
+}
+
+fn v4(address: IpAddr) -> Option<std::net::Ipv4Addr> {
+    match address {
+        IpAddr::V4(v4) => Some(v4),
+        IpAddr::V6(_) => None,
     }
 }

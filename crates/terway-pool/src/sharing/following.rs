@@ -27,12 +27,21 @@ impl Pool {
         let Some(no) = self.shared.stock.number(token) else { return };
         let Some(eni) = self.books.of(token) else { return self.shared.stock.remove(token, out) };
         let stage = stage(eni);
-        self.shared.stock.edit(no, |shelf| {
+        let called_off = self.shared.stock.edit(no, |shelf| {
             shelf.stage = stage;
-            if stage == Stage::Closed {
-                (shelf.asked, shelf.work) = (AddressCounts::default(), Work::Open);
+            let closed = stage == Stage::Closed;
+            let work = if closed { std::mem::replace(&mut shelf.work, Work::Open) } else { shelf.work };
+            if closed {
+                shelf.asked = AddressCounts::default();
+            }
+            match work {
+                Work::Running { operation, .. } if closed => Some(operation),
+                _ => None,
             }
         });
+        if let Some(operation) = called_off.flatten() {
+            self.shared.operations.remove(&operation);
+        }
         if stage == Stage::Closed && eni.record.assigning.is_some() {
             self.set_assigning(token, None, out);
         }

@@ -15,7 +15,8 @@ impl Pool {
     pub(crate) fn shared_capacity(&self, can_create: bool) -> Capacity {
         let (totals, tally) = (self.shared.stock.totals(), self.books.tally());
         let staying = tally.total() - tally.leaving;
-        let new_enis = if can_create { self.limit().saturating_sub(staying) } else { 0 };
+        let limit = self.limit().min(self.supply.quota(self.now).unwrap_or(u32::MAX));
+        let new_enis = if can_create { limit.saturating_sub(staying) } else { 0 };
         let later = [
             totals.coming,
             totals.resting,

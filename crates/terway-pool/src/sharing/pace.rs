@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use terway_types::Timestamp;
 
-use crate::settings::{PoolSettings, Reclaim};
+use crate::random::Random;
+use crate::settings::PoolSettings;
 
 /// The clock of releases.
 #[derive(Clone, Debug)]
@@ -17,13 +18,12 @@ pub(crate) struct Pace {
     reclaim_at: Option<Timestamp>,
     /// Whether the warm-up was reached once.
     pub(crate) warm: bool,
-    seed: u64,
 }
 
 impl Pace {
     pub(crate) fn new(settings: &PoolSettings, now: Timestamp) -> Self {
         let reclaim_at = settings.reclaim.map(|reclaim| now + reclaim.after);
-        Self { surplus_since: None, used: now, reclaim_at, warm: false, seed: settings.seed ^ now.0 }
+        Self { surplus_since: None, used: now, reclaim_at, warm: false }
     }
 
     /// Something was allocated or released: the pool is not quiet.
@@ -52,11 +52,13 @@ impl Pace {
     }
 
     /// Whether a batch is to be reclaimed now. It starts the pause before the next one.
-    pub(crate) fn reclaims(&mut self, now: Timestamp, settings: &PoolSettings) -> bool {
+    pub(crate) fn reclaims(&mut self, now: Timestamp, settings: &PoolSettings, random: &mut Random) -> bool {
         let Some(reclaim) = settings.reclaim.filter(|_| self.reclaim_at.is_some_and(|at| at <= now)) else {
             return false;
         };
-        self.reclaim_at = Some(now + self.jittered(reclaim));
+        let pause = random.varied(reclaim.interval, reclaim.jitter_permille);
+        // Jitter must not let one batch follow another without a pause.
+        self.reclaim_at = Some(now + pause.max(Duration::from_millis(1)));
         true
     }
 
@@ -66,24 +68,12 @@ impl Pace {
         let reclaim = self.reclaim_at.filter(|_| idle);
         [surplus, reclaim].into_iter().flatten().filter(|at| *at > now).min()
     }
-
-    fn jittered(&mut self, reclaim: Reclaim) -> Duration {
-        // A step of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.seed;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let most = u64::from(reclaim.jitter_permille.min(1000));
-        let permille = 1000 - most + (mixed ^ (mixed >> 31)) % (2 * most + 1);
-        let millis = u64::try_from(reclaim.interval.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis((millis.saturating_mul(permille) / 1000).max(1))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::ReleasePace;
+    use crate::settings::{Reclaim, ReleasePace};
     use crate::testing::settings;
 
     fn millis(millis: u64) -> Duration {
@@ -109,14 +99,15 @@ mod tests {
         let reclaim = Reclaim { after: millis(1000), interval: millis(100), batch: 4, jitter_permille: 100 };
         let settings = PoolSettings { reclaim: Some(reclaim), ..settings() };
         let mut pace = Pace::new(&settings, Timestamp(0));
+        let mut random = Random::new(1, Timestamp(0));
         pace.used(Timestamp(500), &settings);
-        assert!(!pace.reclaims(Timestamp(1499), &settings));
+        assert!(!pace.reclaims(Timestamp(1499), &settings, &mut random));
         assert_eq!(pace.next(true, Timestamp(1499), &settings), Some(Timestamp(1500)));
         assert_eq!(pace.next(false, Timestamp(1499), &settings), None);
-        assert!(pace.reclaims(Timestamp(1500), &settings));
+        assert!(pace.reclaims(Timestamp(1500), &settings, &mut random));
         let next = pace.next(true, Timestamp(1500), &settings).unwrap();
         assert!((1590..=1610).contains(&next.0), "{next}");
-        assert!(pace.reclaims(next, &settings));
+        assert!(pace.reclaims(next, &settings, &mut random));
         pace.used(next, &settings);
         assert_eq!(pace.next(true, next, &settings), Some(next + millis(1000)));
     }

@@ -18,7 +18,7 @@ impl Pool {
         self.let_go_lost(out);
         self.let_go_frozen(out);
         let totals = *self.shared.stock.totals();
-        self.shared.pace.warm |= totals.idle >= self.settings.warm_up;
+        self.shared.pace.warm |= totals.idle >= self.settings.warm_up || self.is_full();
         let needs = needs(&totals, self.waiters.unclaimed(), self.shared.pace.warm, &self.settings);
         if self.shared.gather.is_over(needs.missing > 0, self.now) {
             let missing = self.fill_enis(needs.missing, out);
@@ -39,6 +39,11 @@ impl Pool {
         let wanted =
             self.settings.max_idle.max(if self.shared.pace.warm { 0 } else { self.settings.warm_up });
         in_limit && others < self.waiters.unclaimed().saturating_add(wanted)
+    }
+
+    /// Whether the node takes no more addresses, and none is on its way.
+    fn is_full(&self) -> bool {
+        self.room() == 0 && self.shared.stock.totals().coming == 0 && self.open_room() == 0
     }
 
     /// Asks for addresses on ENIs with room, as few calls as possible. Tells what is still missing.
@@ -133,7 +138,7 @@ impl Pool {
             }
         }
         let mut left = self.next_batch(sharing);
-        if left == 0 || !self.shared.pace.reclaims(self.now, &self.settings) {
+        if left == 0 || !self.shared.pace.reclaims(self.now, &self.settings, &mut self.random) {
             return;
         }
         while left > 0 {

@@ -127,6 +127,28 @@ fn a_warm_up_is_reached_once() {
 }
 
 #[test]
+fn a_warm_up_that_the_node_cannot_reach_ends_when_it_is_full() {
+    let sharing = Sharing { per_eni: 4, ..sharing() };
+    let mut world = world(PoolSettings { max_idle: 1, warm_up: 50, max_enis: 2, ..settings(sharing) });
+    world.settle_for(400);
+    world.come_to_rest();
+    assert_eq!((world.view().idle, world.enis.len()), (1, 1), "the high water mark rules");
+}
+
+#[test]
+fn a_node_that_goes_away_keeps_its_pods_until_their_release() {
+    let mut world = world(PoolSettings { min_idle: 15, ..settings(sharing()) });
+    world.allocate(1, 1000);
+    world.settle_for(400);
+    world.event(Event::Retire);
+    world.settle_for(400);
+    assert_eq!((world.enis.len(), world.told.len()), (1, 1));
+    world.release(1);
+    world.settle_for(400);
+    assert!(world.enis.is_empty() && world.addresses.is_empty() && world.cloud.enis.is_empty());
+}
+
+#[test]
 fn a_partial_answer_is_kept_and_the_rest_comes_from_another_vswitch() {
     let mut world = World::new(settings(sharing()), [7, 100], 100, 1000);
     world.allocate(1, 5000);

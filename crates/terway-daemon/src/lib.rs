@@ -1,5 +1,19 @@
 //! The parts of `terwayd`: it drives the pool (carries out its effects, feeds it events), serves the
 //! plugin and the CLI over a Unix socket, and keeps the node's CNI configuration in place.
+//!
+//! # How the tests were tested
+//!
+//! Each of these changes was made once, and turned at least one test red:
+//!
+//! | part | change |
+//! |---|---|
+//! | mode | the flags win over what is kept |
+//! | facts of before | believed on any node |
+//! | live configuration | the pool is not told |
+//! | cloud operations | a failed look after a create is told as it is; addresses count as gone once the call is accepted |
+//! | history | written only when something else is; calls told without their intent |
+//! | inventory | ENIs of others count as orphans |
+//! | recovery | a sound ledger is replaced |
 
 pub mod actions;
 pub mod bring_up;

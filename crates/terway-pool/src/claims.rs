@@ -11,7 +11,7 @@ use crate::engine::Pool;
 use crate::eni_life::Step;
 use crate::event::{Claim, ClaimFate, Keep};
 use crate::outbox::Outbox;
-use crate::waiters::Waiter;
+use crate::waiters::{Place, Waiter};
 
 impl Keep {
     fn then(self) -> AfterClaim {
@@ -94,6 +94,10 @@ impl Pool {
             if known.is_some() && !kept {
                 continue;
             }
+            // Room is made only for what can take it: else the stock would, and it would be made again.
+            if !kept && !self.can_provide(place) {
+                continue;
+            }
             if !self.has_room_for_waiter(out) {
                 return;
             }
@@ -106,6 +110,13 @@ impl Pool {
         }
     }
 
+    fn can_provide(&self, place: Place) -> bool {
+        let Some(waiter) = self.waiters.get(place) else { return false };
+        let named = waiter.claim.as_ref().is_some_and(|claim| claim.eni.is_some());
+        let wish = self.wishes.get(waiter.wish);
+        self.free_slots() > 0 && (named || self.supply.can_create(wish, self.now))
+    }
+
     fn provide_claim(&mut self, waiter: &Waiter, out: &mut Outbox) {
         let Some(claim) = &waiter.claim else { return };
         let wish = self.wishes.get(waiter.wish);
@@ -114,7 +125,7 @@ impl Pool {
             (VSwitchId(String::new()), AfterClaim::Keep)
         } else {
             let chosen = self.supply.choose(wish, self.now, &self.settings, &mut self.random);
-            let Some(vswitch) = chosen.cloned().filter(|_| self.free_slots() > 0) else { return };
+            let Some(vswitch) = chosen.cloned() else { return };
             (vswitch, claim.keep.then())
         };
         let groups = wish.groups.clone();

@@ -28,6 +28,13 @@ impl Coming {
         })
     }
 
+    /// As if one of this class were not on its way.
+    fn leave_out(&mut self, class: ClassNo) {
+        if let Some(there) = self.0.get_mut(class.index()) {
+            *there = there.saturating_sub(1);
+        }
+    }
+
     fn of(&self, class: ClassNo) -> u32 {
         self.0.get(class.index()).copied().unwrap_or(0)
     }
@@ -125,21 +132,20 @@ impl Pool {
         }
     }
 
-    /// For the low water mark. ENIs in quarantine come back by themselves, suspect ones mostly do, so they count: steady churn of pods
-    /// costs no cloud call.
+    /// What there is and comes for the low water mark. ENIs in quarantine come back by themselves, suspect ones
+    /// mostly do, so they count: steady churn of pods costs no cloud call.
+    fn stock(&self, coming: Option<&Coming>) -> u32 {
+        let there = |class| {
+            let tally = self.books.tally_of(class);
+            let on_the_way = coming.map_or(tally.coming + tally.linking, |coming| coming.of(class));
+            tally.idle + tally.suspect + tally.resting + on_the_way
+        };
+        self.wishes.get(DEFAULT).classes().map(there).sum()
+    }
+
     fn provide_stock(&mut self, coming: Option<&Coming>, out: &mut Outbox) {
-        let stock: u32 = self
-            .wishes
-            .get(DEFAULT)
-            .classes()
-            .map(|class| {
-                let tally = self.books.tally_of(class);
-                let on_the_way = coming.map_or(tally.coming + tally.linking, |coming| coming.of(class));
-                tally.idle + tally.suspect + tally.resting + on_the_way
-            })
-            .sum();
         self.watch_warm_up();
-        for _ in stock..self.low_mark() {
+        for _ in self.stock(coming)..self.low_mark() {
             let way = if let Some(eni) = self.regroupable(DEFAULT, false) {
                 Some(Way::Regroup(eni, self.wishes.get(DEFAULT).groups.clone()))
             } else if self.room() > 0
@@ -234,18 +240,20 @@ impl Pool {
         if self.retired || tally.total() - tally.leaving > self.limit() {
             return false;
         }
-        // The ENI itself counts among those coming.
-        let others = |class| {
-            let tally = self.books.tally_of(class);
-            tally.idle + tally.linking + tally.coming
-        };
-        let all: u32 = self.books.classes.numbers().map(others).sum();
-        if all.saturating_sub(1) < self.waiters.unclaimed().saturating_add(self.high_mark()) {
+        // Whatever is made because it is missing must be wanted once it is there, or it would be made for ever. So
+        // the same is asked as before it was made: what is missing without it?
+        let mut coming = self.coming();
+        coming.leave_out(eni.class);
+        let all: u32 = coming.0.iter().sum();
+        if all.saturating_add(tally.idle) < self.waiters.unclaimed().saturating_add(self.high_mark()) {
             return true;
         }
-        self.waiters.lines().iter().any(|line| {
+        let mut missing = false;
+        for line in self.waiters.lines() {
             let wish = self.wishes.get(line.wish);
-            wish.accepts(eni.class) && wish.classes().map(others).sum::<u32>() <= line.len
-        })
+            missing |= coming.take(wish, line.len) > 0 && wish.accepts(eni.class);
+        }
+        missing
+            || (self.wishes.get(DEFAULT).accepts(eni.class) && self.stock(Some(&coming)) < self.low_mark())
     }
 }

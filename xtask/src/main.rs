@@ -20,6 +20,7 @@ mod licences;
 mod metadata;
 mod rig;
 mod sizes;
+mod soak;
 mod stages;
 mod test;
 mod tools;
@@ -40,6 +41,8 @@ enum Task {
     Bench(rig::Arguments),
     /// Run everything: format, lints, rules, unit, kernel and world tests.
     Test(test::Arguments),
+    /// Live many random histories of the pool, or explore its small worlds, for as long as you like.
+    Soak(soak::Arguments),
     /// Build the shipped programs into target/dist.
     Build,
     /// Check the rules of the house: who may depend on whom, what appears nowhere, file sizes.
@@ -70,6 +73,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo(arguments) => rig::exec(&workspace, &rig::DEMO, &arguments),
         Task::Bench(arguments) => rig::exec(&workspace, &rig::BENCH, &arguments),
         Task::Test(arguments) => test::run(&workspace, &arguments),
+        Task::Soak(arguments) => soak::run(&workspace, &arguments),
         Task::Build => build::run(&workspace),
         Task::Check => check::run(&workspace),
         Task::Deps => dependencies::run(&workspace),

@@ -265,6 +265,24 @@ impl Pool {
         true
     }
 
+    /// Drops what does not decide the future, so that pools that will behave alike look alike. No look that is
+    /// yet to be told began before `oldest_look`.
+    #[cfg(test)]
+    pub(crate) fn forget_past(&mut self, oldest_look: Timestamp) {
+        (self.next_operation, self.random) = (0, Random::new(0, Timestamp(0)));
+        for errand in self.operations.values_mut() {
+            let current = self.books.get(errand.eni).is_some_and(|eni| eni.stint == errand.stint);
+            errand.stint = u32::from(current);
+        }
+        self.books.forget_past(self.now);
+        self.holdings.forget_past();
+        self.waiters.forget_past();
+        self.supply.forget_past(self.now, &self.settings);
+        self.shared.forget_past();
+        self.witnesses.forget_past(oldest_look);
+        self.shrinking.forget_past(self.now, &self.settings);
+    }
+
     /// Nobody listens any more to what was asked for an ENI's phase.
     fn call_off(&mut self, number: EniNo) {
         let Some(eni) = self.books.get(number) else { return };

@@ -118,6 +118,25 @@ impl Eni {
         self.overdue.clear();
     }
 
+    /// Drops what does not decide the future.
+    #[cfg(test)]
+    pub(crate) fn forget_past(&mut self, now: Timestamp) {
+        (self.last_fault, self.stint) = (None, 0);
+        if let EniPhase::Quarantined { until } = &mut self.record.phase
+            && *until <= now
+        {
+            *until = Timestamp(0);
+        }
+        if self.unsettled_until <= now {
+            self.unsettled_until = Timestamp(0);
+        }
+        let phase = &self.record.phase;
+        let waits = matches!(phase, EniPhase::Attached | EniPhase::Ready | EniPhase::Quarantined { .. });
+        if self.link || self.strayed || !waits {
+            self.awaited = Timestamp(0);
+        }
+    }
+
     /// What becomes of it once no attachment has it, if it belongs to a claim.
     pub(crate) fn then(&self) -> Option<AfterClaim> {
         self.record.claim.as_ref().map(|claim| claim.then)

@@ -76,6 +76,14 @@ impl Holdings {
         Some(holding.record)
     }
 
+    /// Drops what does not decide the future: since when something is held.
+    #[cfg(test)]
+    pub(crate) fn forget_past(&mut self) {
+        for holding in self.by_key.values_mut() {
+            holding.record.since = terway_types::Timestamp(0);
+        }
+    }
+
     /// Notes that an answered asker never heard the answer. Tells the attachment if by now nobody has.
     pub(crate) fn unheard(&mut self, request: RequestId) -> Option<AttachmentKey> {
         let key = self.by_asker.remove(&request)?;

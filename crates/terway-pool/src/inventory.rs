@@ -46,6 +46,14 @@ impl Witnesses {
         self.forgotten = now;
     }
 
+    /// Drops what does not decide the future. No look that is yet to be told began before `oldest`.
+    #[cfg(test)]
+    pub(crate) fn forget_past(&mut self, oldest: Timestamp) {
+        if self.forgotten < oldest {
+            self.forgotten = Timestamp(0);
+        }
+    }
+
     fn room(&self) -> u32 {
         self.limit.saturating_sub(self.foreign.count())
     }

@@ -30,6 +30,8 @@ mod engine;
 mod eni;
 mod eni_life;
 pub mod event;
+#[cfg(test)]
+mod exhaustive;
 mod failure;
 #[cfg(test)]
 mod histories;

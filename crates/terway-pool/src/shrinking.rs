@@ -30,6 +30,15 @@ impl Shrinking {
         Self { release_at: None, touched: now, next_batch: now, warming: settings.warm_up > 0 }
     }
 
+    /// Drops what does not decide the future.
+    #[cfg(test)]
+    pub(crate) fn forget_past(&mut self, now: Timestamp, settings: &PoolSettings) {
+        if settings.reclaim.is_none() {
+            self.touched = Timestamp(0);
+        }
+        self.next_batch = if self.next_batch > now { self.next_batch } else { Timestamp(0) };
+    }
+
     pub(crate) fn touched(&mut self, now: Timestamp) {
         (self.touched, self.next_batch) = (now, now);
     }

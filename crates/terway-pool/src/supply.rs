@@ -75,6 +75,20 @@ impl Supply {
         IntentToken(format!("{}-{:x}", self.token_stem, self.tokens))
     }
 
+    /// Drops what does not decide the future: counters of names, words for people, pauses that are over.
+    #[cfg(test)]
+    pub(crate) fn forget_past(&mut self, now: Timestamp, settings: &PoolSettings) {
+        (self.token_stem, self.tokens) = (String::new(), 0);
+        let longest = (1..64).find(|n| back_off(*n, settings) == settings.retry_max).unwrap_or(64);
+        for gate in self.gates.values_mut() {
+            gate.trouble = None;
+            gate.failures = gate.failures.min(longest);
+            gate.until = if gate.until > now { gate.until } else { Timestamp(0) };
+        }
+        self.gates.retain(|_, gate| gate.failures > 0 || gate.until > Timestamp(0));
+        self.quota = self.quota.filter(|(_, until)| *until > now);
+    }
+
     // ------------------------------------------------------------------ where
 
     /// Where the next ENI for this wish is to be made. `None` while there is no place, or the work is paused.

@@ -166,6 +166,14 @@ impl Waiters {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
+    /// Drops what does not decide the future: the numbers of places, since when one waits, the indexes.
+    #[cfg(test)]
+    pub(crate) fn forget_past(&mut self) {
+        let queue = std::mem::take(&mut self.queue).into_values();
+        let queue = (0..).zip(queue.map(|waiter| Waiter { since: Timestamp(0), ..waiter })).collect();
+        *self = Self { queue, ..Self::default() };
+    }
+
     fn forget(&mut self, place: Place, waiter: &Waiter) {
         self.by_key.remove(&waiter.key);
         if let Some(claim) = &waiter.claim {

@@ -81,6 +81,12 @@ impl RealCloud {
         }
     }
 
+    /// Drops what nobody will ask for again.
+    pub(crate) fn forget_past(&mut self, mentioned: impl Fn(&IntentToken) -> bool) {
+        self.made = 0;
+        self.spent.retain(|token| mentioned(token));
+    }
+
     /// Does what is asked, as an honest cloud: repeated calls change nothing.
     pub(crate) fn act(&mut self, action: &CloudAction) -> Result<CloudAnswer, CloudFailure> {
         match action {

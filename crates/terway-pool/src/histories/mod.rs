@@ -1,13 +1,13 @@
 //! Random histories of a whole world around the pool, with crashes between any two effects. Every failure
-//! shrinks to a short history and its seed is kept in `proptest-regressions`.
-//!
-//! `PROPTEST_CASES=100000 cargo test --release -p terway-pool histories` runs a long one.
+//! shrinks to a short history. Some are drawn anew in each run, and the seeds of failures are kept in
+//! `proptest-regressions`; others go by number, and `cargo xtask soak` lives as many of them as one likes.
 
 pub(crate) mod cloud;
 pub(crate) mod deed;
 mod looks;
 mod scenarios;
 mod shared;
+pub(crate) mod soak;
 pub(crate) mod world;
 
 use std::time::Duration;
@@ -17,6 +17,7 @@ use terway_types::CloudFailureKind as Kind;
 
 use crate::PoolSettings;
 use deed::Deed;
+use soak::soak;
 use world::{Fate, LATEST, Meddling, World, fast_settings};
 
 fn kinds() -> impl Strategy<Value = Kind> {
@@ -102,50 +103,77 @@ fn meddlings() -> impl Strategy<Value = Deed> {
     ]
 }
 
+fn observed() -> impl Strategy<Value = Deed> {
+    prop_oneof![4 => deeds(), 1 => looks()]
+}
+
+fn meddled() -> impl Strategy<Value = Deed> {
+    prop_oneof![6 => deeds(), 2 => looks(), 1 => meddlings()]
+}
+
+/// A whole history, as failures print it.
+#[derive(Clone, Debug)]
+struct History {
+    settings: PoolSettings,
+    free: [u32; 2],
+    slots: usize,
+    deeds: Vec<Deed>,
+}
+
+fn histories(deeds: impl Strategy<Value = Deed>, steps: usize) -> impl Strategy<Value = History> {
+    let deeds = proptest::collection::vec(deeds, 0..=steps);
+    let free = [0u32..6, 0u32..6];
+    (settings(), free, 1usize..7, deeds).prop_map(|(settings, free, slots, deeds)| History {
+        settings,
+        free,
+        slots,
+        deeds,
+    })
+}
+
+fn live(history: History) {
+    let mut world = World::new(history.settings, history.free, history.slots);
+    for deed in history.deeds {
+        world.enact(deed);
+    }
+    world.come_to_rest();
+}
+
+/// Numbers of histories that failed once.
+const FOUND: &[u64] = &[];
+
+#[test]
+fn soak_exclusive() {
+    soak("exclusive", FOUND, |steps| histories(deeds(), steps), live);
+}
+
+#[test]
+fn soak_looks() {
+    soak("looks", FOUND, |steps| histories(observed(), steps), live);
+}
+
+#[test]
+fn soak_meddling() {
+    soak("meddling", FOUND, |steps| histories(meddled(), steps), live);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_history_breaks_an_invariant(
-        settings in settings(),
-        free in [0u32..6, 0u32..6],
-        slots in 1usize..7,
-        deeds in proptest::collection::vec(deeds(), 0..120),
-    ) {
-        let mut world = World::new(settings, free, slots);
-        for deed in deeds {
-            world.enact(deed);
-        }
-        world.come_to_rest();
+    fn no_history_breaks_an_invariant(history in histories(deeds(), 120)) {
+        live(history);
     }
 
     /// Whoever looks, and however badly: what is right stays right.
     #[test]
-    fn no_look_breaks_an_invariant(
-        settings in settings(),
-        free in [0u32..6, 0u32..6],
-        slots in 1usize..7,
-        deeds in proptest::collection::vec(prop_oneof![4 => deeds(), 1 => looks()], 0..120),
-    ) {
-        let mut world = World::new(settings, free, slots);
-        for deed in deeds {
-            world.enact(deed);
-        }
-        world.come_to_rest();
+    fn no_look_breaks_an_invariant(history in histories(observed(), 120)) {
+        live(history);
     }
 
     /// People do what they want behind the pool's back.
     #[test]
-    fn no_meddling_breaks_an_invariant(
-        settings in settings(),
-        free in [0u32..6, 0u32..6],
-        slots in 1usize..7,
-        deeds in proptest::collection::vec(prop_oneof![6 => deeds(), 2 => looks(), 1 => meddlings()], 0..120),
-    ) {
-        let mut world = World::new(settings, free, slots);
-        for deed in deeds {
-            world.enact(deed);
-        }
-        world.come_to_rest();
+    fn no_meddling_breaks_an_invariant(history in histories(meddled(), 120)) {
+        live(history);
     }
 }

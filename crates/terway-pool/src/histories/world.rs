@@ -1,13 +1,16 @@
 //! Drives a pool through a history: executes effects one by one, makes the world answer, crashes, and holds
 //! everything seen against the invariants.
 
+pub(crate) mod choices;
 mod deeds;
 mod effects;
+mod essence;
 mod invariants;
 mod looks;
 mod meddling;
 mod outside;
 mod rest;
+mod tale;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -46,6 +49,7 @@ pub(crate) enum Fate {
 
 #[derive(Clone, Debug)]
 struct Running {
+    since: Timestamp,
     operation: OperationId,
     action: CloudAction,
 }
@@ -103,6 +107,21 @@ pub(crate) struct World {
     pub(crate) answers: Vec<(RequestId, Answer)>,
     /// Effects that may still be executed before the daemon dies.
     pub(crate) fuse: Option<usize>,
+    /// How much time passes by itself while things happen.
+    pub(crate) pace: Pace,
+}
+
+/// How much time passes by itself while things happen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// From death to the next life, in milliseconds.
+    pub(crate) restart: u64,
+    /// Netdevs of attached ENIs take their time, each another one.
+    pub(crate) slow_links: bool,
+    /// Longest time a cloud call may land after its answer was lost, in milliseconds; less than `retry_max`.
+    pub(crate) latest: u64,
+    /// Calls whose answer a dead daemon would have got land one after the other, instead of as late as may be.
+    pub(crate) staggered: bool,
 }
 
 pub(crate) fn fast_settings() -> PoolSettings {
@@ -123,7 +142,7 @@ pub(crate) fn fast_settings() -> PoolSettings {
 
 impl World {
     pub(crate) fn new(settings: PoolSettings, free: [u32; 2], slots: usize) -> Self {
-        let now = Timestamp(1_000);
+        let now = Timestamp(1_000_000);
         let (pool, effects) = Pool::new(settings.clone(), LedgerSnapshot::default(), now);
         let cloud = RealCloud::new(slots, free);
         Self {
@@ -154,7 +173,12 @@ impl World {
             told_events: Vec::new(),
             answers: Vec::new(),
             fuse: None,
+            pace: Pace { restart: 1, latest: LATEST, slow_links: true, staggered: true },
         }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
     }
 
     pub(crate) fn pool(&self) -> &Pool {

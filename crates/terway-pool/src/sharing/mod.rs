@@ -57,6 +57,12 @@ impl Shared {
         }
     }
 
+    /// Drops what does not decide the future.
+    #[cfg(test)]
+    pub(crate) fn forget_past(&mut self) {
+        self.pace.forget_past();
+    }
+
     /// Operations under way.
     pub(crate) fn operations(&self) -> usize {
         self.operations.len()

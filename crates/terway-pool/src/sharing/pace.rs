@@ -68,6 +68,12 @@ impl Pace {
         let reclaim = self.reclaim_at.filter(|_| idle);
         [surplus, reclaim].into_iter().flatten().filter(|at| *at > now).min()
     }
+
+    /// Drops what does not decide the future: when the pool was used last is said by when it is reclaimed.
+    #[cfg(test)]
+    pub(crate) fn forget_past(&mut self) {
+        self.used = Timestamp(0);
+    }
 }
 
 #[cfg(test)]

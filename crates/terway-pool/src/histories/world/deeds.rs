@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use terway_types::{AttachmentKey, CloudFailureKind as Kind, LedgerSnapshot, PodRef};
 
-use super::{Ask, Fate, LATEST, Running, World};
+use super::{Ask, Fate, Running, World};
 use crate::histories::cloud::failure;
 use crate::testing::key;
-use crate::{Event, Pool, PoolSettings, RequestId, Wants};
+use crate::{Effect, Event, Pool, PoolSettings, RequestId, Wants};
 
 impl World {
     pub(crate) fn allocate(&mut self, number: u8, patience: u64) {
@@ -40,6 +40,15 @@ impl World {
         if ask.allocates {
             ask.heard = false;
             self.event(Event::Cancel { request });
+            self.drop_ask(request);
+        }
+    }
+
+    /// Nobody waits for this answer any more; if it is not on its way, it must never come.
+    pub(crate) fn drop_ask(&mut self, request: RequestId) {
+        let answers = |effect: &Effect| matches!(effect, Effect::Reply { request: answered, .. } if *answered == request);
+        if !self.queue.iter().any(answers) {
+            self.open.remove(&request);
         }
     }
 
@@ -72,10 +81,12 @@ impl World {
         self.open.clear();
         self.unseen.clear();
         for (index, running) in self.running.drain(..).enumerate() {
-            let at = self.now + Duration::from_millis(index as u64 * 20 % LATEST);
+            let after =
+                if self.pace.staggered { index as u64 * 20 % self.pace.latest } else { self.pace.latest };
+            let at = self.now + Duration::from_millis(after);
             self.late.push((at, running.action, Some(running.operation)));
         }
-        self.now = self.now + Duration::from_millis(1);
+        self.now = self.now + Duration::from_millis(self.pace.restart);
         self.happen();
         let answers: Vec<_> =
             self.unseen.drain(..).filter(|event| matches!(event, Event::CloudDone { .. })).collect();
@@ -129,11 +140,42 @@ impl World {
         }
     }
 
+    /// The first thing seen and not yet told is told.
+    pub(crate) fn see_next(&mut self) {
+        if let Some(event) = self.unseen.pop_front() {
+            self.event(event);
+        }
+    }
+
+    /// A late call lands now, and not as late as it might.
+    pub(crate) fn land(&mut self, index: usize) {
+        if let Some((at, ..)) = self.late.get_mut(index) {
+            *at = self.now;
+            self.happen();
+        }
+    }
+
+    /// A late call never lands.
+    pub(crate) fn vanish(&mut self, index: usize) {
+        self.late.remove(index);
+    }
+
+    /// Nobody is there any more to hear the answers on their way.
+    pub(crate) fn go_deaf(&mut self) {
+        for effect in &self.queue {
+            if let Effect::Reply { request, .. } = effect
+                && let Some(ask) = self.open.get_mut(request).filter(|ask| ask.allocates)
+            {
+                ask.heard = false;
+            }
+        }
+    }
+
     pub(crate) fn answer(&mut self, index: usize, fate: Fate) {
         if self.running.is_empty() {
             return;
         }
-        let Running { operation, action } = self.running.swap_remove(index % self.running.len());
+        let Running { operation, action, .. } = self.running.swap_remove(index % self.running.len());
         let unheard = Err(failure(Kind::Ambiguous));
         let mut times = 1;
         let outcome = match fate {
@@ -148,7 +190,7 @@ impl World {
             Fate::DoneUnheard => self.act(&action).and(unheard),
             Fate::Lost => unheard,
             Fate::Late(after) => {
-                self.late.push((self.now + Duration::from_millis(after.min(LATEST)), action, None));
+                self.late.push((self.now + Duration::from_millis(after.min(self.pace.latest)), action, None));
                 unheard
             }
         };

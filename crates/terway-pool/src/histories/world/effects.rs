@@ -10,8 +10,8 @@ use crate::{Answer, CloudAction, Effect, Event, Note, RequestId};
 
 impl World {
     pub(crate) fn event(&mut self, event: Event) {
-        let before = self.pool.view(self.now).enis.len();
-        let what = format!("{event:?}");
+        let before = self.pool.books.tally().total();
+        let what = event.clone();
         let looked = matches!(event, Event::Inventory(_));
         let suspects = self.suspects();
         let effects = self.pool.handle(self.now, event);
@@ -38,7 +38,7 @@ impl World {
             Effect::Cloud { operation, action } => {
                 self.check_intent(&action);
                 self.cloud_calls += 1;
-                self.running.push(Running { operation, action });
+                self.running.push(Running { since: self.now, operation, action });
             }
             Effect::Reply { request, answer } => self.reply(request, answer),
             Effect::Publish(capacity) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use terway_types::{EniId, EniPhase, EniRecord, IntentToken};
 
 use super::World;
-use crate::{CloudAction, Effect};
+use crate::{CloudAction, Effect, Event};
 
 impl World {
     /// One owner per ENI, one ENI per attachment, on disk.
@@ -47,34 +47,34 @@ impl World {
         self.enis.values().find(|eni| eni.id.as_ref() == Some(id))
     }
 
-    pub(crate) fn check_engine(&self, enis_before: usize, event: &str) {
+    pub(crate) fn check_engine(&self, enis_before: u32, event: &Event) {
         let (pool, settings) = (&self.pool, &self.settings);
         pool.books.check(settings);
         let tally = pool.books.tally();
         // What is ours is adopted even beyond the limit.
-        if pool.books.iter().count() > enis_before && !event.starts_with("Inventory") {
-            assert!(tally.total() <= pool.limit(), "{tally} after {event}");
-            assert!(tally.coming <= settings.parallel, "{tally} after {event}");
+        if tally.total() > enis_before && !matches!(event, Event::Inventory(_)) {
+            assert!(tally.total() <= pool.limit(), "{tally} after {event:?}");
+            assert!(tally.coming <= settings.parallel, "{tally} after {event:?}");
         }
         let deadline = pool.next_deadline();
-        assert!(deadline.is_none_or(|at| at > self.now), "{deadline:?} at {} after {event}", self.now);
+        assert!(deadline.is_none_or(|at| at > self.now), "{deadline:?} at {} after {event:?}", self.now);
         let held: Vec<_> = pool.attachments().collect();
         assert_eq!(held.len(), tally.held as usize);
         assert!(held.iter().all(|(held, eni)| eni.phase == EniPhase::InUse(held.key.clone())));
         for line in pool.waiters.lines() {
             let idle: usize =
                 pool.wishes.get(line.wish).classes().map(|class| pool.books.idle(class).len()).sum();
-            assert!(idle == 0, "{idle} idle ENIs and {line:?} after {event}");
+            assert!(idle == 0, "{idle} idle ENIs and {line:?} after {event:?}");
         }
         self.check_no_request_is_lost();
     }
 
     /// What the cloud did not show as it should be is given to nobody, unless a further look has cleared it.
-    pub(crate) fn check_suspects(&self, before: &BTreeSet<IntentToken>, looked: bool, event: &str) {
+    pub(crate) fn check_suspects(&self, before: &BTreeSet<IntentToken>, looked: bool, event: &Event) {
         for token in before.iter().filter(|_| !looked) {
             let Some(eni) = self.pool.books.of(token) else { continue };
             let given = matches!(eni.record.phase, EniPhase::InUse(_)) && eni.record.since == self.now;
-            assert!(!given || eni.flags.suspect, "{token} is given though suspect: {event}");
+            assert!(!given || eni.flags.suspect, "{token} is given though suspect: {event:?}");
         }
     }
 

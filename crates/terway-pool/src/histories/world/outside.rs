@@ -43,7 +43,8 @@ impl World {
                 let before = attached(&mut self.cloud, eni);
                 let answer = self.cloud.act(action);
                 if before.is_some_and(|(was, _)| !was) && answer.is_ok() {
-                    let delay = u64::from(before.map_or(0, |(_, mac)| mac.0[5])) * 37 % 100;
+                    let slow = u64::from(self.pace.slow_links);
+                    let delay = slow * u64::from(before.map_or(0, |(_, mac)| mac.0[5])) * 37 % 100;
                     self.arriving.push((self.now + Duration::from_millis(delay), eni.clone()));
                 }
                 answer

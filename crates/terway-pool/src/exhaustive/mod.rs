@@ -1,0 +1,102 @@
+//! Small worlds, explored to the end: every interleaving of ADD, DEL, GC, deaths between any two effects, calls
+//! that fail, get lost, land late, netdevs that move. The search runs the engine itself, in the world of the random
+//! histories and under the same invariants; there is no second model that could be right where the engine is wrong.
+//!
+//! It is compiled for tests only: `cargo xtask soak --faults 1` explores the same worlds with a fault more, by the
+//! same test binary, so no feature lets test code into the crate.
+//!
+//! Faults on a path are bounded, its length is not. Worlds are small in three ways: few ENIs and attachments; all
+//! time limits are one or two units, so that few differences of times exist; whoever watches netdevs lags behind by
+//! two moves at most. From every n-th state (by its digest) everything is made to come to rest.
+
+mod canonical;
+mod search;
+
+use std::time::Duration;
+
+use crate::histories::soak::from_environment;
+use crate::histories::world::choices::{GRAIN, Scope};
+use crate::histories::world::{Pace, World, fast_settings};
+use crate::{PoolSettings, ReleasePace};
+use search::{Bounds, explore};
+
+/// The unit of time limits. Half of it passes between a death and the next life.
+const UNIT: u64 = 2 * GRAIN;
+
+#[derive(Clone, Copy)]
+struct Small {
+    name: &'static str,
+    max_enis: u32,
+    min_idle: u32,
+    keys: u8,
+    faults: usize,
+    lag: bool,
+    rest_every: u128,
+}
+
+impl Small {
+    fn settings(&self) -> PoolSettings {
+        let unit = Duration::from_millis(UNIT);
+        PoolSettings {
+            min_idle: self.min_idle,
+            max_idle: 1,
+            max_enis: self.max_enis,
+            vswitches: vec!["vsw-a".into()],
+            quarantine: unit,
+            link_timeout: unit,
+            home_timeout: unit,
+            operation_timeout: 2 * unit,
+            release: ReleasePace { interval: unit, quick: false },
+            retry_first: unit,
+            retry_max: 2 * unit,
+            ..fast_settings()
+        }
+    }
+
+    fn start(&self) -> World {
+        let mut world = World::new(self.settings(), [2, 0], 2);
+        world.pace = Pace { restart: GRAIN, slow_links: false, latest: UNIT, staggered: false };
+        world.execute(usize::MAX);
+        world
+    }
+
+    fn explore(&self) {
+        let scope = Scope { keys: self.keys, patience: UNIT, lag: self.lag };
+        let faults = self.faults + usize::try_from(from_environment("TERWAY_SOAK_FAULTS", 0)).unwrap();
+        let bounds = Bounds { scope, faults, rest_every: self.rest_every, states: 50_000_000 };
+        let found = explore(self.start(), bounds);
+        println!(
+            "{} and {} more: {} states, {} steps, {} deep; rest reached from one in {}",
+            self.name,
+            faults - self.faults,
+            found.states,
+            found.steps,
+            found.depth,
+            self.rest_every
+        );
+    }
+}
+
+const SMALLEST: Small =
+    Small { name: "", max_enis: 1, min_idle: 0, keys: 1, faults: 0, lag: false, rest_every: 4 };
+
+#[test]
+fn one_eni_fought_over() {
+    Small { name: "1 ENI, 2 attachments, 1 fault", keys: 2, faults: 1, ..SMALLEST }.explore();
+}
+
+#[test]
+fn one_eni_and_events_ahead_of_effects() {
+    Small { name: "1 ENI, 1 attachment, 1 fault, lag", faults: 1, lag: true, ..SMALLEST }.explore();
+}
+
+#[test]
+fn one_eni_kept_ready() {
+    Small { name: "1 ENI kept ready, 1 attachment, 1 fault", faults: 1, min_idle: 1, ..SMALLEST }.explore();
+}
+
+#[test]
+fn two_enis_and_two_attachments() {
+    Small { name: "2 ENIs, 2 attachments, no fault", max_enis: 2, keys: 2, rest_every: 16, ..SMALLEST }
+        .explore();
+}

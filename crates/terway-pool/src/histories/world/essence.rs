@@ -15,6 +15,9 @@ impl World {
         }
         (bare.next_request, bare.cloud_calls) = (0, 0);
         bare.answers.clear();
+        bare.told_events.clear();
+        // Looks are taken by random histories only so far.
+        bare.past = <_>::default();
         for running in &mut bare.running {
             if running.since + self.settings.operation_timeout <= self.now {
                 running.since = Timestamp(0);

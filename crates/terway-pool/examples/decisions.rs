@@ -1,0 +1,218 @@
+//! How long decisions take, and how much memory addresses take, as one JSON object on standard output:
+//! `cargo run --release -p terway-pool --example decisions`.
+//!
+//! Times are means over many pairs of ADD and DEL in a pool that is ready. Memory is the growth of this process's
+//! resident pages while a large pool is built from a ledger; the ledger's own records are dropped by then.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use terway_pool::{
+    EniPolicy, Event, Mode, Pool, PoolSettings, ReleasePace, RequestId, Sharing, VSwitchPolicy, Wants,
+};
+use terway_types::{
+    AddressCounts, AddressPhase, AddressRecord, Addresses, AttachmentKey, ContainerId, EniPhase, EniRecord,
+    Gateways, IfName, LedgerSnapshot, MacAddr, NetworkName, PodRef, Subnets, Timestamp,
+};
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+/// Pairs of ADD and DEL that a mean is taken over.
+const PAIRS: u32 = 5_000;
+/// A page of memory, in bytes, on the machines this is measured on.
+const PAGE: u64 = 4_096;
+
+fn main() {
+    let mut json = String::from("{");
+    for enis in [10, 100, 1_000, 10_000] {
+        let (allocate, release) = exclusive(enis);
+        entry(&mut json, &format!("exclusive_{enis}_allocate_us"), allocate);
+        entry(&mut json, &format!("exclusive_{enis}_release_us"), release);
+    }
+    let (allocate, release) = shared(1_000, 50);
+    entry(&mut json, "shared_1000x50_allocate_us", allocate);
+    entry(&mut json, "shared_1000x50_release_us", release);
+    entry(&mut json, "bytes_per_address", memory(1_000, 200));
+    entry(&mut json, "collect_10000_ms", collect(10_000));
+    entry(&mut json, "new_10000_records_ms", start(10_000));
+    println!("{}}}", json.trim_end_matches(','));
+}
+
+fn entry(json: &mut String, name: &str, value: f64) {
+    // Writing to a string cannot fail.
+    let _ = write!(json, "\"{name}\":{value:.3},");
+}
+
+fn settings(mode: Mode, idle: u32, enis: u32) -> PoolSettings {
+    PoolSettings {
+        mode,
+        min_idle: 0,
+        max_idle: idle,
+        warm_up: 0,
+        max_enis: enis,
+        release: ReleasePace { interval: Duration::from_mins(2), quick: false },
+        reclaim: None,
+        vswitches: vec!["vsw-a".into()],
+        vswitch_policy: VSwitchPolicy::Ordered,
+        security_groups: vec!["sg-1".into()],
+        ipv6: false,
+        quarantine: Duration::ZERO,
+        quarantine_max: Duration::from_mins(5),
+        consistency: Duration::from_secs(10),
+        link_timeout: Duration::from_mins(1),
+        home_timeout: Duration::from_secs(90),
+        operation_timeout: Duration::from_mins(10),
+        retry_first: Duration::from_secs(1),
+        retry_max: Duration::from_mins(1),
+        parallel: 3,
+        token_prefix: "decisions".to_owned(),
+        generation: 1,
+        seed: 1,
+    }
+}
+
+fn mac(number: u32) -> MacAddr {
+    let [a, b, c, d] = number.to_be_bytes();
+    MacAddr([2, 0, a, b, c, d])
+}
+
+fn record(number: u32, phase: EniPhase) -> EniRecord {
+    EniRecord {
+        token: format!("token-{number:06}").into(),
+        id: Some(format!("eni-{number:06}").into()),
+        mac: Some(mac(number)),
+        vswitch: "vsw-a".into(),
+        security_groups: vec!["sg-1".into()],
+        addresses: Addresses::new(Some(Ipv4Addr::from(0x0a00_0000 + number)), None),
+        subnets: Subnets::default(),
+        gateways: Gateways::default(),
+        phase,
+        since: NOW,
+        counts: AddressCounts { ipv4: 1, ..AddressCounts::default() },
+        claim: None,
+        assigning: None,
+    }
+}
+
+fn key(number: u32) -> AttachmentKey {
+    let container = ContainerId::new(format!("c{number:06}"));
+    match (NetworkName::new("net"), container, IfName::new("eth0")) {
+        (Ok(network), Ok(container), Ok(ifname)) => AttachmentKey { network, container, ifname },
+        parts => panic!("names that keep the rules: {parts:?}"),
+    }
+}
+
+fn ready(settings: PoolSettings, snapshot: LedgerSnapshot) -> Pool {
+    let enis = u32::try_from(snapshot.enis.len()).unwrap_or(u32::MAX);
+    let (mut pool, _) = Pool::new(settings, snapshot, NOW);
+    for number in 0..enis {
+        pool.handle(NOW, Event::LinkUp { mac: mac(number) });
+    }
+    pool
+}
+
+fn exclusive_pool(enis: u32) -> Pool {
+    let enis_ready = (0..enis).map(|number| record(number, EniPhase::Ready)).collect();
+    ready(
+        settings(Mode::Exclusive, enis, enis),
+        LedgerSnapshot { enis: enis_ready, ..LedgerSnapshot::default() },
+    )
+}
+
+fn shared_pool(enis: u32, per_eni: u32) -> Pool {
+    let address = |eni: u32, index: u32| AddressRecord {
+        address: IpAddr::V4(Ipv4Addr::from(0x0a80_0000 + eni * per_eni + index)),
+        eni: format!("token-{eni:06}").into(),
+        phase: AddressPhase::Idle,
+        since: NOW,
+    };
+    let addresses = (0..enis).flat_map(|eni| (0..per_eni).map(move |index| address(eni, index))).collect();
+    let enis_ready = (0..enis).map(|number| record(number, EniPhase::Ready)).collect();
+    let eni_policy = EniPolicy::MostIps;
+    let sharing =
+        Sharing { per_eni: per_eni + 1, prefixes: false, assign_batch: 10, eni_policy, min_enis: 0 };
+    let settings = settings(Mode::Shared(sharing), enis * per_eni, enis);
+    ready(settings, LedgerSnapshot { enis: enis_ready, addresses, ..LedgerSnapshot::default() })
+}
+
+fn allocate(pool: &mut Pool, number: u32, at: Timestamp) {
+    let request = RequestId(u64::from(number));
+    let deadline = at + Duration::from_secs(10);
+    let (pod, netns, wants) = (PodRef::default(), String::new(), Wants::default());
+    pool.handle(at, Event::Allocate { request, key: key(number), pod, netns, wants, deadline });
+    assert!(pool.attachment(&key(number)).is_some(), "a pool that is ready serves at once");
+}
+
+/// Means of an allocation and of a release, in microseconds, with half of the pool held by others.
+fn pairs(mut pool: Pool, held: u32) -> (f64, f64) {
+    (0..held).for_each(|number| allocate(&mut pool, number, NOW));
+    let (mut allocating, mut releasing) = (Duration::ZERO, Duration::ZERO);
+    for number in held..held + PAIRS {
+        let begun = clock();
+        allocate(&mut pool, number, NOW);
+        allocating += begun.elapsed();
+        let request = RequestId(u64::from(number) << 32);
+        let release = Event::Release { request, key: key(number) };
+        let begun = clock();
+        pool.handle(NOW, release);
+        releasing += begun.elapsed();
+    }
+    let mean = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(PAIRS);
+    (mean(allocating), mean(releasing))
+}
+
+fn exclusive(enis: u32) -> (f64, f64) {
+    pairs(exclusive_pool(enis), enis / 2)
+}
+
+fn shared(enis: u32, per_eni: u32) -> (f64, f64) {
+    pairs(shared_pool(enis, per_eni), enis * per_eni / 2)
+}
+
+/// Bytes per address.
+fn memory(enis: u32, per_eni: u32) -> f64 {
+    let one = resident();
+    let small = shared_pool(enis, 1);
+    let two = resident();
+    let large = shared_pool(enis, per_eni);
+    let three = resident();
+    // What ENIs take is in both; the difference is what addresses take.
+    let addresses = f64::from(enis * per_eni - enis);
+    let grown = three.saturating_sub(two).saturating_sub(two.saturating_sub(one));
+    drop((small, large));
+    #[expect(clippy::cast_precision_loss, reason = "bytes of a process are far below 2^52")]
+    let grown = grown as f64;
+    grown / addresses
+}
+
+/// Resident bytes of this process.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * PAGE
+}
+
+/// Milliseconds for one collection that releases everything.
+fn collect(count: u32) -> f64 {
+    let mut pool = exclusive_pool(count);
+    (0..count).for_each(|number| allocate(&mut pool, number, NOW));
+    let network = key(0).network;
+    let begun = clock();
+    pool.handle(NOW, Event::Collect { request: RequestId(u64::MAX), network, valid: Vec::new() });
+    begun.elapsed().as_secs_f64() * 1e3
+}
+
+/// Milliseconds to build a pool from this many records.
+fn start(records: u32) -> f64 {
+    let enis = (0..records).map(|number| record(number, EniPhase::Ready)).collect();
+    let settings = settings(Mode::Exclusive, records, records);
+    let begun = clock();
+    let (pool, _) = Pool::new(settings, LedgerSnapshot { enis, ..LedgerSnapshot::default() }, NOW);
+    let passed = begun.elapsed();
+    drop(pool);
+    passed.as_secs_f64() * 1e3
+}
+
+#[expect(clippy::disallowed_methods, reason = "this measures time; the pool itself has none")]
+fn clock() -> Instant {
+    Instant::now()
+}

@@ -14,7 +14,7 @@
 //! | quarantine | no rest; home not awaited; a put back ENI rests |
 //! | order | last come first served; shortest idle given first; repeated requests answered once; waiters never expire, or outlive a release |
 //! | supply | limit off by one; parallel ignored; surplus released all at once; quarantined ENIs not counted; exhausted vSwitch not set aside; lost netdev never replaced; retries without pause |
-//! | capacity | published without change; not published on change |
+//! | capacity | published without change; not published on change; the end of a belief in a quota not announced (found by `soak exclusive`, number 1002382) |
 
 mod adoption;
 mod attaching;

@@ -244,9 +244,11 @@ impl Supply {
         self.gates.iter().filter_map(aside).collect()
     }
 
-    /// When the next pause ends, if there is one.
+    /// When the next pause ends, or the belief in a quota, if there is one. The belief may outlive its pause, which
+    /// ends early with a success.
     pub(crate) fn reopens(&self, now: Timestamp) -> Option<Timestamp> {
-        self.gates.values().map(|gate| gate.until).filter(|until| *until > now).min()
+        let quota = self.quota.map(|(_, until)| until);
+        self.gates.values().map(|gate| gate.until).chain(quota).filter(|until| *until > now).min()
     }
 
     /// The settings are new: whatever was wrong may be mended.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use terway_types::CloudFailureKind as Kind;
 
+use super::soak::soak;
 use super::world::{Fate, fast_settings};
 use crate::{EniPolicy, Mode, PoolSettings, Reclaim, ReleasePace, Sharing};
 use world::World;
@@ -142,21 +143,41 @@ fn deeds() -> impl Strategy<Value = Deed> {
     ]
 }
 
+/// A whole history, as failures print it.
+#[derive(Clone, Debug)]
+struct History {
+    settings: PoolSettings,
+    free: [u32; 2],
+    slots: usize,
+    per_eni: usize,
+    deeds: Vec<Deed>,
+}
+
+fn histories(steps: usize) -> impl Strategy<Value = History> {
+    let deeds = proptest::collection::vec(deeds(), 0..=steps);
+    let free = [0u32..14, 0u32..14];
+    (settings(), free, 1usize..6, 1usize..6, deeds)
+        .prop_map(|(settings, free, slots, per_eni, deeds)| History { settings, free, slots, per_eni, deeds })
+}
+
+fn live(history: History) {
+    let mut world = World::new(history.settings, history.free, history.slots, history.per_eni);
+    for deed in history.deeds {
+        enact(&mut world, deed);
+    }
+    world.come_to_rest();
+}
+
+#[test]
+fn soak_shared() {
+    soak("shared", &[], histories, live);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_history_of_addresses_breaks_an_invariant(
-        settings in settings(),
-        free in [0u32..14, 0u32..14],
-        slots in 1usize..6,
-        per_eni in 1usize..6,
-        deeds in proptest::collection::vec(deeds(), 0..120),
-    ) {
-        let mut world = World::new(settings, free, slots, per_eni);
-        for deed in deeds {
-            enact(&mut world, deed);
-        }
-        world.come_to_rest();
+    fn no_history_of_addresses_breaks_an_invariant(history in histories(120)) {
+        live(history);
     }
 }

@@ -58,25 +58,29 @@ fn talk(family: IpFamily, gateway: &str, node: &str, service: &str, other: &str)
     assert_eq!(seen, node, "a node port from outside");
 }
 
-/// Sends one datagram and its answer; gives the address the server saw. The answer must come from where the
-/// question went.
+/// Sends a datagram and its answer; gives the address the server saw. The answer must come from where the question
+/// went. UDP promises nothing, so who hears no answer asks again, as any resolver does.
 fn ask(client: &Netns, to: SocketAddr, server: &Netns, listen: SocketAddr) -> IpAddr {
     let socket = |netns: &Netns, address: SocketAddr| {
         let socket = netns.run(|| UdpSocket::bind(address)).unwrap().unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE / 8)).unwrap();
         socket
     };
     let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let (server, client) = (socket(server, listen), socket(client, SocketAddr::new(any, 0)));
     let mut buffer = [0; 16];
-    client.send_to(b"question", to).unwrap();
-    let (length, peer) =
-        server.recv_from(&mut buffer).unwrap_or_else(|error| panic!("question to {to}: {error}"));
-    assert_eq!(&buffer[..length], b"question");
-    server.send_to(b"answer", peer).unwrap();
-    let (_, from) = client.recv_from(&mut buffer).unwrap_or_else(|error| panic!("answer from {to}: {error}"));
-    assert_eq!(from, to);
-    peer.ip()
+    let mut heard = None;
+    for _ in 0..8 {
+        client.send_to(b"question", to).unwrap();
+        let Ok((length, peer)) = server.recv_from(&mut buffer) else { continue };
+        assert_eq!(&buffer[..length], b"question");
+        heard = Some(peer);
+        server.send_to(b"answer", peer).unwrap();
+        let Ok((_, from)) = client.recv_from(&mut buffer) else { continue };
+        assert_eq!(from, to);
+        return peer.ip();
+    }
+    panic!("no answer from {to}; its server heard {heard:?}")
 }
 
 /// What kube-proxy does for a service of one backend.

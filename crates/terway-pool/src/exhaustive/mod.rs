@@ -92,7 +92,7 @@ fn one_eni_and_events_ahead_of_effects() {
 
 #[test]
 fn one_eni_kept_ready() {
-    Small { name: "1 ENI kept ready, 1 attachment, 1 fault", faults: 1, min_idle: 1, ..SMALLEST }.explore();
+    Small { name: "1 ENI kept ready, 1 attachment, 2 faults", faults: 2, min_idle: 1, ..SMALLEST }.explore();
 }
 
 #[test]

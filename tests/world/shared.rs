@@ -184,7 +184,7 @@ fn prefixes(name: &str) -> Result<()> {
         addresses.iter().filter(|address| !held.iter().any(|prefix| prefix.contains(**address))).count();
     // An ENI's primary address serves a pod too.
     ensure!(outside <= enis.len(), "{outside} of {addresses:?} are in none of {held:?}");
-    ensure!(held.len() == 2 * enis.len(), "{held:?} on {} ENIs", enis.len());
+    ensure!(held.len() >= 2, "fewer prefixes than configured: {held:?}");
     let carved = |address: &IpAddr| held.iter().any(|prefix| prefix.contains(*address));
     are_real(&world, &addresses.iter().copied().filter(|address| !carved(address)).collect())
 }

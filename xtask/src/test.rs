@@ -1,6 +1,7 @@
 //! Everything that must hold before a change lands, in the order in which it fails fastest.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -99,15 +100,17 @@ fn kernel(workspace: &Workspace) -> Result<()> {
 }
 
 fn world(workspace: &Workspace) -> Result<()> {
-    let mut command = workspace.cargo("test --test world");
-    command.args(["--package", RIG]).env("TERWAY_BIN_DIR", workspace.dist());
+    // With all of the workspace's features, as the tests before: anything else would build most of it once more.
+    let mut command = workspace.cargo("test --workspace --all-features --test world");
+    command.env("TERWAY_BIN_DIR", workspace.dist());
     host::unchanged(|| run_command(&mut command))
 }
 
 /// As `cargo xtask demo`, with the programs built already.
 fn demo(workspace: &Workspace) -> Result<()> {
-    let mut command = workspace.cargo("run --quiet --package");
-    command.args([RIG, "--bin", "terway-demo", "--", "--bin-dir"]).arg(workspace.dist());
+    run_command(&mut workspace.cargo("build --workspace --all-features --bin terway-demo"))?;
+    let mut command = Command::new(workspace.target().join("debug/terway-demo"));
+    command.arg("--bin-dir").arg(workspace.dist());
     host::unchanged(|| run_command(&mut command))
 }
 

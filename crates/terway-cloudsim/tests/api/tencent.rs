@@ -238,20 +238,25 @@ async fn what_is_missing_or_wrong_is_named() {
 #[tokio::test]
 async fn addresses_come_and_go_one_task_at_a_time() {
     let bench = Bench::tencent().await;
+    bench.control(Method::POST, "/v1/latency", json!({"create": 600_000})).await;
+    let unborn = create(&bench, "unborn").await;
+    let early = json!({"NetworkInterfaceId": unborn, "SecondaryPrivateIpAddressCount": 1});
+    let refusal = code(&bench, "AssignPrivateIpAddresses", early).await;
+    assert_eq!(refusal, "UnsupportedOperation.InvalidState");
+    bench.control(Method::POST, "/v1/latency", json!({"create": 5, "assign": 30})).await;
     let eni = create(&bench, "t").await;
-    bench.control(Method::POST, "/v1/latency", json!({"assign": 30})).await;
     let own = |more: Value| {
         let mut body = json!({"NetworkInterfaceId": eni});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body
     };
-    let early = own(json!({"SecondaryPrivateIpAddressCount": 1}));
-    let unborn = code(&bench, "AssignPrivateIpAddresses", early).await;
-    assert!(["UnsupportedOperation.InvalidState", "ok"].contains(&unborn.as_str()), "{unborn}");
     let settle = async |answer: &Value| assert_eq!(ended(&bench, answer).await, "SUCCESS");
-    while described(&bench, &eni).await["PrivateIpAddressSet"][0]["State"] != "AVAILABLE" {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let born = async {
+        while described(&bench, &eni).await["PrivateIpAddressSet"][0]["State"] != "AVAILABLE" {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), born).await.unwrap();
     let before = described(&bench, &eni).await["PrivateIpAddressSet"].as_array().unwrap().len();
     let two = own(json!({"SecondaryPrivateIpAddressCount": 2, "ClientToken": "a"}));
     let given = call(&bench, "AssignPrivateIpAddresses", two.clone()).await;

@@ -14,7 +14,7 @@ use terway_types::{CloudFailure, CloudFailureKind as Kind, MacAddr};
 use crate::aliyun::{self, Aliyun, AliyunConfig, AliyunKeys, AliyunMetadata};
 use crate::budget::Budget;
 use crate::calls::CallSink;
-use crate::cloud::{Cloud, CloudResult, InstanceIdentity, Metadata};
+use crate::cloud::{Carried, Cloud, CloudResult, InstanceIdentity, Metadata};
 use crate::credentials::Environment;
 use crate::endpoint::ConfigError;
 use crate::error::{METADATA_ACTION, failure};
@@ -63,7 +63,7 @@ pub struct AccessOptions {
     pub provider: Option<Provider>,
     /// The metadata service's URL in place of the cloud's own.
     pub metadata_endpoint: Option<String>,
-    /// The ECS endpoint in place of the region's (Alibaba Cloud).
+    /// The endpoint of instances in place of the region's: that of ECS, or of CVM.
     pub ecs_endpoint: Option<String>,
     /// The VPC endpoint in place of the region's.
     pub vpc_endpoint: Option<String>,
@@ -180,6 +180,7 @@ impl Access {
             network,
             ecs_endpoint: options.ecs_endpoint,
             vpc_endpoint: options.vpc_endpoint,
+            metadata: Some(Arc::clone(&self.aliyun) as Arc<dyn Metadata>),
             signature: options.signature,
             calls,
             trust: options.trust,
@@ -216,12 +217,25 @@ impl Access {
         let cloud = Tencent::new(TencentConfig {
             network,
             vpc_endpoint: options.vpc_endpoint,
+            cvm_endpoint: options.ecs_endpoint,
+            metadata: Some(Arc::clone(&self.tencent) as Arc<dyn Metadata>),
             calls,
             trust: options.trust,
             proxies: options.proxies,
             ..TencentConfig::new(&identity.region, vpc, instance, credentials, options.budget)
         })?;
         Ok(Arc::new(cloud))
+    }
+
+    /// The service of whichever cloud it is.
+    async fn service(&self) -> CloudResult<&dyn Metadata> {
+        if self.provider().is_none() {
+            self.find().await?;
+        }
+        Ok(match self.provider() {
+            Some(Provider::Tencent) => &*self.tencent,
+            _ => &*self.aliyun,
+        })
     }
 
     /// Asks both services; the first that knows this node is the node's.
@@ -265,13 +279,11 @@ impl Metadata for Access {
     }
 
     async fn macs(&self) -> CloudResult<Vec<MacAddr>> {
-        if self.provider().is_none() {
-            self.find().await?;
-        }
-        match self.provider() {
-            Some(Provider::Tencent) => self.tencent.macs().await,
-            _ => self.aliyun.macs().await,
-        }
+        self.service().await?.macs().await
+    }
+
+    async fn carried(&self) -> CloudResult<Carried> {
+        self.service().await?.carried().await
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
 use terway_types::{
@@ -25,6 +26,8 @@ pub struct CreateEni {
     /// How many addresses and prefixes it gets at birth. The primary IPv4 address counts, so `ipv4` is at
     /// least 1.
     pub counts: AddressCounts,
+    /// Its primary IPv4 address, where it must be a certain free one of the vSwitch.
+    pub primary_ipv4: Option<Ipv4Addr>,
     /// [`EniKind::Secondary`] or [`EniKind::Trunk`]; others are not made by this call.
     pub kind: EniKind,
     /// Ownership marks; the provider adds none of its own.
@@ -145,10 +148,40 @@ pub struct VSwitch {
     pub id: VSwitchId,
     /// Its zone.
     pub zone: ZoneId,
+    /// Its VPC.
+    pub vpc: String,
     /// Its CIDRs.
     pub subnets: Subnets,
     /// Free IPv4 addresses when asked; old the moment it is read.
     pub free_ipv4: u32,
+}
+
+/// An instance as the cloud describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceDescription {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its type.
+    pub instance_type: String,
+    /// Its zone.
+    pub zone: ZoneId,
+    /// Its VPC.
+    pub vpc: String,
+    /// The vSwitch of its primary ENI.
+    pub vswitch: VSwitchId,
+    /// Whether ENIs may be attached now.
+    pub status: InstanceStatus,
+}
+
+/// An instance's state, as far as ENIs go: they come and go while it runs or is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InstanceStatus {
+    /// Runs.
+    Running,
+    /// Is stopped.
+    Stopped,
+    /// Is being made, started, stopped or released.
+    Changing,
 }
 
 /// What an instance type can carry.
@@ -204,6 +237,16 @@ pub trait Cloud: Debug + Send + Sync {
     /// Replaces an ENI's security groups.
     async fn set_security_groups(&self, eni: &EniId, groups: &[SecurityGroupId]) -> CloudResult<()>;
 
+    /// Says whether an ENI is deleted together with the instance it is attached to. New ones are, where the cloud
+    /// has such a thing; where it has none: `Invalid`.
+    async fn set_delete_on_release(&self, eni: &EniId, on: bool) -> CloudResult<()>;
+
+    /// Members of trunk ENIs; `None`: this cloud, or this kind of node, has none.
+    fn trunking(&self) -> Option<&dyn Trunking>;
+
+    /// Instances, in as few calls as the cloud allows; unknown ones are left out.
+    async fn describe_instances(&self, ids: &[InstanceId]) -> CloudResult<Vec<InstanceDescription>>;
+
     /// Several vSwitches, in as few calls as the cloud allows; unknown ones are left out.
     async fn describe_vswitches(&self, ids: &[VSwitchId]) -> CloudResult<Vec<VSwitch>>;
 
@@ -215,6 +258,18 @@ pub trait Cloud: Debug + Send + Sync {
 
     /// What an instance type can carry; `None` when the cloud does not know the type.
     async fn instance_limits(&self, instance_type: &str) -> CloudResult<Option<InstanceLimits>>;
+}
+
+/// What is asked of a cloud whose trunk ENIs carry members, each on a VLAN of the trunk's link.
+#[async_trait]
+pub trait Trunking: Debug + Send + Sync {
+    /// Asks for an ENI to be attached to a trunk of this instance as a member; returns when the request is
+    /// accepted. The cloud chooses the VLAN and tells it by [`EniDescription::vlan_id`].
+    async fn attach_member(&self, member: &EniId, trunk: &EniId, instance: &InstanceId) -> CloudResult<()>;
+
+    /// Asks for a member to be taken off its trunk; returns when the request is accepted. One that is gone or
+    /// attached to nothing is a success.
+    async fn detach_member(&self, member: &EniId, trunk: &EniId, instance: &InstanceId) -> CloudResult<()>;
 }
 
 /// The node as its metadata service describes it.
@@ -236,6 +291,17 @@ pub struct InstanceIdentity {
     pub primary_mac: MacAddr,
 }
 
+/// What an instance is seen to carry now: it may carry at least that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// ENIs, the primary one among them.
+    pub enis: u32,
+    /// The most IPv4 addresses that one of them has.
+    pub ipv4_per_eni: u32,
+    /// The most IPv6 addresses that one of them has.
+    pub ipv6_per_eni: u32,
+}
+
 /// The instance metadata service, seen from this node.
 #[async_trait]
 pub trait Metadata: Debug + Send + Sync {
@@ -244,4 +310,7 @@ pub trait Metadata: Debug + Send + Sync {
 
     /// The hardware addresses of all ENIs the service lists; lags behind attach by seconds.
     async fn macs(&self) -> CloudResult<Vec<MacAddr>>;
+
+    /// What the instance carries, by the same listing.
+    async fn carried(&self) -> CloudResult<Carried>;
 }

@@ -114,6 +114,7 @@ impl Actions {
             vswitch: vswitch.clone(),
             security_groups: security_groups.to_vec(),
             counts,
+            primary_ipv4: None,
             kind: EniKind::Secondary,
             tags,
         };

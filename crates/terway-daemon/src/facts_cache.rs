@@ -57,6 +57,9 @@ struct StoredLimits {
 struct StoredVSwitch {
     id: String,
     zone: String,
+    /// Empty where it was written before this was kept.
+    #[serde(default)]
+    vpc: String,
     ipv4: Option<String>,
     ipv6: Option<String>,
     free_ipv4: u32,
@@ -122,6 +125,7 @@ impl Stored {
                 .map(|vswitch| StoredVSwitch {
                     id: vswitch.id.to_string(),
                     zone: vswitch.zone.to_string(),
+                    vpc: vswitch.vpc.clone(),
                     ipv4: vswitch.subnets.v4.map(|net| net.to_string()),
                     ipv6: vswitch.subnets.v6.map(|net| net.to_string()),
                     free_ipv4: vswitch.free_ipv4,
@@ -142,6 +146,7 @@ impl Stored {
             Some(VSwitch {
                 id: vswitch.id.into(),
                 zone: vswitch.zone.into(),
+                vpc: vswitch.vpc,
                 subnets: Subnets {
                     v4: vswitch.ipv4.map(|net| net.parse()).transpose().ok()?,
                     v6: vswitch.ipv6.map(|net| net.parse()).transpose().ok()?,
@@ -188,6 +193,7 @@ mod tests {
         facts.vswitches = vec![VSwitch {
             id: "vsw-1".into(),
             zone: "h".into(),
+            vpc: "vpc-1".to_owned(),
             subnets: Subnets::new("10.0.0.0/24".parse().ok(), "fd00::/64".parse().ok()),
             free_ipv4: 7,
         }];

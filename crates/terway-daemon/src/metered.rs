@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use terway_cloud::{
-    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, InstanceLimits, VSwitch,
+    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, InstanceDescription, InstanceLimits,
+    Trunking, VSwitch,
 };
 use terway_types::{AddressSet, EniId, InstanceId, IntentToken, SecurityGroupId, VSwitchId};
 
@@ -91,6 +92,21 @@ impl Cloud for Metered {
     async fn set_security_groups(&self, eni: &EniId, groups: &[SecurityGroupId]) -> CloudResult<()> {
         let call = self.cloud.set_security_groups(eni, groups);
         self.call("ModifyNetworkInterfaceAttribute", eni.as_str(), call).await
+    }
+
+    async fn set_delete_on_release(&self, eni: &EniId, on: bool) -> CloudResult<()> {
+        let call = self.cloud.set_delete_on_release(eni, on);
+        self.call("ModifyNetworkInterfaceAttribute", eni.as_str(), call).await
+    }
+
+    /// Not measured: the daemon does not move members.
+    fn trunking(&self) -> Option<&dyn Trunking> {
+        self.cloud.trunking()
+    }
+
+    async fn describe_instances(&self, ids: &[InstanceId]) -> CloudResult<Vec<InstanceDescription>> {
+        let names: Vec<_> = ids.iter().map(InstanceId::as_str).collect();
+        self.call("DescribeInstances", &names.join(","), self.cloud.describe_instances(ids)).await
     }
 
     async fn describe_vswitches(&self, ids: &[VSwitchId]) -> CloudResult<Vec<VSwitch>> {

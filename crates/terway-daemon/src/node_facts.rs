@@ -87,6 +87,9 @@ fn usable<'a>(
     if vswitch.zone != *zone {
         return Err(format!("vSwitch {id} is in zone {}, this node is in {zone}", vswitch.zone));
     }
+    if vswitch.vpc != identity.vpc {
+        return Err(format!("vSwitch {id} is in VPC {}, this node is in {}", vswitch.vpc, identity.vpc));
+    }
     if ipv6 && vswitch.subnets.v6.is_none() {
         return Err(format!("vSwitch {id} has no IPv6 CIDR, but `ip_stack` is \"dual\""));
     }

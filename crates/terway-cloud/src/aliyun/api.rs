@@ -35,10 +35,11 @@ pub(super) const ASSIGN_V6: Action = Action::new("AssignIpv6Addresses", Product:
 pub(super) const UNASSIGN_V6: Action = Action::new("UnassignIpv6Addresses", Product::Ecs, true);
 pub(super) const MODIFY: Action = Action::new("ModifyNetworkInterfaceAttribute", Product::Ecs, true);
 pub(super) const DESCRIBE: Action = Action::new("DescribeNetworkInterfaces", Product::Ecs, false);
+pub(super) const INSTANCES: Action = Action::new("DescribeInstances", Product::Ecs, false);
 pub(super) const INSTANCE_TYPES: Action = Action::new("DescribeInstanceTypes", Product::Ecs, false);
 pub(super) const VSWITCHES: Action = Action::new("DescribeVSwitches", Product::Vpc, false);
 
-/// ENI ids that one describe call takes.
+/// ENI or instance ids that one describe call takes.
 pub(super) const IDS_PER_CALL: usize = 100;
 /// Addresses or prefixes that one assign or unassign call takes.
 pub(super) const ADDRESSES_PER_CALL: u32 = 10;
@@ -58,9 +59,11 @@ impl Parameters {
 
     /// The ids and addresses among the values, for the journal.
     pub(super) fn objects(&self) -> String {
-        const NAMES: [&str; 8] = [
+        const NAMES: [&str; 10] = [
             "NetworkInterfaceId",
             "InstanceId",
+            "InstanceIds",
+            "TrunkNetworkInstanceId",
             "VSwitchId",
             "SecurityGroupId",
             "PrivateIpAddress",
@@ -79,6 +82,14 @@ impl Parameters {
         numbered.fold(self, |all, (index, value)| all.with(&format!("{name}.{}", index + 1), value))
     }
 
+    /// A text that is left out where there is none.
+    fn with_given(self, name: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
     /// A number that is left out where it is 0.
     fn with_count(self, name: &str, count: u32) -> Self {
         if count == 0 { self } else { self.with(name, count.to_string()) }
@@ -94,9 +105,11 @@ impl Parameters {
 
 pub(super) fn create(request: &CreateEni) -> Parameters {
     let AddressCounts { ipv4, ipv6, ipv4_prefixes, ipv6_prefixes } = request.counts;
+    let primary = request.primary_ipv4.map(|address| address.to_string());
     Parameters::default()
         .with("ClientToken", request.token.as_str())
         .with("VSwitchId", request.vswitch.as_str())
+        .with_given("PrimaryIpAddress", primary.as_deref())
         .with_list("SecurityGroupIds", request.security_groups.iter().map(SecurityGroupId::as_str))
         .with_tags(&request.tags)
         .with("Description", "interface of a pod, made by terway")
@@ -161,6 +174,15 @@ pub(super) fn bind(eni: &EniId, instance: &InstanceId) -> Parameters {
     one(eni).with("InstanceId", instance.as_str())
 }
 
+/// The parameters of attach and detach, for a member of a trunk.
+pub(super) fn bind_member(member: &EniId, trunk: &EniId, instance: &InstanceId) -> Parameters {
+    bind(member, instance).with("TrunkNetworkInstanceId", trunk.as_str())
+}
+
+pub(super) fn delete_on_release(eni: &EniId, on: bool) -> Parameters {
+    one(eni).with("DeleteOnRelease", on.to_string())
+}
+
 /// The parameters of delete.
 pub(super) fn one(eni: &EniId) -> Parameters {
     Parameters::default().with("NetworkInterfaceId", eni.as_str())
@@ -168,14 +190,17 @@ pub(super) fn one(eni: &EniId) -> Parameters {
 
 /// The parameters of describe, for at most [`IDS_PER_CALL`] ids taken from the filter.
 pub(super) fn describe(filter: &EniFilter, ids: &[EniId]) -> Parameters {
-    let parameters = Parameters::default()
+    Parameters::default()
         .with("MaxResults", PAGE)
         .with_list("NetworkInterfaceId", ids.iter().map(EniId::as_str))
-        .with_tags(&filter.tags);
-    match &filter.instance {
-        Some(instance) => parameters.with("InstanceId", instance.as_str()),
-        None => parameters,
-    }
+        .with_tags(&filter.tags)
+        .with_given("InstanceId", filter.instance.as_ref().map(InstanceId::as_str))
+}
+
+/// At most [`IDS_PER_CALL`] instances. Their ids go as one text, a JSON array.
+pub(super) fn instances(ids: &[InstanceId]) -> Parameters {
+    let ids: Vec<_> = ids.iter().map(InstanceId::as_str).collect();
+    Parameters::default().with("InstanceIds", serde_json::json!(ids).to_string()).with("MaxResults", "100")
 }
 
 pub(super) fn instance_type(name: &str) -> Parameters {

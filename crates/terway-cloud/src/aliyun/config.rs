@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::calls::CallSink;
+use crate::cloud::Metadata;
 use crate::credentials::CredentialSource;
 use crate::endpoint::{ConfigError, Endpoint, is_region};
 use crate::transport::{Timeouts, Trust};
@@ -50,6 +51,8 @@ pub struct AliyunConfig {
     pub credentials: Arc<dyn CredentialSource>,
     /// The calls this process may make.
     pub budget: Arc<Budget>,
+    /// What shows how much the instance carries, for when the cloud may not be asked what it can.
+    pub metadata: Option<Arc<dyn Metadata>>,
     /// Who wants to know of every exchange.
     pub calls: Option<Arc<dyn CallSink>>,
     /// Whose certificates the endpoints may show.
@@ -75,6 +78,7 @@ impl AliyunConfig {
             signature: Signature::default(),
             credentials,
             budget,
+            metadata: None,
             calls: None,
             trust: Trust::System,
             proxies: true,

@@ -11,7 +11,7 @@ use terway_types::{CloudFailureKind as Kind, MacAddr};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::cloud::{CloudResult, InstanceIdentity, Metadata};
+use crate::cloud::{Carried, CloudResult, InstanceIdentity, Metadata};
 use crate::endpoint::ConfigError;
 use crate::error::{METADATA_ACTION as ACTION, failure};
 use crate::instance_data::{Service, mac, names, text, value};
@@ -19,6 +19,7 @@ use crate::instance_data::{Service, mac, names, text, value};
 /// Where the service listens on every instance.
 pub const METADATA_URL: &str = "http://100.100.100.200";
 
+const MACS: &str = "network/interfaces/macs/";
 const TOKEN_PATH: &str = "/latest/api/token";
 const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
 const TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
@@ -106,6 +107,18 @@ impl AliyunMetadata {
         Ok(token)
     }
 
+    /// How long a list like `["10.0.0.1","10.0.0.2"]` or `[fd00::1]` is. What is not there is empty.
+    async fn count(&self, path: &str) -> CloudResult<u32> {
+        match self.read(path).await {
+            Err(failure) if failure.kind == Kind::Gone => Ok(0),
+            text => {
+                let text = text?;
+                let items = text.trim().trim_start_matches('[').trim_end_matches(']').split(',');
+                Ok(u32::try_from(items.filter(|item| !item.trim().is_empty()).count()).unwrap_or(u32::MAX))
+            }
+        }
+    }
+
     async fn value(&self, path: &str) -> CloudResult<String> {
         value(path, &self.read(path).await?)
     }
@@ -126,8 +139,20 @@ impl Metadata for AliyunMetadata {
     }
 
     async fn macs(&self) -> CloudResult<Vec<MacAddr>> {
-        const PATH: &str = "network/interfaces/macs/";
-        let listing = self.read(PATH).await?;
-        names(&listing).map(|name| mac(PATH, name)).collect()
+        let listing = self.read(MACS).await?;
+        names(&listing).map(|name| mac(MACS, name)).collect()
+    }
+
+    async fn carried(&self) -> CloudResult<Carried> {
+        let listing = self.read(MACS).await?;
+        let mut carried = Carried { enis: 0, ipv4_per_eni: 0, ipv6_per_eni: 0 };
+        for name in names(&listing) {
+            carried.enis += 1;
+            let ipv4 = self.count(&format!("{MACS}{name}/private-ipv4s")).await?;
+            let ipv6 = self.count(&format!("{MACS}{name}/ipv6s")).await?;
+            carried.ipv4_per_eni = carried.ipv4_per_eni.max(ipv4);
+            carried.ipv6_per_eni = carried.ipv6_per_eni.max(ipv6);
+        }
+        Ok(carried)
     }
 }

@@ -6,6 +6,7 @@ mod config;
 mod errors;
 mod keys;
 mod metadata;
+mod moves;
 mod role;
 mod sign;
 #[cfg(test)]
@@ -24,14 +25,17 @@ use self::call::Caller;
 pub use self::config::{AliyunConfig, EndpointNetwork, Signature};
 pub use self::keys::{AliyunKeys, SECRET_DIRECTORY};
 pub use self::metadata::{AliyunMetadata, METADATA_URL};
-use self::wire::{Accepted, Assigned, Eni, EniPage, InstanceTypePage, VSwitchPage, WireError};
+use self::wire::{
+    Accepted, Assigned, Eni, EniPage, InstancePage, InstanceTypePage, VSwitchPage, WireError,
+};
 use crate::cloud::{
-    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceLimits,
-    VSwitch,
+    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceDescription,
+    InstanceLimits, Trunking, VSwitch,
 };
 pub use crate::endpoint::ConfigError;
 use crate::error::failure;
 use crate::exchange::Stamps;
+use crate::limits::Limits;
 
 /// Pages of one listing at most: more ENIs than any account has, fewer than for ever.
 const MOST_PAGES: usize = 1000;
@@ -40,6 +44,7 @@ const MOST_PAGES: usize = 1000;
 #[derive(Debug)]
 pub struct Aliyun {
     caller: Caller,
+    limits: Limits,
 }
 
 impl Aliyun {
@@ -49,7 +54,8 @@ impl Aliyun {
     }
 
     fn with_stamps(config: AliyunConfig, stamps: Stamps) -> Result<Self, ConfigError> {
-        Caller::new(config, stamps).map(|caller| Self { caller })
+        let limits = Limits::new(config.metadata.clone());
+        Ok(Self { caller: Caller::new(config, stamps)?, limits })
     }
 
     /// One listing over all its pages.
@@ -160,28 +166,11 @@ impl Cloud for Aliyun {
     }
 
     async fn attach_eni(&self, eni: &EniId, instance: &InstanceId) -> CloudResult<()> {
-        let outcome: CloudResult<Accepted> = self.caller.call(&api::ATTACH, api::bind(eni, instance)).await;
-        let Err(refusal) = outcome else { return Ok(()) };
-        self.unless(refusal, eni, |found| {
-            matches!(found.status, EniStatus::InUse | EniStatus::Attaching)
-                && found.instance.as_ref() == Some(instance)
-        })
-        .await
+        self.attach(eni, None, instance).await
     }
 
     async fn detach_eni(&self, eni: &EniId, instance: &InstanceId) -> CloudResult<()> {
-        let outcome: CloudResult<Accepted> = self.caller.call(&api::DETACH, api::bind(eni, instance)).await;
-        let Err(refusal) = outcome else { return Ok(()) };
-        if refusal.kind == Kind::Gone || refusal.vendor_code.as_deref().is_some_and(errors::is_instance_gone)
-        {
-            return Ok(());
-        }
-        self.unless(refusal, eni, |found| match found.status {
-            EniStatus::Available | EniStatus::Deleting => true,
-            EniStatus::Detaching => found.instance.as_ref().is_none_or(|at| at == instance),
-            EniStatus::Creating | EniStatus::Attaching | EniStatus::InUse => false,
-        })
-        .await
+        self.detach(eni, None, instance).await
     }
 
     async fn delete_eni(&self, eni: &EniId) -> CloudResult<()> {
@@ -222,6 +211,23 @@ impl Cloud for Aliyun {
         Ok(())
     }
 
+    async fn set_delete_on_release(&self, eni: &EniId, on: bool) -> CloudResult<()> {
+        self.caller.call::<Accepted>(&api::MODIFY, api::delete_on_release(eni, on)).await.map(drop)
+    }
+
+    fn trunking(&self) -> Option<&dyn Trunking> {
+        Some(self)
+    }
+
+    async fn describe_instances(&self, ids: &[InstanceId]) -> CloudResult<Vec<InstanceDescription>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(api::IDS_PER_CALL) {
+            let page: InstancePage = self.caller.call(&api::INSTANCES, api::instances(ids)).await?;
+            found.extend(page.instances.instance.into_iter().map(wire::Instance::describe));
+        }
+        Ok(found)
+    }
+
     async fn set_security_groups(&self, eni: &EniId, groups: &[SecurityGroupId]) -> CloudResult<()> {
         let parameters = api::security_groups(eni, groups);
         self.caller.call::<Accepted>(&api::MODIFY, parameters).await.map(drop)
@@ -237,9 +243,12 @@ impl Cloud for Aliyun {
     }
 
     async fn instance_limits(&self, instance_type: &str) -> CloudResult<Option<InstanceLimits>> {
-        let page: InstanceTypePage =
-            self.caller.call(&api::INSTANCE_TYPES, api::instance_type(instance_type)).await?;
-        let mut types = page.instance_types.instance_type.iter();
-        Ok(types.find(|found| found.id == instance_type).map(wire::InstanceType::limits))
+        let ask = async {
+            let page: InstanceTypePage =
+                self.caller.call(&api::INSTANCE_TYPES, api::instance_type(instance_type)).await?;
+            let mut types = page.instance_types.instance_type.iter();
+            Ok(types.find(|found| found.id == instance_type).map(wire::InstanceType::limits))
+        };
+        self.limits.of(instance_type, api::ADDRESSES_PER_CALL, ask).await
     }
 }

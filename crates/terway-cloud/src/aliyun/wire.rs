@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub(super) use self::assigned::Assigned;
 pub(super) use self::eni::{Eni, EniPage};
-pub(super) use self::place::{InstanceType, InstanceTypePage, VSwitchPage};
+pub(super) use self::place::{Instance, InstancePage, InstanceType, InstanceTypePage, VSwitchPage};
 use crate::answer::drop_nulls;
 use crate::credentials::{AccessKey, Fetched, LinkError};
 use crate::exchange::Answered;

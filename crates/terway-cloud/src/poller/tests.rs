@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use terway_types::{AddressSet, Addresses, InstanceId, IntentToken, MacAddr, SecurityGroupId, VSwitchId};
 
 use super::*;
-use crate::cloud::{Assign, CreateEni, EniKind, EniStatus, InstanceLimits, VSwitch};
+use crate::cloud::{
+    Assign, CreateEni, EniKind, EniStatus, InstanceDescription, InstanceLimits, Trunking, VSwitch,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -90,6 +92,18 @@ impl Cloud for Scripted {
     }
 
     async fn set_security_groups(&self, _: &EniId, _: &[SecurityGroupId]) -> CloudResult<()> {
+        unreachable!("the watch only looks")
+    }
+
+    async fn set_delete_on_release(&self, _: &EniId, _: bool) -> CloudResult<()> {
+        unreachable!("the watch only looks")
+    }
+
+    fn trunking(&self) -> Option<&dyn Trunking> {
+        None
+    }
+
+    async fn describe_instances(&self, _: &[InstanceId]) -> CloudResult<Vec<InstanceDescription>> {
         unreachable!("the watch only looks")
     }
 

@@ -8,17 +8,40 @@ use terway_types::{EniId, InstanceId, IntentToken, SecurityGroupId};
 
 use crate::cloud::{CreateEni, EniFilter, EniKind};
 
-/// One action of the VPC API.
+/// A product of the cloud: an API of its own under a host of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Product {
+    Vpc,
+    Cvm,
+}
+
+impl Product {
+    /// Its name in hosts, signatures and policies.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Vpc => "vpc",
+            Self::Cvm => "cvm",
+        }
+    }
+
+    /// The version of the API, by its date. Both have the same.
+    pub(super) fn version(self) -> &'static str {
+        "2017-03-12"
+    }
+}
+
+/// One action of the API.
 #[derive(Debug)]
 pub(super) struct Action {
     pub(super) name: &'static str,
+    pub(super) product: Product,
     /// Whether it changes something, so that a lost answer leaves a doubt.
     pub(super) changes: bool,
 }
 
 impl Action {
     const fn new(name: &'static str, changes: bool) -> Self {
-        Self { name, changes }
+        Self { name, product: Product::Vpc, changes }
     }
 }
 
@@ -34,6 +57,7 @@ pub(super) const MODIFY: Action = Action::new("ModifyNetworkInterfaceAttribute",
 pub(super) const DESCRIBE: Action = Action::new("DescribeNetworkInterfaces", false);
 pub(super) const SUBNETS: Action = Action::new("DescribeSubnets", false);
 pub(super) const LIMITS: Action = Action::new("DescribeNetworkInterfaceLimit", false);
+pub(super) const INSTANCES: Action = Action { product: Product::Cvm, ..Action::new("DescribeInstances", false) };
 pub(super) const TASK: Action = Action::new("DescribeVpcTaskResult", false);
 
 /// Ids that one describe call takes, and items per page of its answer: the API's maximum.
@@ -55,10 +79,11 @@ fn parameters(value: Value) -> Parameters {
 
 /// The ids and addresses among the values, for the journal.
 pub(super) fn objects(parameters: &Parameters) -> String {
-    const NAMES: [&str; 7] = [
+    const NAMES: [&str; 8] = [
         "NetworkInterfaceId",
         "NetworkInterfaceIds",
         "InstanceId",
+        "InstanceIds",
         "SubnetId",
         "SubnetIds",
         "PrivateIpAddresses",
@@ -92,6 +117,10 @@ pub(super) fn create(request: &CreateEni, vpc: &str) -> Parameters {
     let secondary = request.counts.ipv4.saturating_sub(1);
     if secondary > 0 {
         made.insert("SecondaryPrivateIpAddressCount".to_owned(), secondary.into());
+    }
+    if let Some(primary) = request.primary_ipv4 {
+        let primary = json!([{"Primary": true, "PrivateIpAddress": primary.to_string()}]);
+        made.insert("PrivateIpAddresses".to_owned(), primary);
     }
     if request.kind == EniKind::Trunk {
         made.insert("TrunkingFlag".to_owned(), "Enable".into());
@@ -161,6 +190,11 @@ pub(super) fn from_offset(mut listing: Parameters, offset: usize) -> Parameters 
     listing.insert("Offset".to_owned(), offset.into());
     listing.sort_keys();
     listing
+}
+
+/// Instances by ids.
+pub(super) fn instances(ids: &[InstanceId]) -> Parameters {
+    parameters(json!({"InstanceIds": texts(ids, InstanceId::as_str), "Limit": PAGE}))
 }
 
 /// Subnets by ids. This action has its page in texts.

@@ -4,7 +4,7 @@ use reqwest::Client;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::api::{self, Action, Parameters};
+use super::api::{self, Action, Parameters, Product};
 use super::config::{TencentConfig, endpoint_of};
 use super::errors;
 use super::sign::{self, Unsigned};
@@ -17,15 +17,12 @@ use crate::error::with_statement;
 use crate::exchange::{Answered, Call, Ended, Exchange, Stamps};
 use crate::transport::{self, ClientOptions};
 
-/// The product and the version of its API.
-const SERVICE: &str = "vpc";
-const VERSION: &str = "2017-03-12";
-
 /// Sends signed calls.
 #[derive(Debug)]
 pub(super) struct Caller {
     region: String,
-    endpoint: Endpoint,
+    vpc: Endpoint,
+    cvm: Endpoint,
     exchange: Exchange,
     http: Client,
     stamps: Stamps,
@@ -33,17 +30,20 @@ pub(super) struct Caller {
 
 impl Caller {
     pub(super) fn new(config: TencentConfig, stamps: Stamps) -> Result<Self, ConfigError> {
-        let given = config.vpc_endpoint.as_deref();
-        let endpoint = endpoint_of(SERVICE, &config.region, config.network, given)?;
+        let endpoint = |product: Product, given: &Option<String>| {
+            endpoint_of(product.name(), &config.region, config.network, given.as_deref())
+        };
+        let vpc = endpoint(Product::Vpc, &config.vpc_endpoint)?;
+        let cvm = endpoint(Product::Cvm, &config.cvm_endpoint)?;
         let http = transport::client(&ClientOptions {
             timeouts: config.timeouts,
-            tls: endpoint.is_https(),
+            tls: vpc.is_https() || cvm.is_https(),
             trust: config.trust,
             proxies: config.proxies,
         })
         .map_err(ConfigError::Client)?;
         let exchange = Exchange::new("tencent", config.credentials, config.budget, config.calls);
-        Ok(Self { region: config.region, endpoint, exchange, http, stamps })
+        Ok(Self { region: config.region, vpc, cvm, exchange, http, stamps })
     }
 
     /// Sends one call and reads its answer. Repeats it only when the cloud refused the key and there is
@@ -91,21 +91,25 @@ impl Caller {
         parameters: Parameters,
         key: &AccessKey,
     ) -> CloudResult<Answered<T>> {
-        let (host, body) = (self.endpoint.host(), Value::Object(parameters).to_string());
+        let endpoint = match action.product {
+            Product::Vpc => &self.vpc,
+            Product::Cvm => &self.cvm,
+        };
+        let (host, body) = (endpoint.host(), Value::Object(parameters).to_string());
         let unsigned = Unsigned {
             host: &host,
-            service: SERVICE,
+            service: action.product.name(),
             action: action.name,
-            version: VERSION,
+            version: action.product.version(),
             region: &self.region,
             body: &body,
         };
         let at = (self.stamps.now)();
         let signed = sign::sign(&unsigned, key, at);
         let signed = headers(action.name, &signed, &["authorization", "x-tc-token"])?;
-        let request = self.http.post(self.endpoint.url()).headers(signed).body(body);
+        let request = self.http.post(endpoint.url()).headers(signed).body(body);
         let asked = Asked { name: action.name, changes: action.changes, at };
-        let reply = receive(request, &self.endpoint, asked).await?;
+        let reply = receive(request, endpoint, asked).await?;
         match wire::read(&reply.body) {
             Ok(Said::Yes(answered)) if reply.status.is_success() => Ok(answered),
             Ok(Said::Yes(_)) => Err(reply.unreadable(asked, "no Error in it")),
@@ -113,7 +117,8 @@ impl Caller {
                 let meaning = errors::meaning(&no.code, reply.status.as_u16());
                 let refused = reply.refused(asked, meaning, no, key);
                 Err(with_statement(refused, || {
-                    format!(r#"{{"effect":"allow","action":["{SERVICE}:{}"],"resource":["*"]}}"#, action.name)
+                    let (product, name) = (action.product.name(), action.name);
+                    format!(r#"{{"effect":"allow","action":["{product}:{name}"],"resource":["*"]}}"#)
                 }))
             }
             Err(error) => Err(reply.unreadable(asked, &error.to_string())),

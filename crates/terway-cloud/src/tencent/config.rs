@@ -8,6 +8,7 @@ use terway_types::InstanceId;
 
 use crate::budget::Budget;
 use crate::calls::CallSink;
+use crate::cloud::Metadata;
 use crate::credentials::CredentialSource;
 use crate::endpoint::{ConfigError, Endpoint, is_region};
 use crate::transport::{Timeouts, Trust};
@@ -35,10 +36,14 @@ pub struct TencentConfig {
     pub network: EndpointNetwork,
     /// The VPC API's endpoint in place of the usual one: `host`, `host:port` (HTTPS), or a URL.
     pub vpc_endpoint: Option<String>,
+    /// The CVM API's endpoint in place of the usual one, in the same forms.
+    pub cvm_endpoint: Option<String>,
     /// The keys.
     pub credentials: Arc<dyn CredentialSource>,
     /// The calls this process may make.
     pub budget: Arc<Budget>,
+    /// What shows how much the instance carries, for when the cloud may not be asked what it can.
+    pub metadata: Option<Arc<dyn Metadata>>,
     /// Who wants to know of every exchange.
     pub calls: Option<Arc<dyn CallSink>>,
     /// Whose certificates the endpoints may show.
@@ -79,8 +84,10 @@ impl TencentConfig {
             instance,
             network: EndpointNetwork::Internal,
             vpc_endpoint: None,
+            cvm_endpoint: None,
             credentials,
             budget,
+            metadata: None,
             calls: None,
             trust: Trust::System,
             proxies: true,

@@ -28,6 +28,8 @@ const CODES: &[Line] = &[
     ("OperationConflict*", Meaning::Conflict),
     ("OperationDenied.MutexTaskRunning", Meaning::Conflict),
     ("ResourceNotFound*", Meaning::Gone),
+    // What CVM says where VPC says ResourceNotFound.
+    ("InvalidInstanceId.NotFound", Meaning::Gone),
     ("AuthFailure.SignatureExpire", Meaning::ClockSkew),
     ("AuthFailure*", Meaning::Denied),
     ("UnauthorizedOperation*", Meaning::Denied),
@@ -102,6 +104,8 @@ mod tests {
                 quota("LimitExceeded.NetworkInterfaceLimitExceeded", None),
             ),
             ("ResourceNotFound", "", Kind::Gone),
+            ("InvalidInstanceId.NotFound", "", Kind::Gone),
+            ("InvalidInstanceId.Malformed", "", Kind::Invalid),
             ("ResourceInUse", "", Kind::InvalidState),
             ("UnsupportedOperation.InvalidState", "", Kind::InvalidState),
             ("UnsupportedOperation.AttachmentAlreadyExists", "", Kind::InvalidState),

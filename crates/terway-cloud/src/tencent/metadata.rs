@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use terway_types::{CloudFailureKind as Kind, MacAddr};
 
-use crate::cloud::{CloudResult, InstanceIdentity, Metadata};
+use crate::cloud::{Carried, CloudResult, InstanceIdentity, Metadata};
 use crate::endpoint::ConfigError;
 use crate::error::{METADATA_ACTION as ACTION, failure};
 use crate::instance_data::{Service, mac, names, text, value};
@@ -83,5 +83,18 @@ impl Metadata for TencentMetadata {
     async fn macs(&self) -> CloudResult<Vec<MacAddr>> {
         let listing = self.read(MACS).await?;
         names(&listing).map(|name| mac(MACS, name)).collect()
+    }
+
+    /// The service does not list IPv6 addresses.
+    async fn carried(&self) -> CloudResult<Carried> {
+        let listing = self.read(MACS).await?;
+        let mut carried = Carried { enis: 0, ipv4_per_eni: 0, ipv6_per_eni: 0 };
+        for name in names(&listing) {
+            carried.enis += 1;
+            let addresses = self.read(&format!("{MACS}{name}/local-ipv4s/")).await?;
+            let ipv4 = u32::try_from(names(&addresses).count()).unwrap_or(u32::MAX);
+            carried.ipv4_per_eni = carried.ipv4_per_eni.max(ipv4);
+        }
+        Ok(carried)
     }
 }

@@ -32,14 +32,15 @@ use self::call::Caller;
 pub use self::config::{EndpointNetwork, TencentConfig};
 pub use self::keys::{SECRET_DIRECTORY, TencentKeys};
 pub use self::metadata::{METADATA_URL, TencentMetadata};
-use self::wire::{Accepted, Created, EniPage, Limits, SubnetPage, WireError};
+use self::wire::{Accepted, Created, EniPage, InstancePage, SubnetPage, WireError};
 use crate::cloud::{
-    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceLimits,
-    VSwitch,
+    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceDescription,
+    InstanceLimits, Trunking, VSwitch,
 };
 use crate::endpoint::ConfigError;
 use crate::error::failure;
 use crate::exchange::Stamps;
+use crate::limits::Limits;
 
 /// Pages of one listing at most: more ENIs than any account has, fewer than for ever.
 const MOST_PAGES: usize = 1000;
@@ -50,6 +51,7 @@ pub struct Tencent {
     caller: Caller,
     vpc: String,
     instance: InstanceId,
+    limits: Limits,
     task_patience: Duration,
     /// What IPv6 addresses an ENI had before a call to add some whose outcome is unknown.
     doubts: Mutex<BTreeMap<IntentToken, Vec<Ipv6Addr>>>,
@@ -64,8 +66,9 @@ impl Tencent {
     fn with_stamps(config: TencentConfig, stamps: Stamps) -> Result<Self, ConfigError> {
         let (vpc, instance, task_patience) =
             (config.vpc.clone(), config.instance.clone(), config.task_patience);
+        let limits = Limits::new(config.metadata.clone());
         let caller = Caller::new(config, stamps)?;
-        Ok(Self { caller, vpc, instance, task_patience, doubts: Mutex::default() })
+        Ok(Self { caller, vpc, instance, limits, task_patience, doubts: Mutex::default() })
     }
 
     /// One listing over all its pages.
@@ -233,6 +236,29 @@ impl Cloud for Tencent {
         }
     }
 
+    async fn set_delete_on_release(&self, _eni: &EniId, _on: bool) -> CloudResult<()> {
+        Err(failure(Kind::Invalid, api::MODIFY.name, NO_DELETE_ON_RELEASE))
+    }
+
+    /// The API lets trunk ENIs be made, but has no action that attaches a member to one.
+    fn trunking(&self) -> Option<&dyn Trunking> {
+        None
+    }
+
+    async fn describe_instances(&self, ids: &[InstanceId]) -> CloudResult<Vec<InstanceDescription>> {
+        let mut found = Vec::with_capacity(ids.len());
+        let mut batches = Batches::new(ids, api::PAGE);
+        while let Some(ids) = batches.next() {
+            let page: CloudResult<InstancePage> =
+                self.caller.call(&api::INSTANCES, api::instances(ids)).await;
+            match page {
+                Err(refusal) if refusal.kind == Kind::Gone => batches.halve(ids),
+                page => found.extend(page?.instance_set.into_iter().map(wire::Instance::describe)),
+            }
+        }
+        Ok(found)
+    }
+
     async fn describe_vswitches(&self, ids: &[VSwitchId]) -> CloudResult<Vec<VSwitch>> {
         let mut found = Vec::with_capacity(ids.len());
         let mut batches = Batches::new(ids, api::PAGE);
@@ -251,14 +277,19 @@ impl Cloud for Tencent {
         Ok(found)
     }
 
-    /// The cloud tells limits per instance, so the type does not matter.
-    async fn instance_limits(&self, _instance_type: &str) -> CloudResult<Option<InstanceLimits>> {
-        let limits: CloudResult<Limits> = self.caller.call(&api::LIMITS, api::limits(&self.instance)).await;
-        match limits {
-            Err(refusal) if refusal.kind == Kind::Gone => Ok(None),
-            limits => Ok(Some(limits?.limits())),
-        }
+    /// The cloud tells limits per instance; the type only says whether they are still this one's.
+    async fn instance_limits(&self, instance_type: &str) -> CloudResult<Option<InstanceLimits>> {
+        let ask = async {
+            let told: CloudResult<wire::Limits> =
+                self.caller.call(&api::LIMITS, api::limits(&self.instance)).await;
+            match told {
+                Err(refusal) if refusal.kind == Kind::Gone => Ok(None),
+                told => Ok(Some(told?.limits())),
+            }
+        };
+        self.limits.of(instance_type, api::ADDRESSES_PER_CALL, ask).await
     }
 }
 
 const NO_PREFIXES: &str = "this cloud gives ENIs no prefixes";
+const NO_DELETE_ON_RELEASE: &str = "this cloud never deletes an ENI together with its instance";

@@ -1,6 +1,8 @@
 //! The vendor's answers as they come, and their translation. Unknown fields are skipped; a field that is
 //! needed and missing is an error that names it.
 
+mod place;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -8,11 +10,11 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use terway_types::{AddressSet, Addresses, InstanceId, SecurityGroupId, Subnets};
+use terway_types::{AddressSet, Addresses, InstanceId, SecurityGroupId};
 
-use super::api::ADDRESSES_PER_CALL;
+pub(super) use self::place::{Instance, InstancePage, Limits, SubnetPage};
 use crate::answer::{No, drop_nulls};
-use crate::cloud::{EniDescription, EniKind, EniStatus, InstanceLimits, VSwitch};
+use crate::cloud::{EniDescription, EniKind, EniStatus};
 use crate::credentials::{AccessKey, CredentialError};
 use crate::exchange::Answered;
 
@@ -217,65 +219,6 @@ fn sorted<T: Ord>(items: impl Iterator<Item = Result<T, WireError>>) -> Result<V
 
 fn parse<T: FromStr>(object: &str, field: &'static str, text: &str) -> Result<T, WireError> {
     text.parse().map_err(|_| WireError { object: object.to_owned(), field, value: text.to_owned() })
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct SubnetPage {
-    pub(super) subnet_set: Vec<Subnet>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Subnet {
-    #[serde(rename = "SubnetId")]
-    id: String,
-    cidr_block: String,
-    ipv6_cidr_block: String,
-    zone: String,
-    available_ip_address_count: u32,
-}
-
-impl Subnet {
-    pub(super) fn describe(self) -> Result<VSwitch, WireError> {
-        let object = format!("subnet {}", self.id);
-        let v6 = Some(self.ipv6_cidr_block).filter(|text| !text.is_empty());
-        Ok(VSwitch {
-            subnets: Subnets {
-                v4: Some(parse(&object, "CidrBlock", &self.cidr_block)?),
-                v6: v6.map(|text| parse(&object, "Ipv6CidrBlock", &text)).transpose()?,
-            },
-            id: self.id.into(),
-            zone: self.zone.into(),
-            free_ipv4: self.available_ip_address_count,
-        })
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Limits {
-    #[serde(rename = "EniQuantity")]
-    enis: u32,
-    #[serde(rename = "EniPrivateIpAddressQuantity")]
-    addresses: u32,
-    #[serde(rename = "SubEniQuantity")]
-    members: u32,
-}
-
-impl Limits {
-    pub(super) fn limits(&self) -> InstanceLimits {
-        InstanceLimits {
-            enis: self.enis,
-            ipv4_per_eni: self.addresses,
-            // The documents give one number of addresses per ENI, for either family.
-            ipv6_per_eni: self.addresses,
-            members: self.members,
-            trunk: self.members > 0,
-            prefixes_per_eni: 0,
-            assign_batch: ADDRESSES_PER_CALL,
-        }
-    }
 }
 
 /// How far an asynchronous call is.

@@ -31,6 +31,7 @@ fn wish(token: &str) -> CreateEni {
         vswitch: "vsw-a".into(),
         security_groups: vec!["sg-1".into()],
         counts: AddressCounts { ipv4: 1, ipv6: 1, ..AddressCounts::default() },
+        primary_ipv4: None,
         kind: EniKind::Secondary,
         tags: BTreeMap::from([("terway.io/intent".into(), token.into())]),
     }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use terway_cloud::{
-    Assign, CallRecord, CallSink, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind,
-    EniStatus, InstanceIdentity, InstanceLimits, Metadata, VSwitch,
+    Assign, CallRecord, CallSink, Carried, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind,
+    EniStatus, InstanceDescription, InstanceIdentity, InstanceLimits, Metadata, Trunking, VSwitch,
 };
 use terway_daemon::links::NicChange;
 use terway_types::{
@@ -140,6 +140,7 @@ fn vswitch(id: &VSwitchId) -> VSwitch {
     VSwitch {
         id: id.clone(),
         zone: if id.as_str() == "vsw-elsewhere" { "zone-b" } else { "zone-a" }.into(),
+        vpc: if id.as_str() == "vsw-foreign" { "vpc-2" } else { "vpc-1" }.to_owned(),
         subnets: Subnets::new("10.0.0.0/24".parse().ok(), None),
         free_ipv4: 200,
     }
@@ -285,6 +286,19 @@ impl Cloud for FakeCloud {
         })
     }
 
+    async fn set_delete_on_release(&self, _: &EniId, _: bool) -> CloudResult<()> {
+        self.call("delete-on-release")
+    }
+
+    fn trunking(&self) -> Option<&dyn Trunking> {
+        None
+    }
+
+    async fn describe_instances(&self, _: &[InstanceId]) -> CloudResult<Vec<InstanceDescription>> {
+        self.call("instances")?;
+        Ok(Vec::new())
+    }
+
     async fn describe_vswitches(&self, ids: &[VSwitchId]) -> CloudResult<Vec<VSwitch>> {
         self.call("vswitch")?;
         Ok(ids.iter().filter(|id| id.as_str() != "vsw-unknown").map(vswitch).collect())
@@ -322,5 +336,10 @@ impl Metadata for FakeCloud {
     async fn macs(&self) -> CloudResult<Vec<MacAddr>> {
         self.call("macs")?;
         Ok(vec![PRIMARY])
+    }
+
+    async fn carried(&self) -> CloudResult<Carried> {
+        self.call("carried")?;
+        Ok(Carried { enis: 1, ipv4_per_eni: 1, ipv6_per_eni: 0 })
     }
 }

@@ -21,6 +21,7 @@ fn make(site: &Site, life: &Life, token: &str, tags: &[(&str, &str)], attached: 
         vswitch: "vsw-own".into(),
         security_groups: vec!["sg-1".into()],
         counts: AddressCounts { ipv4: 1, ..AddressCounts::default() },
+        primary_ipv4: None,
         kind: EniKind::Secondary,
         tags: tags
             .iter()

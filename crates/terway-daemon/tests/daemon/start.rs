@@ -38,6 +38,7 @@ fn unusable_vswitches_are_named() {
     for (vswitch, reason) in [
         ("vsw-unknown", "the cloud does not know vSwitch vsw-unknown, listed for zone zone-a"),
         ("vsw-elsewhere", "vSwitch vsw-elsewhere is in zone zone-b, this node is in zone-a"),
+        ("vsw-foreign", "vSwitch vsw-foreign is in VPC vpc-2, this node is in vpc-1"),
     ] {
         let site = Site::new(&format!(
             r#"{{"vswitches": {{"zone-a": ["vsw-1", "{vswitch}"]}}, "security_groups": ["sg-1"]}}"#

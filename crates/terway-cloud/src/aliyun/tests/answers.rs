@@ -91,7 +91,8 @@ async fn many_ids_are_asked_for_in_several_calls() {
 
 #[tokio::test]
 async fn a_vswitch_is_found_or_none() {
-    let body = r#"{"VSwitches":{"VSwitch":[{"VSwitchId":"vsw-1","ZoneId":"cn-hangzhou-h","CidrBlock":"10.0.0.0/24",
+    let body = r#"{"VSwitches":{"VSwitch":[{"VSwitchId":"vsw-1","VpcId":"vpc-1","ZoneId":"cn-hangzhou-h",
+        "CidrBlock":"10.0.0.0/24",
         "Ipv6CidrBlock":"","AvailableIpAddressCount":250}]}}"#;
     let none = Answer::refusal(404, "InvalidVswitchID.NotFound", "no such vSwitch");
     let server = Server::giving([Answer::ok(body), Answer::ok(body), none]).await;
@@ -99,6 +100,7 @@ async fn a_vswitch_is_found_or_none() {
     let expected = VSwitch {
         id: "vsw-1".into(),
         zone: "cn-hangzhou-h".into(),
+        vpc: "vpc-1".to_owned(),
         subnets: Subnets::new("10.0.0.0/24".parse().ok(), None),
         free_ipv4: 250,
     };

@@ -16,6 +16,7 @@ fn create() -> CreateEni {
         vswitch: "vsw-1".into(),
         security_groups: vec!["sg-1".into()],
         counts: AddressCounts { ipv4: 1, ..AddressCounts::default() },
+        primary_ipv4: None,
         kind: EniKind::Secondary,
         tags: BTreeMap::new(),
     }

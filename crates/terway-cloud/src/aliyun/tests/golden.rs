@@ -21,6 +21,7 @@ fn create() -> Parameters {
         vswitch: "vsw-1".into(),
         security_groups: vec!["sg-2".into(), "sg-1".into()],
         counts: AddressCounts { ipv4: 6, ipv6: 2, ipv4_prefixes: 3, ipv6_prefixes: 1 },
+        primary_ipv4: None,
         kind: EniKind::Secondary,
         tags: BTreeMap::from([
             ("terway.io/intent".into(), "node-1-7".into()),
@@ -44,6 +45,7 @@ fn calls() -> Vec<(&'static Action, Parameters)> {
     };
     let mut calls = vec![
         (&api::CREATE, create()),
+        (&api::INSTANCES, api::instances(&["i-1".into(), "i-2".into()])),
         (&api::ATTACH, api::bind(&eni, &instance)),
         (&api::DETACH, api::bind(&eni, &instance)),
         (&api::DELETE, api::one(&eni)),
@@ -89,10 +91,33 @@ fn render(action: &Action, parameters: Parameters) -> String {
 #[test]
 fn every_action_is_sent_as_documented() {
     let calls = calls();
-    assert_eq!(calls.len(), 12);
+    assert_eq!(calls.len(), 13);
     for (action, parameters) in calls {
-        let path = format!("{}/src/aliyun/tests/golden/{}.txt", env!("CARGO_MANIFEST_DIR"), action.name);
-        let expected = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(render(action, parameters), expected, "{path}");
+        compare(action.name, action, parameters);
     }
+}
+
+fn compare(file: &str, action: &Action, parameters: Parameters) {
+    let path = format!("{}/src/aliyun/tests/golden/{file}.txt", env!("CARGO_MANIFEST_DIR"));
+    let expected = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(render(action, parameters), expected, "{path}");
+}
+
+#[test]
+fn actions_on_trunks_are_sent_as_documented() {
+    let create = api::create(&CreateEni {
+        token: "node-1-7".into(),
+        vswitch: "vsw-1".into(),
+        security_groups: vec!["sg-1".into()],
+        counts: AddressCounts { ipv4: 1, ..AddressCounts::default() },
+        primary_ipv4: Some([10, 0, 0, 7].into()),
+        kind: EniKind::Trunk,
+        tags: BTreeMap::new(),
+    });
+    let member = || api::bind_member(&"eni-7".into(), &"eni-1".into(), &"i-1".into());
+    compare("trunk/CreateNetworkInterface", &api::CREATE, create);
+    compare("trunk/AttachNetworkInterface", &api::ATTACH, member());
+    compare("trunk/DetachNetworkInterface", &api::DETACH, member());
+    let keep = api::delete_on_release(&"eni-7".into(), false);
+    compare("trunk/ModifyNetworkInterfaceAttribute", &api::MODIFY, keep);
 }

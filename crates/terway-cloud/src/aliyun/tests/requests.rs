@@ -14,6 +14,7 @@ fn create() -> CreateEni {
         vswitch: "vsw-1".into(),
         security_groups: vec!["sg-2".into(), "sg-1".into()],
         counts: AddressCounts { ipv4: 1, ipv6: 1, ..AddressCounts::default() },
+        primary_ipv4: None,
         kind: EniKind::Secondary,
         tags: BTreeMap::from([
             ("terway.io/intent".into(), "node-1-7".into()),

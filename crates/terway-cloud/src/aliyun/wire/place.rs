@@ -1,11 +1,11 @@
-//! vSwitches and instance types as they are described.
+//! vSwitches, instances and instance types as they are described.
 
 use serde::Deserialize;
 use terway_types::Subnets;
 
 use super::super::api::ADDRESSES_PER_CALL;
 use super::{WireError, optional, required};
-use crate::cloud::{InstanceLimits, VSwitch};
+use crate::cloud::{InstanceDescription, InstanceLimits, InstanceStatus, VSwitch};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -23,6 +23,7 @@ pub(in crate::aliyun) struct VSwitchSet {
 #[serde(rename_all = "PascalCase", default)]
 pub(in crate::aliyun) struct WireVSwitch {
     pub(in crate::aliyun) v_switch_id: String,
+    vpc_id: String,
     zone_id: String,
     cidr_block: String,
     ipv6_cidr_block: String,
@@ -39,8 +40,55 @@ impl WireVSwitch {
             },
             id: self.v_switch_id.into(),
             zone: self.zone_id.into(),
+            vpc: self.vpc_id,
             free_ipv4: self.available_ip_address_count,
         })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::aliyun) struct InstancePage {
+    pub(in crate::aliyun) instances: InstanceSet,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::aliyun) struct InstanceSet {
+    pub(in crate::aliyun) instance: Vec<Instance>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(in crate::aliyun) struct Instance {
+    instance_id: String,
+    instance_type: String,
+    zone_id: String,
+    status: String,
+    vpc_attributes: VpcAttributes,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct VpcAttributes {
+    vpc_id: String,
+    v_switch_id: String,
+}
+
+impl Instance {
+    pub(in crate::aliyun) fn describe(self) -> InstanceDescription {
+        InstanceDescription {
+            id: self.instance_id.into(),
+            instance_type: self.instance_type,
+            zone: self.zone_id.into(),
+            vpc: self.vpc_attributes.vpc_id,
+            vswitch: self.vpc_attributes.v_switch_id.into(),
+            status: match self.status.as_str() {
+                "Running" => InstanceStatus::Running,
+                "Stopped" => InstanceStatus::Stopped,
+                _ => InstanceStatus::Changing,
+            },
+        }
     }
 }
 

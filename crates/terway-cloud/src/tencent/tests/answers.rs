@@ -40,6 +40,7 @@ pub(super) fn create(ipv6: u32) -> CreateEni {
         vswitch: "subnet-1".into(),
         security_groups: vec!["sg-1".into()],
         counts: AddressCounts { ipv4: 1, ipv6, ..AddressCounts::default() },
+        primary_ipv4: None,
         kind: EniKind::Secondary,
         tags: BTreeMap::new(),
     }
@@ -134,6 +135,7 @@ async fn subnets_and_limits_are_read() {
     let expected = VSwitch {
         id: "subnet-1".into(),
         zone: "ap-guangzhou-3".into(),
+        vpc: "vpc-1".to_owned(),
         subnets: Subnets::new("10.0.0.0/24".parse().ok(), None),
         free_ipv4: 250,
     };

@@ -19,6 +19,7 @@ fn calls() -> Vec<(Action, Parameters)> {
         vswitch: "subnet-1".into(),
         security_groups: vec!["sg-2".into(), "sg-1".into()],
         counts: AddressCounts { ipv4: 6, ..AddressCounts::default() },
+        primary_ipv4: None,
         kind: EniKind::Trunk,
         tags: BTreeMap::from([
             ("terway.io/intent".into(), "node-1-7".into()),
@@ -42,6 +43,7 @@ fn calls() -> Vec<(Action, Parameters)> {
         (api::ASSIGN_V6, api::assign_v6(&eni, 2)),
         (api::UNASSIGN_V6, api::unassign_v6(&eni, &["fd00::9".into()])),
         (api::MODIFY, api::security_groups(&eni, &groups)),
+        (api::INSTANCES, api::instances(&["ins-1".into(), "ins-2".into()])),
         (api::SUBNETS, api::subnets(&["subnet-1"])),
         (api::LIMITS, api::limits(&instance)),
         (api::TASK, api::task("481e9b6e-81d1-4859-b8cf-a673e010b388")),
@@ -51,15 +53,19 @@ fn calls() -> Vec<(Action, Parameters)> {
 fn render(action: &Action, parameters: Parameters) -> String {
     let key = AccessKey::new("AKID-test", "secret".into(), Some("sts-token".into())).unwrap();
     let body = serde_json::Value::Object(parameters).to_string();
+    let host = match action.name {
+        "DescribeInstances" => "cvm.internal.tencentcloudapi.com",
+        _ => "vpc.internal.tencentcloudapi.com",
+    };
     let unsigned = Unsigned {
-        host: "vpc.internal.tencentcloudapi.com",
-        service: "vpc",
+        host,
+        service: action.product.name(),
         action: action.name,
-        version: "2017-03-12",
+        version: action.product.version(),
         region: "ap-guangzhou",
         body: &body,
     };
-    let canonical = canonical_request(unsigned.host, "application/json", &body);
+    let canonical = canonical_request(host, "application/json", &body);
     let headers = sign(&unsigned, &key, "2026-11-21T08:00:00Z".parse().unwrap());
     let headers: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     format!("== canonical request\n{canonical}\n== request\nPOST /\n{}\n{body}\n", headers.concat())

@@ -31,8 +31,8 @@ pub use backoff::Backoff;
 pub use budget::{Budget, BudgetError, Permit};
 pub use calls::{CallRecord, CallSink, on_behalf_of};
 pub use cloud::{
-    Assign, Carried, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceDescription,
-    InstanceIdentity, InstanceLimits, InstanceStatus, Metadata, Trunking, VSwitch,
+    Assign, Carried, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus,
+    InstanceDescription, InstanceIdentity, InstanceLimits, InstanceStatus, Metadata, Trunking, VSwitch,
 };
 pub use credentials::{AccessKey, Chain, CredentialError, CredentialSource, StaticKey};
 pub use endpoint::{ConfigError, EndpointError};

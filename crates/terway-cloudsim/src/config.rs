@@ -45,6 +45,9 @@ pub struct Config {
     pub vswitches: Vec<VSwitchConfig>,
     /// The ids of its security groups.
     pub security_groups: Vec<String>,
+    /// What the account has in other VPCs, where nothing of this world may be attached.
+    #[serde(default)]
+    pub other_vpcs: Vec<OtherVpcConfig>,
     /// What instances may be.
     pub instance_types: Vec<InstanceTypeConfig>,
     /// The nodes.
@@ -82,6 +85,20 @@ pub struct VpcConfig {
     /// Where the namespace is bound.
     #[serde(default = "default_vpc_netns")]
     pub netns: PathBuf,
+}
+
+/// Another VPC of the account.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtherVpcConfig {
+    /// Its id.
+    pub id: String,
+    /// Its vSwitches.
+    #[serde(default)]
+    pub vswitches: Vec<VSwitchConfig>,
+    /// The ids of its security groups.
+    #[serde(default)]
+    pub security_groups: Vec<String>,
 }
 
 fn default_vpc_netns() -> PathBuf {

@@ -25,12 +25,10 @@ use self::call::Caller;
 pub use self::config::{AliyunConfig, EndpointNetwork, Signature};
 pub use self::keys::{AliyunKeys, SECRET_DIRECTORY};
 pub use self::metadata::{AliyunMetadata, METADATA_URL};
-use self::wire::{
-    Accepted, Assigned, Eni, EniPage, InstancePage, InstanceTypePage, VSwitchPage, WireError,
-};
+use self::wire::{Accepted, Assigned, Eni, EniPage, InstancePage, InstanceTypePage, VSwitchPage, WireError};
 use crate::cloud::{
-    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceDescription,
-    InstanceLimits, Trunking, VSwitch,
+    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus,
+    InstanceDescription, InstanceLimits, Trunking, VSwitch,
 };
 pub use crate::endpoint::ConfigError;
 use crate::error::failure;

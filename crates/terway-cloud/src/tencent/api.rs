@@ -57,7 +57,8 @@ pub(super) const MODIFY: Action = Action::new("ModifyNetworkInterfaceAttribute",
 pub(super) const DESCRIBE: Action = Action::new("DescribeNetworkInterfaces", false);
 pub(super) const SUBNETS: Action = Action::new("DescribeSubnets", false);
 pub(super) const LIMITS: Action = Action::new("DescribeNetworkInterfaceLimit", false);
-pub(super) const INSTANCES: Action = Action { product: Product::Cvm, ..Action::new("DescribeInstances", false) };
+pub(super) const INSTANCES: Action =
+    Action { product: Product::Cvm, ..Action::new("DescribeInstances", false) };
 pub(super) const TASK: Action = Action::new("DescribeVpcTaskResult", false);
 
 /// Ids that one describe call takes, and items per page of its answer: the API's maximum.

@@ -34,8 +34,8 @@ pub use self::keys::{SECRET_DIRECTORY, TencentKeys};
 pub use self::metadata::{METADATA_URL, TencentMetadata};
 use self::wire::{Accepted, Created, EniPage, InstancePage, SubnetPage, WireError};
 use crate::cloud::{
-    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, InstanceDescription,
-    InstanceLimits, Trunking, VSwitch,
+    Assign, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus,
+    InstanceDescription, InstanceLimits, Trunking, VSwitch,
 };
 use crate::endpoint::ConfigError;
 use crate::error::failure;

@@ -8,7 +8,7 @@ use terway_types::{AddressCounts, EniId, InstanceId, SecurityGroupId, Timestamp}
 use super::addresses::check_slots;
 use super::eni::{Attachment, Eni, EniKind, NEVER, Status};
 use super::refusal::Refusal;
-use super::{Instance, World};
+use super::{Instance, InstanceState, World};
 
 /// VLANs of members: 1 to 4094.
 const VLANS: std::ops::RangeInclusive<u32> = 1..=4094;
@@ -26,6 +26,12 @@ impl World {
         let target = self.instances.get(instance).ok_or_else(|| Refusal::NoInstance(instance.clone()))?;
         if eni.status != Status::Available {
             return Err(Refusal::EniState { eni: id.clone(), status: eni.status });
+        }
+        if matches!(target.state, InstanceState::Starting | InstanceState::Stopping) {
+            return Err(Refusal::InstanceState(instance.clone()));
+        }
+        if trunk.is_some() && eni.kind != EniKind::Secondary {
+            return Err(Refusal::EniType { eni: id.clone(), kind: eni.kind.name() });
         }
         self.check_fit(eni, target)?;
         let device_index = match trunk {
@@ -56,8 +62,15 @@ impl World {
         Ok(())
     }
 
-    /// Starts to detach an InUse ENI. One that is being detached from this instance already is a success.
-    pub fn detach_eni(&mut self, id: &EniId, instance: &InstanceId, now: Timestamp) -> Result<(), Refusal> {
+    /// Starts to detach an InUse ENI. One that is being detached from this instance already is a success. A member
+    /// is taken off the trunk that is named.
+    pub fn detach_eni(
+        &mut self,
+        id: &EniId,
+        instance: &InstanceId,
+        trunk: Option<&EniId>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let eni = self.idle(id, now)?;
         if !self.instances.contains_key(instance) {
             return Err(Refusal::NoInstance(instance.clone()));
@@ -70,7 +83,7 @@ impl World {
         {
             return Err(Refusal::EniState { eni: id.clone(), status: eni.status });
         }
-        if eni.instance() != Some(instance) {
+        if eni.instance() != Some(instance) || eni.trunk() != trunk {
             return Err(Refusal::NotAttachedThere { eni: id.clone(), instance: instance.clone() });
         }
         if eni.status == Status::InUse {
@@ -111,9 +124,17 @@ impl World {
         groups: &[SecurityGroupId],
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        self.idle(id, now)?;
-        self.check_groups(groups)?;
+        let home = self.idle(id, now)?.vswitch.clone();
+        let vpc = self.vswitches.get(&home).map(|home| home.vpc.as_str()).unwrap_or_default();
+        self.check_groups(vpc, groups)?;
         self.enis.change(id, now, |eni| eni.security_groups = groups.to_vec());
+        Ok(())
+    }
+
+    /// Decides whether an ENI goes with its instance.
+    pub fn set_delete_on_release(&mut self, id: &EniId, on: bool, now: Timestamp) -> Result<(), Refusal> {
+        self.known(id)?;
+        self.enis.change(id, now, |eni| eni.delete_on_release = on);
         Ok(())
     }
 
@@ -139,10 +160,14 @@ impl World {
         if eni.is_busy(now) { Err(Refusal::Busy(id.clone())) } else { Ok(eni) }
     }
 
-    /// Zone and address counts must fit the instance.
+    /// VPC, zone and address counts must fit the instance.
     fn check_fit(&self, eni: &Eni, target: &Instance) -> Result<(), Refusal> {
-        let eni_zone =
-            self.vswitches.get(&eni.vswitch).map(|vswitch| vswitch.zone.clone()).unwrap_or_default();
+        let home = self.vswitches.get(&eni.vswitch).ok_or_else(|| Refusal::NoVSwitch(eni.vswitch.clone()))?;
+        let (eni_vpc, instance_vpc) = (home.vpc.clone(), self.config.vpc.id.clone());
+        if eni_vpc != instance_vpc {
+            return Err(Refusal::VpcMismatch { eni: eni.id.clone(), eni_vpc, instance_vpc });
+        }
+        let eni_zone = home.zone.clone();
         if eni_zone != target.zone {
             let instance_zone = target.zone.clone();
             return Err(Refusal::ZoneMismatch { eni: eni.id.clone(), eni_zone, instance_zone });

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use terway_types::{EniId, SecurityGroupId, Timestamp, VSwitchId};
+use terway_types::{EniId, InstanceId, SecurityGroupId, Timestamp, VSwitchId};
 
-use super::World;
 use super::eni::{EniKind, Status};
 use super::refusal::Refusal;
+use super::{InstanceState, World};
 use crate::config::KeyState;
 
 impl World {
@@ -44,8 +44,9 @@ impl World {
         groups: &[SecurityGroupId],
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        self.known(id)?;
-        self.check_groups(groups)?;
+        let home = self.known(id)?.vswitch.clone();
+        let vpc = self.vswitches.get(&home).map(|home| home.vpc.as_str()).unwrap_or_default();
+        self.check_groups(vpc, groups)?;
         self.enis.change(id, now, |eni| eni.security_groups = groups.to_vec());
         Ok(())
     }
@@ -70,6 +71,29 @@ impl World {
             return Err(Refusal::EniState { eni: id.clone(), status: eni.status });
         }
         self.enis.change(id, now, |eni| eni.link_from = plugged.then_some(now));
+        Ok(())
+    }
+
+    /// The instance is started, stopped, or on its way. Its ENIs stay.
+    pub fn set_instance_state(&mut self, id: &InstanceId, state: InstanceState) -> Result<(), Refusal> {
+        let instance = self.instances.get_mut(id).ok_or_else(|| Refusal::NoInstance(id.clone()))?;
+        instance.state = state;
+        Ok(())
+    }
+
+    /// The instance is released: it is no more, and with it go its own ENI and those that are to go with it. The
+    /// others are left behind, attached to nothing.
+    pub fn release_instance(&mut self, id: &InstanceId, now: Timestamp) -> Result<(), Refusal> {
+        self.instances.remove(id).ok_or_else(|| Refusal::NoInstance(id.clone()))?;
+        for eni in self.enis.on(id).clone() {
+            self.enis.change(&eni, now, |eni| {
+                let goes = eni.kind == EniKind::Primary || eni.delete_on_release;
+                eni.status = if goes { Status::Deleting } else { Status::Detaching };
+                eni.attachment = eni.attachment.take().filter(|_| !goes);
+                eni.due = now;
+                eni.link_from = None;
+            });
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! How ENIs come into being: by a call, or with the instance they belong to.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use terway_types::{
     AddressCounts, AddressSet, EniId, InstanceId, MacAddr, SecurityGroupId, Timestamp, VSwitchId,
@@ -10,8 +11,8 @@ use super::addresses::Wanted;
 use super::eni::{Attachment, Eni, EniKind, Link, Status};
 use super::refusal::Refusal;
 use super::tokens::Kept;
-use super::{Instance, World};
-use crate::config::{ConfigError, InstanceConfig};
+use super::{Instance, InstanceState, World};
+use crate::config::{ConfigError, InstanceConfig, Vendor};
 
 /// What a new ENI should be. Equal values under one token are one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct CreateEni {
     pub kind: EniKind,
     /// Its addresses; at least one IPv4 address, the primary one.
     pub counts: AddressCounts,
+    /// The primary address, if it is chosen.
+    pub primary_ipv4: Option<Ipv4Addr>,
+    /// Whether it goes with its instance.
+    pub delete_on_release: bool,
     /// Tags.
     pub tags: BTreeMap<String, String>,
     /// Its name.
@@ -48,11 +53,9 @@ impl World {
                 _ => Err(Refusal::TokenReused(token.clone())),
             };
         }
-        self.check_groups(&request.security_groups)?;
-        let home = self
-            .vswitches
-            .get_mut(&request.vswitch)
-            .ok_or_else(|| Refusal::NoVSwitch(request.vswitch.clone()))?;
+        let missing = || Refusal::NoVSwitch(request.vswitch.clone());
+        let vpc = &self.vswitches.get(&request.vswitch).ok_or_else(missing)?.vpc;
+        self.check_groups(vpc, &request.security_groups)?;
         let quota = self.config.quota.enis;
         if self.enis.further() >= quota as usize {
             return Err(Refusal::EniQuota(quota));
@@ -62,7 +65,8 @@ impl World {
         if self.enis.ipv4_count() + super::addresses::ipv4_of(wanted) > limit as usize {
             return Err(Refusal::AddressQuota(limit));
         }
-        let addresses = home.take(&Wanted::Any(wanted))?;
+        let home = self.vswitches.get_mut(&request.vswitch).ok_or_else(missing)?;
+        let addresses = home.take_first(request.primary_ipv4, wanted)?;
         let (id, mac) = self.mint.eni();
         let eni = Eni {
             kind: request.kind,
@@ -71,6 +75,7 @@ impl World {
             name: request.name.clone(),
             description: request.description.clone(),
             client_token: request.client_token.clone(),
+            delete_on_release: request.delete_on_release,
             due: self.after(now, self.config.latency_ms.create),
             ..blank(id, mac, request.vswitch.clone(), addresses, now)
         };
@@ -98,21 +103,36 @@ impl World {
         let id = InstanceId(described.id.clone());
         let primary = Eni {
             kind: EniKind::Primary,
-            security_groups: self.security_groups.iter().take(1).cloned().collect(),
+            security_groups: self
+                .config
+                .security_groups
+                .iter()
+                .take(1)
+                .cloned()
+                .map(SecurityGroupId)
+                .collect(),
             status: Status::InUse,
             attachment: Some(Attachment { instance: id.clone(), device_index: 0, trunk: None }),
             link_from: Some(now),
             ..blank(eni.clone(), mac, vswitch.clone(), addresses, now)
         };
         self.enis.insert(primary, now);
-        self.instances.insert(id.clone(), Instance { id, instance_type, vswitch, zone, primary: eni });
+        let state = InstanceState::Running;
+        self.instances.insert(id.clone(), Instance { id, instance_type, vswitch, zone, primary: eni, state });
         Ok(())
     }
 
-    /// All security groups must exist, and there must be one.
-    pub(super) fn check_groups(&self, groups: &[SecurityGroupId]) -> Result<(), Refusal> {
-        let unknown = groups.iter().find(|id| !self.security_groups.contains(id));
-        unknown.map_or(Ok(()), |unknown| Err(Refusal::NoSecurityGroup(unknown.clone())))
+    /// All security groups must exist. One vendor's belong to a VPC, the other's to the region.
+    pub(super) fn check_groups(&self, vpc: &str, groups: &[SecurityGroupId]) -> Result<(), Refusal> {
+        for group in groups {
+            let home =
+                self.security_groups.get(group).ok_or_else(|| Refusal::NoSecurityGroup(group.clone()))?;
+            if self.config.cloud == Vendor::Aliyun && home != vpc {
+                let (group, home, vpc) = (group.clone(), home.clone(), vpc.to_owned());
+                return Err(Refusal::GroupVpc { group, home, vpc });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -129,6 +149,7 @@ fn blank(id: EniId, mac: MacAddr, vswitch: VSwitchId, addresses: AddressSet, now
         name: String::new(),
         description: String::new(),
         client_token: None,
+        delete_on_release: false,
         created: now,
         status: Status::Creating,
         attachment: None,

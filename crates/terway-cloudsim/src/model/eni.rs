@@ -123,6 +123,8 @@ pub struct Eni {
     pub description: String,
     /// The idempotency token it was made with.
     pub client_token: Option<String>,
+    /// Whether it goes with its instance.
+    pub delete_on_release: bool,
     /// When it was made.
     pub created: Timestamp,
     /// Its state.

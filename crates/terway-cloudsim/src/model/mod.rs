@@ -16,10 +16,11 @@ mod validate;
 mod view;
 mod vswitch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use terway_types::{AddressSet, EniId, InstanceId, MacAddr, SecurityGroupId, Timestamp, VSwitchId};
 
 pub(crate) use addresses::ipv4s_of;
@@ -82,6 +83,23 @@ pub struct Instance {
     pub zone: String,
     /// Its own ENI.
     pub primary: EniId,
+    /// Whether it runs.
+    pub state: InstanceState,
+}
+
+/// Whether an instance runs. Serialised for the control socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstanceState {
+    /// It does.
+    #[default]
+    Running,
+    /// It does not.
+    Stopped,
+    /// It is on its way up: ENIs neither come nor go.
+    Starting,
+    /// It is on its way down: ENIs neither come nor go.
+    Stopping,
 }
 
 /// The whole cloud.
@@ -89,7 +107,8 @@ pub struct Instance {
 pub struct World {
     config: Config,
     vswitches: BTreeMap<VSwitchId, VSwitch>,
-    security_groups: BTreeSet<SecurityGroupId>,
+    /// Each with its VPC.
+    security_groups: BTreeMap<SecurityGroupId, String>,
     instances: BTreeMap<InstanceId, Instance>,
     enis: Registry,
     tokens: Tokens,
@@ -103,11 +122,17 @@ impl World {
     /// The world as described, with every instance booted and its primary ENI wanted in the fabric.
     pub fn from_config(config: Config, now: Timestamp) -> Result<Self, ConfigError> {
         validate::check(&config)?;
-        let vswitches =
-            config.vswitches.iter().map(VSwitch::new).map(|vswitch| (vswitch.id.clone(), vswitch));
+        let here = std::iter::once((&config.vpc.id, &config.vswitches, &config.security_groups));
+        let elsewhere = config.other_vpcs.iter().map(|vpc| (&vpc.id, &vpc.vswitches, &vpc.security_groups));
+        let (mut vswitches, mut security_groups) = (BTreeMap::new(), BTreeMap::new());
+        for (vpc, homes, groups) in here.chain(elsewhere) {
+            let homes = homes.iter().map(|home| (VSwitchId(home.id.clone()), VSwitch::new(vpc, home)));
+            vswitches.extend(homes);
+            security_groups.extend(groups.iter().map(|id| (SecurityGroupId(id.clone()), vpc.clone())));
+        }
         let mut world = Self {
-            vswitches: vswitches.collect(),
-            security_groups: config.security_groups.iter().cloned().map(SecurityGroupId).collect(),
+            vswitches,
+            security_groups,
             instances: BTreeMap::new(),
             enis: Registry::default(),
             tokens: Tokens::default(),

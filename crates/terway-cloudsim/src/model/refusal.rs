@@ -93,6 +93,37 @@ pub enum Refusal {
         /// The instance's zone.
         instance_zone: String,
     },
+    /// ENI and instance live in different VPCs.
+    #[error("ENI {eni} is in VPC {eni_vpc}, the instance in {instance_vpc}")]
+    VpcMismatch {
+        /// The ENI.
+        eni: EniId,
+        /// Its VPC.
+        eni_vpc: String,
+        /// The instance's VPC.
+        instance_vpc: String,
+    },
+    /// A security group is of another VPC than the ENI.
+    #[error("security group {group} is in VPC {home}, the ENI in {vpc}")]
+    GroupVpc {
+        /// The group.
+        group: SecurityGroupId,
+        /// Its VPC.
+        home: String,
+        /// The ENI's VPC.
+        vpc: String,
+    },
+    /// The instance is on its way up or down.
+    #[error("the operation is not allowed: instance {0} is neither running nor stopped")]
+    InstanceState(InstanceId),
+    /// What the call does cannot be done with an ENI of this kind.
+    #[error("the operation is not allowed for ENI {eni} of type {kind}")]
+    EniType {
+        /// The ENI.
+        eni: EniId,
+        /// Its kind.
+        kind: &'static str,
+    },
     /// The account has as many private addresses as it may.
     #[error("the account may have {0} private IPv4 addresses, its quota")]
     AddressQuota(u32),
@@ -139,6 +170,9 @@ impl Refusal {
             Self::SubnetExhausted { .. } => "InvalidVSwitchId.IpNotEnough",
             Self::NoIpv6(_) => "InvalidOperation.VSwitchIpv6NotEnabled",
             Self::ZoneMismatch { .. } => "InvalidOperation.AvailabilityZoneMismatch",
+            Self::VpcMismatch { .. } | Self::GroupVpc { .. } => "InvalidOperation.VpcMismatch",
+            Self::InstanceState(_) => "InvalidOperation.InvalidEcsState",
+            Self::EniType { .. } => "InvalidOperation.InvalidEniType",
             Self::AddressQuota(_) => "QuotaExceeded.PrivateIpAddress",
             Self::PrimaryAddress(_) => "InvalidIp.Address",
             Self::NotAssigned { .. } => "InvalidIp.IpUnassigned",

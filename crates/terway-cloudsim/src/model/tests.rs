@@ -1,7 +1,7 @@
 //! The cloud's promises: addresses are never double, limits hold, tokens make creation repeatable, and
 //! the API's states wait for the link where the vendor's do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use terway_types::AddressCounts;
@@ -48,6 +48,8 @@ fn wish(token: &str) -> CreateEni {
         security_groups: vec!["sg-1".into()],
         kind: EniKind::Secondary,
         counts: counts(1, 1),
+        primary_ipv4: None,
+        delete_on_release: true,
         tags: BTreeMap::from([("creator".to_owned(), "terway".to_owned())]),
         name: String::new(),
         description: String::new(),
@@ -81,8 +83,8 @@ fn an_eni_lives_its_life() {
     run(&mut world, later(120));
     assert_eq!(status(&world, &id), Some(Status::InUse));
     assert_eq!(world.delete_eni(&id, later(120)).unwrap_err().code(), "InvalidOperation.InvalidEniState");
-    world.detach_eni(&id, &node, later(120)).unwrap();
-    world.detach_eni(&id, &node, later(121)).unwrap();
+    world.detach_eni(&id, &node, None, later(120)).unwrap();
+    world.detach_eni(&id, &node, None, later(121)).unwrap();
     run(&mut world, later(220));
     assert_eq!(status(&world, &id), Some(Status::Available));
     assert_eq!(world.eni(&id).unwrap().attachment, None);
@@ -121,7 +123,7 @@ fn available_waits_until_the_link_is_gone() {
     run(&mut world, later(20));
     world.attach_eni(&id, &node, None, later(20)).unwrap();
     run(&mut world, later(120));
-    world.detach_eni(&id, &node, later(120)).unwrap();
+    world.detach_eni(&id, &node, None, later(120)).unwrap();
     world.advance(later(500));
     assert_eq!(world.take_actions(), [FabricAction::Unplug(id.clone())]);
     assert_eq!(status(&world, &id), Some(Status::Detaching));
@@ -210,7 +212,7 @@ fn zones_and_primary_enis_are_respected() {
     let code = world.attach_eni(&id, &"i-1".into(), None, later(20)).unwrap_err().code();
     assert_eq!(code, "InvalidOperation.AvailabilityZoneMismatch");
     let primary = world.instance(&"i-1".into()).unwrap().primary.clone();
-    let code = world.detach_eni(&primary, &"i-1".into(), later(20)).unwrap_err().code();
+    let code = world.detach_eni(&primary, &"i-1".into(), None, later(20)).unwrap_err().code();
     assert_eq!(code, "InvalidOperation.DetachPrimaryEniNotAllowed");
 }
 
@@ -292,7 +294,7 @@ proptest! {
                     let _ = world.create_eni(&request, now);
                 }
                 Move::Attach { eni, node: n } => { let _ = world.attach_eni(&pick(eni), &node(n), None, now); }
-                Move::Detach { eni, node: n } => { let _ = world.detach_eni(&pick(eni), &node(n), now); }
+                Move::Detach { eni, node: n } => { let _ = world.detach_eni(&pick(eni), &node(n), None, now); }
                 Move::Delete { eni } => { let _ = world.delete_eni(&pick(eni), now); }
                 Move::DeleteByHand { eni } => { let _ = world.delete_by_hand(&pick(eni), now); }
                 Move::LoseLink { eni } => world.link_lost(&pick(eni), now),

@@ -6,12 +6,19 @@ use crate::config::{Config, ConfigError};
 
 /// Checks the description as a whole.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
-    unique("vSwitch", config.vswitches.iter().map(|vswitch| &vswitch.id))?;
-    unique("security group", config.security_groups.iter())?;
+    let others = &config.other_vpcs;
+    let vswitches = config.vswitches.iter().chain(others.iter().flat_map(|vpc| &vpc.vswitches));
+    unique("VPC", others.iter().map(|vpc| &vpc.id).chain([&config.vpc.id]))?;
+    unique("vSwitch", vswitches.map(|vswitch| &vswitch.id))?;
+    let groups = others.iter().flat_map(|vpc| &vpc.security_groups);
+    unique("security group", config.security_groups.iter().chain(groups))?;
     unique("instance type", config.instance_types.iter().map(|kind| &kind.id))?;
     unique("instance", config.instances.iter().map(|instance| &instance.id))?;
     unique("access key", config.credentials.iter().map(|key| &key.access_key_id))?;
     ranges(config)?;
+    if let Some(wide) = others.iter().flat_map(|vpc| &vpc.vswitches).find(|home| home.ipv4.prefix() > 29) {
+        return wrong(format!("vSwitch {}: {} is not a /29 or wider range", wide.id, wide.ipv4));
+    }
     for instance in &config.instances {
         let kind = config.instance_types.iter().find(|kind| kind.id == instance.instance_type);
         let Some(kind) = kind else {

@@ -1,5 +1,7 @@
 //! A vSwitch: addresses and prefixes out of it to ENIs and back, all that a call wants or none.
 
+use std::net::Ipv4Addr;
+
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use terway_types::{AddressCounts, AddressSet, Subnets, VSwitchId};
 
@@ -19,6 +21,8 @@ pub struct VSwitch {
     pub id: VSwitchId,
     /// Its zone.
     pub zone: String,
+    /// Its VPC.
+    pub vpc: String,
     /// Its ranges.
     pub subnets: Subnets,
     pub(super) ipv4: AddressPool,
@@ -27,8 +31,9 @@ pub struct VSwitch {
 
 impl VSwitch {
     /// As described, with all addresses free.
-    pub(super) fn new(described: &VSwitchConfig) -> Self {
+    pub(super) fn new(vpc: &str, described: &VSwitchConfig) -> Self {
         Self {
+            vpc: vpc.to_owned(),
             id: VSwitchId(described.id.clone()),
             zone: described.zone.clone(),
             subnets: Subnets::new(Some(described.ipv4), described.ipv6),
@@ -40,6 +45,25 @@ impl VSwitch {
     /// Free IPv4 addresses.
     pub fn free_ipv4(&self) -> u128 {
         self.ipv4.free()
+    }
+
+    /// Takes the addresses of a new ENI, of which the first may be chosen.
+    pub(super) fn take_first(
+        &mut self,
+        first: Option<Ipv4Addr>,
+        counts: AddressCounts,
+    ) -> Result<AddressSet, Refusal> {
+        let Some(first) = first else { return self.take(&Wanted::Any(counts)) };
+        let chosen = AddressSet { ipv4: vec![first], ..AddressSet::default() };
+        self.take(&Wanted::These(chosen.clone()))?;
+        let rest = AddressCounts { ipv4: counts.ipv4.saturating_sub(1), ..counts };
+        match self.take(&Wanted::Any(rest)) {
+            Ok(rest) => Ok(AddressSet { ipv4: [chosen.ipv4, rest.ipv4].concat(), ..rest }),
+            Err(refusal) => {
+                self.give_back(&chosen);
+                Err(refusal)
+            }
+        }
     }
 
     /// Takes all wanted addresses or none.

@@ -188,8 +188,8 @@ async fn members_ride_on_a_trunk() {
     bench.until(&member, "Available").await;
     let node = ("InstanceId", "i-1");
     let onto = [("NetworkInterfaceId", member.as_str()), node, ("TrunkNetworkInstanceId", trunk)];
-    let code = code(&bench, "AttachNetworkInterface", &onto).await;
-    assert_eq!(code, "InvalidOperation.EniNotAttachedToInstance");
+    let early = code(&bench, "AttachNetworkInterface", &onto).await;
+    assert_eq!(early, "InvalidOperation.EniNotAttachedToInstance");
     bench.until(trunk, "Available").await;
     bench.ok("AttachNetworkInterface", &[("NetworkInterfaceId", trunk), node]).await;
     bench.until(trunk, "InUse").await;
@@ -200,7 +200,16 @@ async fn members_ride_on_a_trunk() {
     assert_eq!(seen["Attachment"]["TrunkNetworkInterfaceId"], trunk);
     let (status, body) = bench.ecs("DetachNetworkInterface", &[("NetworkInterfaceId", trunk), node]).await;
     assert_eq!((status, &body["Code"]), (403, &json!("InvalidOperation.InvalidEniState")));
-    bench.ok("DetachNetworkInterface", &[("NetworkInterfaceId", &member), node]).await;
+    let (_, body) = bench.ecs("DetachNetworkInterface", &[("NetworkInterfaceId", &member), node]).await;
+    assert_eq!(body["Code"], "InvalidOperation.EniNotAttachedToInstance", "its trunk must be named");
+    bench.ok("DetachNetworkInterface", &onto).await;
     bench.until(&member, "Available").await;
     assert_eq!(described(&bench, &member).await["Type"], "Secondary");
+    let wish = [("VSwitchId", "vsw-a"), ("SecurityGroupIds.1", "sg-1"), ("InstanceType", "Trunk")];
+    let other = bench.ok("CreateNetworkInterface", &wish).await["NetworkInterfaceId"].clone();
+    let other = other.as_str().unwrap();
+    bench.until(other, "Available").await;
+    let onto = [("NetworkInterfaceId", other), node, ("TrunkNetworkInstanceId", trunk)];
+    let (_, body) = bench.ecs("AttachNetworkInterface", &onto).await;
+    assert_eq!(body["Code"], "InvalidOperation.InvalidEniType", "a trunk rides on no trunk");
 }

@@ -157,3 +157,33 @@ async fn the_agents_client_gives_an_eni_more_and_takes_it_back() {
     let seen = cloud.describe_vswitches(&["vsw-tiny".into(), "vsw-x".into(), "vsw-a".into()]).await.unwrap();
     assert_eq!(seen.len(), 2);
 }
+
+#[tokio::test]
+async fn the_agents_client_moves_members_on_and_off_a_trunk() {
+    let bench = Bench::new().await;
+    let cloud = client(&bench, "secret");
+    let watch = EniWatch::new(Arc::clone(&cloud));
+    let (node, patience) = (InstanceId::from("i-1"), Duration::from_secs(30));
+    let trunk = cloud.create_eni(&CreateEni { kind: EniKind::Trunk, ..wish("trunk") }).await.unwrap();
+    let member = cloud.create_eni(&wish("member")).await.unwrap();
+    let trunking = cloud.trunking().unwrap();
+    for eni in [&trunk, &member] {
+        watch.until(&eni.id, Goal::Settled, patience).await.unwrap();
+    }
+    let early = trunking.attach_member(&member.id, &trunk.id, &node).await.unwrap_err();
+    assert_eq!(early.vendor_code.as_deref(), Some("InvalidOperation.EniNotAttachedToInstance"));
+    cloud.attach_eni(&trunk.id, &node).await.unwrap();
+    let carrier = watch.until(&trunk.id, Goal::InUse(node.clone()), patience).await.unwrap().unwrap();
+    assert_eq!((carrier.kind, carrier.vlan_id), (EniKind::Trunk, None));
+    trunking.attach_member(&member.id, &trunk.id, &node).await.unwrap();
+    trunking.attach_member(&member.id, &trunk.id, &node).await.unwrap();
+    let seen = watch.until(&member.id, Goal::InUse(node.clone()), patience).await.unwrap().unwrap();
+    assert_eq!((seen.kind, seen.vlan_id, seen.trunk.as_ref()), (EniKind::Member, Some(1), Some(&trunk.id)));
+    let carrying = cloud.detach_eni(&trunk.id, &node).await.unwrap_err();
+    assert_eq!(carrying.kind, CloudFailureKind::InvalidState, "it carries a member");
+    trunking.detach_member(&member.id, &trunk.id, &node).await.unwrap();
+    let free = watch.until(&member.id, Goal::Available, patience).await.unwrap().unwrap();
+    assert_eq!((free.kind, free.vlan_id, free.trunk), (EniKind::Secondary, None, None));
+    trunking.detach_member(&member.id, &trunk.id, &node).await.unwrap();
+    cloud.detach_eni(&trunk.id, &node).await.unwrap();
+}

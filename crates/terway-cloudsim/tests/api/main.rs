@@ -5,6 +5,7 @@
 mod addresses;
 mod aliyun;
 mod bench;
+mod both;
 mod calls;
 mod control;
 mod enis;

@@ -49,6 +49,7 @@ fn regional(action: &str) -> Option<Action> {
         "UnassignPrivateIpAddresses" => addresses::unassign_v4,
         "AssignIpv6Addresses" => addresses::assign_v6,
         "UnassignIpv6Addresses" => addresses::unassign_v6,
+        "DescribeInstances" => |world, given, _| describe::instances(world, given),
         "DescribeNetworkInterfaces" => {
             |world, given, errand| describe::network_interfaces(world, given, errand.now)
         }
@@ -77,7 +78,8 @@ fn attach(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Valu
 
 fn detach(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Value, ApiError> {
     let (eni, instance) = eni_and_instance(given)?;
-    world.detach_eni(&eni, &instance, errand.now)?;
+    let trunk = given.get("TrunkNetworkInstanceId").map(EniId::from);
+    world.detach_eni(&eni, &instance, trunk.as_ref(), errand.now)?;
     Ok(json!({}))
 }
 
@@ -90,7 +92,7 @@ fn eni_and_instance(given: &Parameters) -> Result<(EniId, InstanceId), ApiError>
     Ok((given.required("NetworkInterfaceId")?.into(), given.required("InstanceId")?.into()))
 }
 
-/// Security groups, name and description; each stays as it is where it is not given.
+/// Security groups, name, description and the end with the instance; each stays as it is where it is not given.
 fn modify(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Value, ApiError> {
     let eni = EniId::from(given.required("NetworkInterfaceId")?);
     let groups = groups(given.list("SecurityGroupId"))?;
@@ -98,6 +100,9 @@ fn modify(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Valu
         world.known(&eni)?;
     } else {
         world.set_security_groups(&eni, &groups, errand.now)?;
+    }
+    if let Some(on) = given.flag("DeleteOnRelease")? {
+        world.set_delete_on_release(&eni, on, errand.now)?;
     }
     world.rename(&eni, given.get("NetworkInterfaceName"), given.get("Description"), errand.now);
     Ok(json!({}))
@@ -128,6 +133,8 @@ fn create(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Valu
             ipv4_prefixes: given.count("Ipv4PrefixCount", 10)?,
             ipv6_prefixes: given.count("Ipv6PrefixCount", 10)?,
         },
+        primary_ipv4: given.number("PrimaryIpAddress")?,
+        delete_on_release: given.flag("DeleteOnRelease")?.unwrap_or(true),
         tags,
         name: given.get("NetworkInterfaceName").unwrap_or_default().to_owned(),
         description: given.get("Description").unwrap_or_default().to_owned(),

@@ -7,7 +7,7 @@ use terway_types::{EniId, InstanceId, SecurityGroupId, Timestamp, VSwitchId};
 use super::parameters::Parameters;
 use crate::api::error::ApiError;
 use crate::config::InstanceTypeConfig;
-use crate::model::{By, Eni, VSwitch, World};
+use crate::model::{By, Eni, Instance, InstanceState, VSwitch, World};
 
 /// `DescribeNetworkInterfaces`: unknown ids are simply not in the answer.
 pub(super) fn network_interfaces(
@@ -34,7 +34,7 @@ pub(super) fn network_interfaces(
         .filter(|eni| ids.is_empty() || ids.contains(&eni.id))
         .filter(|eni| is("InstanceId", eni.instance().map(InstanceId::as_str)))
         .filter(|eni| is("VSwitchId", Some(eni.vswitch.as_str())))
-        .filter(|_| is("VpcId", Some(&world.config().vpc.id)))
+        .filter(|eni| is("VpcId", Some(vpc_of(world, eni))))
         .filter(|eni| is("Type", Some(eni.kind.name())))
         .filter(|eni| is("Status", Some(eni.status.name())))
         .filter(|eni| is("PrivateIpAddress.1", None) || has_any(eni, &given.list("PrivateIpAddress")))
@@ -51,6 +51,10 @@ pub(super) fn network_interfaces(
     let mut answer = page.frame();
     answer["NetworkInterfaceSets"] = json!({ "NetworkInterfaceSet": set });
     Ok(answer)
+}
+
+fn vpc_of<'w>(world: &'w World, eni: &Eni) -> &'w str {
+    world.vswitch(&eni.vswitch).map(|vswitch| vswitch.vpc.as_str()).unwrap_or_default()
 }
 
 fn has_any(eni: &Eni, addresses: &[String]) -> bool {
@@ -77,7 +81,7 @@ pub(super) fn network_interface(world: &World, eni: &Eni) -> Value {
         "NetworkInterfaceId": eni.id.as_str(),
         "Status": eni.status.name(),
         "Type": eni.kind.name(),
-        "VpcId": world.config().vpc.id,
+        "VpcId": vpc_of(world, eni),
         "VSwitchId": eni.vswitch.as_str(),
         "ZoneId": zone,
         "MacAddress": eni.mac.to_string(),
@@ -95,6 +99,7 @@ pub(super) fn network_interface(world: &World, eni: &Eni) -> Value {
         "ResourceGroupId": "",
         "InstanceId": "",
         "ServiceManaged": false,
+        "DeleteOnRelease": eni.delete_on_release,
     });
     if let Some(attachment) = &eni.attachment {
         shape["InstanceId"] = json!(attachment.instance.as_str());
@@ -141,6 +146,43 @@ pub(super) fn instance_types(world: &World, given: &Parameters) -> Result<Value,
     Ok(answer)
 }
 
+/// `DescribeInstances`: unknown ids are simply not in the answer.
+pub(super) fn instances(world: &World, given: &Parameters) -> Result<Value, ApiError> {
+    let ids: Option<Vec<String>> = match given.get("InstanceIds") {
+        Some(text) => Some(serde_json::from_str(text).map_err(|_| ApiError::invalid("InstanceIds", text))?),
+        None => None,
+    };
+    if ids.as_ref().is_some_and(|ids| ids.len() > 100) {
+        return Err(ApiError::new("InvalidParameter", "more than 100 values of InstanceIds"));
+    }
+    let matching: Vec<&Instance> = world
+        .instances()
+        .filter(|instance| ids.as_ref().is_none_or(|ids| ids.iter().any(|id| id == instance.id.as_str())))
+        .collect();
+    let page = Page::of(&matching, given, 100, |instance| instance.id.as_str())?;
+    let set: Vec<Value> = page.items.iter().map(|instance| show_instance(world, instance)).collect();
+    let mut answer = page.frame();
+    answer["Instances"] = json!({ "Instance": set });
+    Ok(answer)
+}
+
+fn show_instance(world: &World, instance: &Instance) -> Value {
+    json!({
+        "InstanceId": instance.id.as_str(),
+        "InstanceType": instance.instance_type.id,
+        "RegionId": world.config().region,
+        "ZoneId": instance.zone,
+        "Status": match instance.state {
+            InstanceState::Running => "Running",
+            InstanceState::Stopped => "Stopped",
+            InstanceState::Starting => "Starting",
+            InstanceState::Stopping => "Stopping",
+        },
+        "InstanceNetworkType": "vpc",
+        "VpcAttributes": { "VpcId": world.config().vpc.id, "VSwitchId": instance.vswitch.as_str() },
+    })
+}
+
 /// `DescribeVSwitches` of the VPC product.
 pub(super) fn vswitches(world: &World, given: &Parameters) -> Result<Value, ApiError> {
     if given.get("RegionId").is_none() && given.get("VpcId").is_none() {
@@ -150,7 +192,7 @@ pub(super) fn vswitches(world: &World, given: &Parameters) -> Result<Value, ApiE
     let matching: Vec<&VSwitch> = world
         .vswitches()
         .filter(|vswitch| is("VSwitchId", vswitch.id.as_str()) && is("ZoneId", &vswitch.zone))
-        .filter(|_| is("VpcId", &world.config().vpc.id) && is("RegionId", &world.config().region))
+        .filter(|vswitch| is("VpcId", &vswitch.vpc) && is("RegionId", &world.config().region))
         .collect();
     let page = Page::of(&matching, given, 50, |vswitch| vswitch.id.as_str())?;
     let set: Vec<Value> = page
@@ -159,7 +201,7 @@ pub(super) fn vswitches(world: &World, given: &Parameters) -> Result<Value, ApiE
         .map(|vswitch| {
             json!({
                 "VSwitchId": vswitch.id.as_str(),
-                "VpcId": world.config().vpc.id,
+                "VpcId": vswitch.vpc,
                 "ZoneId": vswitch.zone,
                 "Status": "Available",
                 "CidrBlock": vswitch.subnets.v4,

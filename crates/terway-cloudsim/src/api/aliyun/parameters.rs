@@ -29,8 +29,14 @@ impl Parameters {
         self.get(name).ok_or_else(|| ApiError::missing(name))
     }
 
+    /// A number, or whatever else has one text.
     pub(super) fn number<N: FromStr>(&self, name: &str) -> Result<Option<N>, ApiError> {
         self.get(name).map(|text| text.parse().map_err(|_| ApiError::invalid(name, text))).transpose()
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        self.number(name)
     }
 
     /// A number from 1 to `most`; 0 where it is not given.

@@ -10,12 +10,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
-use terway_types::{AddressSet, EniId, SecurityGroupId, Timestamp};
+use terway_types::{AddressSet, EniId, InstanceId, SecurityGroupId, Timestamp};
 
 use super::change::{malformed, parse};
 use super::{done, refused};
 use crate::live::Live;
-use crate::model::{Assign, Refusal, Wanted, World};
+use crate::model::{Assign, InstanceState, Refusal, Wanted, World};
 
 /// What a deed needs to be told; each deed reads its own part.
 #[derive(Debug, Default, Deserialize)]
@@ -48,6 +48,27 @@ pub(super) async fn deed(
         }
         Err(error) => malformed(&error),
     }
+}
+
+/// `POST /v1/console/instances/{id}/{deed}`.
+pub(super) async fn instance_deed(
+    State(live): State<Arc<Live>>,
+    Path((id, deed)): Path<(String, String)>,
+) -> Response {
+    let id = InstanceId(id);
+    let done = live.with(|world, now| {
+        let state = match deed.as_str() {
+            "running" => InstanceState::Running,
+            "stopped" => InstanceState::Stopped,
+            "starting" => InstanceState::Starting,
+            "stopping" => InstanceState::Stopping,
+            "release" => return Some(world.release_instance(&id, now)),
+            _ => return None,
+        };
+        Some(world.set_instance_state(&id, state))
+    });
+    live.caught_up().await;
+    done.map_or_else(|| refused(StatusCode::NOT_FOUND, "there is no such deed"), answer)
 }
 
 fn act(

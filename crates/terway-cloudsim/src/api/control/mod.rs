@@ -15,6 +15,8 @@
 //! | `POST /v1/console/enis/{id}/unplug`, `plug` | the link goes or comes; the API says the same as before |
 //! | `POST /v1/console/enis/{id}/security-groups`, `tags` | `{"security_groups": []}`, `{"tags": {}}` replace them |
 //! | `POST /v1/console/enis/{id}/assign`, `unassign` | `{"ipv4": [], "ipv6": [], "prefixes": []}` |
+//! | `POST /v1/console/instances/{id}/running`, `stopped`, `starting`, `stopping` | what the instance does |
+//! | `POST /v1/console/instances/{id}/release` | it is no more; ENIs go with it or are left behind |
 //!
 //! Refusals have a status of 400 (malformed), 404 (no such object) or 409 (the cloud's rules), and
 //! `{"error": ...}` as body.
@@ -53,6 +55,7 @@ pub(crate) fn router(live: Arc<Live>) -> Router {
         .route("/v1/credentials/{id}", post(change::credential))
         .route("/v1/enis/{id}/delete", post(console::delete))
         .route("/v1/console/enis/{id}/{deed}", post(console::deed))
+        .route("/v1/console/instances/{id}/{deed}", post(console::instance_deed))
         .with_state(live)
 }
 

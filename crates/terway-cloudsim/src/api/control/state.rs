@@ -54,6 +54,7 @@ fn node(world: &World, instance: &Instance) -> Value {
         "type": instance.instance_type.id,
         "vswitch": instance.vswitch.as_str(),
         "zone": instance.zone,
+        "state": instance.state,
         "netns": described.map(|node| &node.netns),
         "primary_eni": instance.primary.as_str(),
         "enis": enis,
@@ -79,6 +80,7 @@ fn eni(eni: &Eni) -> Value {
         "security_groups": eni.security_groups.iter().map(SecurityGroupId::as_str).collect::<Vec<_>>(),
         "tags": eni.tags,
         "client_token": eni.client_token,
+        "delete_on_release": eni.delete_on_release,
         "created_ms": eni.created.0,
     })
 }

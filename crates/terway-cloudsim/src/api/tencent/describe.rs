@@ -76,7 +76,7 @@ impl Key {
 fn fits(world: &World, eni: &Eni, filter: &Filter) -> Result<bool, Refused> {
     let is = |actual: &str| filter.values.iter().any(|value| value == actual);
     Ok(match filter.name.as_str() {
-        "vpc-id" => is(&world.config().vpc.id),
+        "vpc-id" => world.vswitch(&eni.vswitch).is_some_and(|home| is(&home.vpc)),
         "subnet-id" => is(eni.vswitch.as_str()),
         "network-interface-id" => is(eni.id.as_str()),
         "network-interface-name" => is(&eni.name),
@@ -120,32 +120,32 @@ pub(super) fn subnets(world: &World, body: &[u8]) -> Result<Value, Refused> {
     let mut matching: Vec<&VSwitch> = Vec::new();
     for subnet in world.vswitches() {
         let named = given.subnet_ids.is_empty() || given.subnet_ids.iter().any(|id| id == subnet.id.as_str());
-        if named && all(&given.filters, |filter| subnet_fits(world, subnet, filter))? {
+        if named && all(&given.filters, |filter| subnet_fits(subnet, filter))? {
             matching.push(subnet);
         }
     }
     let page = page(&matching, given.offset.as_ref(), given.limit.as_ref())?;
-    let set: Vec<Value> = page.iter().map(|subnet| show_subnet(world, subnet)).collect();
+    let set: Vec<Value> = page.iter().map(|subnet| show_subnet(subnet)).collect();
     Ok(json!({ "SubnetSet": set, "TotalCount": matching.len() }))
 }
 
-fn subnet_fits(world: &World, subnet: &VSwitch, filter: &Filter) -> Result<bool, Refused> {
+fn subnet_fits(subnet: &VSwitch, filter: &Filter) -> Result<bool, Refused> {
     let is = |actual: &str| filter.values.iter().any(|value| value == actual);
     match filter.name.as_str() {
         "subnet-id" => Ok(is(subnet.id.as_str())),
-        "vpc-id" => Ok(is(&world.config().vpc.id)),
+        "vpc-id" => Ok(is(&subnet.vpc)),
         "zone" => Ok(is(&subnet.zone)),
         name => Err(unknown(name)),
     }
 }
 
-fn show_subnet(world: &World, subnet: &VSwitch) -> Value {
+fn show_subnet(subnet: &VSwitch) -> Value {
     let free = u64::try_from(subnet.free_ipv4()).unwrap_or(u64::MAX);
     let total = subnet.subnets.v4.map_or(0, |cidr| u64::from(cidr.size()).saturating_sub(4));
     json!({
         "SubnetId": subnet.id.as_str(),
         "SubnetName": subnet.id.as_str(),
-        "VpcId": world.config().vpc.id,
+        "VpcId": subnet.vpc,
         "CidrBlock": subnet.subnets.v4,
         "Ipv6CidrBlock": subnet.subnets.v6.map(|cidr| cidr.to_string()).unwrap_or_default(),
         "IsDefault": false,
@@ -199,7 +199,7 @@ pub(super) fn task(world: &World, body: &[u8], errand: &Errand) -> Result<Value,
 }
 
 /// Ids and filters exclude each other.
-fn check_choice(ids: usize, filters: &[Filter]) -> Result<(), Refused> {
+pub(super) fn check_choice(ids: usize, filters: &[Filter]) -> Result<(), Refused> {
     if ids > 0 && !filters.is_empty() {
         return Err(Refused::new("InvalidParameter.Coexist", "ids and Filters exclude each other"));
     }
@@ -219,7 +219,11 @@ fn all(filters: &[Filter], fits: impl Fn(&Filter) -> Result<bool, Refused>) -> R
     Ok(true)
 }
 
-fn page<'a, T>(all: &'a [T], offset: Option<&Number>, limit: Option<&Number>) -> Result<&'a [T], Refused> {
+pub(super) fn page<'a, T>(
+    all: &'a [T],
+    offset: Option<&Number>,
+    limit: Option<&Number>,
+) -> Result<&'a [T], Refused> {
     let offset = offset.map_or(Ok(0), Number::get)?;
     let limit = limit.map_or(Ok(20), Number::get)?;
     if limit == 0 || limit > MAX_IDS {

@@ -1,6 +1,7 @@
 //! The actions that make, move, change and end ENIs. All but the change start a task.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use super::body::{self, Tag};
 use super::error::{Refused, of_attach, of_delete};
 use super::shape;
 use crate::api::door::Errand;
+use crate::config::OtherVpcConfig;
 use crate::model::{CreateEni, EniKind, Goal, Refusal, Status, World};
 
 /// The most security groups an ENI may be in.
@@ -28,6 +30,8 @@ struct Create {
     #[serde(default)]
     secondary_private_ip_address_count: u32,
     #[serde(default)]
+    private_ip_addresses: Vec<Chosen>,
+    #[serde(default)]
     security_group_ids: Vec<String>,
     #[serde(default)]
     tags: Vec<Tag>,
@@ -39,10 +43,34 @@ struct Create {
     client_token: Option<String>,
 }
 
+/// An address that the caller chose. Of secondary ones only the number may be given here.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Chosen {
+    private_ip_address: Ipv4Addr,
+    #[serde(default)]
+    primary: bool,
+}
+
+fn primary(chosen: &[Chosen]) -> Result<Option<Ipv4Addr>, Refused> {
+    match chosen {
+        [] => Ok(None),
+        [one] if one.primary => Ok(Some(one.private_ip_address)),
+        _ => Err(Refused::invalid("PrivateIpAddresses may hold one primary address here")),
+    }
+}
+
 pub(super) fn create(world: &mut World, body: &[u8], errand: &Errand) -> Result<Value, Refused> {
     let given: Create = body::read(body)?;
-    if given.vpc_id != world.config().vpc.id {
+    let home = VSwitchId(given.subnet_id.clone());
+    let home = world.vswitch(&home).ok_or(Refusal::NoVSwitch(home))?;
+    let other = |vpc: &OtherVpcConfig| vpc.id == given.vpc_id;
+    if given.vpc_id != world.config().vpc.id && !world.config().other_vpcs.iter().any(other) {
         return Err(Refused::new("ResourceNotFound", format!("the VPC {} does not exist", given.vpc_id)));
+    }
+    if home.vpc != given.vpc_id {
+        let message = format!("the subnet {} is not of VPC {}", home.id, given.vpc_id);
+        return Err(Refused::new("UnsupportedOperation.VpcMismatch", message));
     }
     if given.network_interface_name.is_empty() {
         return Err(Refused::new("MissingParameter", "NetworkInterfaceName is missing"));
@@ -72,6 +100,8 @@ pub(super) fn create(world: &mut World, body: &[u8], errand: &Errand) -> Result<
             ipv4: 1 + given.secondary_private_ip_address_count,
             ..AddressCounts::default()
         },
+        primary_ipv4: primary(&given.private_ip_addresses)?,
+        delete_on_release: false,
         tags,
         name: given.network_interface_name,
         description: given.network_interface_description,
@@ -118,7 +148,7 @@ pub(super) fn detach(world: &mut World, body: &[u8], errand: &Errand) -> Result<
     if status == Status::Detaching {
         return Err(Refusal::EniState { eni, status }.into());
     }
-    world.detach_eni(&eni, &instance, errand.now)?;
+    world.detach_eni(&eni, &instance, None, errand.now)?;
     world.start_task(&errand.request_id, &eni, Goal::Detached, errand.now);
     Ok(json!({}))
 }

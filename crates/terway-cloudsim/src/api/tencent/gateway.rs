@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::error::{self, Refused};
 use super::signature::{self, Incoming};
-use super::{addresses, describe, enis};
+use super::{addresses, describe, enis, instances};
 use crate::api::door::{self, Answer, Dialect, Errand};
 use crate::api::error::{ApiError, json_response};
 use crate::api::line::Caller;
@@ -26,6 +26,7 @@ const DIALECT: Dialect = Dialect {
     denied: "UnauthorizedOperation",
     made: "/NetworkInterface/NetworkInterfaceId",
 };
+/// Of both products.
 const VERSION: &str = "2017-03-12";
 
 /// Answers one call.
@@ -51,7 +52,10 @@ pub(super) async fn answer(
         &caller,
         DIALECT,
         knock,
-        |records, now| signature::verify(request, "vpc", &records.world.config().credentials, now),
+        |records, now| {
+            let service = service(header(&headers, "x-tc-action"));
+            signature::verify(request, service, &records.world.config().credentials, now)
+        },
         |world, errand| carry_out(world, &headers, &body, errand),
     );
     let Some(Answer { request_id, outcome }) = passed.await else { return Response::default() };
@@ -72,6 +76,11 @@ fn knock(headers: &HeaderMap, body: &[u8], source: String) -> Knock {
         client_token: text("ClientToken"),
         objects: named.iter().filter_map(|name| text(name)).chain(many).collect(),
     }
+}
+
+/// The product of an action. Each has a host of its own, which signatures are for; here all share one.
+fn service(action: &str) -> &'static str {
+    if action == "DescribeInstances" { "cvm" } else { "vpc" }
 }
 
 type Action = fn(&mut World, &[u8], &Errand) -> Result<Value, Refused>;
@@ -109,6 +118,7 @@ fn named(action: &str) -> Option<Action> {
         "DescribeNetworkInterfaces" => {
             |world, body, errand| describe::network_interfaces(world, body, errand)
         }
+        "DescribeInstances" => |world, body, _| instances::describe(world, body),
         "DescribeSubnets" => |world, body, _| describe::subnets(world, body),
         "DescribeNetworkInterfaceLimit" => |world, body, _| describe::limits(world, body),
         "DescribeVpcTaskResult" => |world, body, errand| describe::task(world, body, errand),

@@ -6,6 +6,7 @@ mod describe;
 mod enis;
 mod error;
 mod gateway;
+mod instances;
 mod metadata;
 mod shape;
 mod signature;

@@ -34,7 +34,7 @@ pub(super) fn network_interface(world: &World, eni: &Eni, now: Timestamp) -> Val
         "NetworkInterfaceName": eni.name,
         "NetworkInterfaceDescription": eni.description,
         "SubnetId": eni.vswitch.as_str(),
-        "VpcId": world.config().vpc.id,
+        "VpcId": world.vswitch(&eni.vswitch).map(|home| home.vpc.as_str()).unwrap_or_default(),
         "GroupSet": eni.security_groups.iter().map(SecurityGroupId::as_str).collect::<Vec<_>>(),
         "Primary": eni.kind == EniKind::Primary,
         "MacAddress": mac(eni),

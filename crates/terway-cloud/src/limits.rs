@@ -155,9 +155,10 @@ mod tests {
         let away = || async { Err(refusal(Kind::Transient, "ServiceUnavailable")) };
         assert!(limits.of("large", 10, away()).await.is_err());
         assert_eq!(limits.of("large", 10, async { Ok(Some(LARGE)) }).await, Ok(Some(LARGE)));
-        tokio::time::advance(FRESH - Duration::from_secs(1)).await;
+        let (most, last) = (FRESH.mul_f64(0.99), FRESH.mul_f64(0.01));
+        tokio::time::advance(most).await;
         assert_eq!(limits.of("large", 10, nobody()).await, Ok(Some(LARGE)));
-        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::advance(last).await;
         assert_eq!(limits.of("large", 10, away()).await, Ok(Some(LARGE)), "old, but known");
         let larger = InstanceLimits { enis: 9, ..LARGE };
         assert_eq!(limits.of("large", 10, async { Ok(Some(larger)) }).await, Ok(Some(larger)));

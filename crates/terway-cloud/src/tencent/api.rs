@@ -23,12 +23,10 @@ impl Product {
             Self::Cvm => "cvm",
         }
     }
-
-    /// The version of the API, by its date. Both have the same.
-    pub(super) fn version(self) -> &'static str {
-        "2017-03-12"
-    }
 }
+
+/// The version of both products' APIs, by its date.
+pub(super) const VERSION: &str = "2017-03-12";
 
 /// One action of the API.
 #[derive(Debug)]

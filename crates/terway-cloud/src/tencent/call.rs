@@ -100,7 +100,7 @@ impl Caller {
             host: &host,
             service: action.product.name(),
             action: action.name,
-            version: action.product.version(),
+            version: api::VERSION,
             region: &self.region,
             body: &body,
         };

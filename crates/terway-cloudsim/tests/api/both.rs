@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use terway_cloud::aliyun::{Aliyun, AliyunConfig, AliyunMetadata};
 use terway_cloud::tencent::{Tencent, TencentConfig, TencentMetadata};
 use terway_cloud::{
-    Budget, Cloud, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, EniWatch, Goal, InstanceStatus,
-    Metadata, StaticKey, WatchPace,
+    Budget, Cloud, CreateEni, EniDescription, EniKind, EniStatus, EniWatch, Goal, InstanceStatus, Metadata,
+    StaticKey, WatchPace,
 };
 use terway_cloudsim::Config;
 use terway_cloudsim::config::Vendor;

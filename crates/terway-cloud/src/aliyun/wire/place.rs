@@ -61,8 +61,10 @@ pub(in crate::aliyun) struct InstanceSet {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(in crate::aliyun) struct Instance {
-    instance_id: String,
-    instance_type: String,
+    #[serde(rename = "InstanceId")]
+    id: String,
+    #[serde(rename = "InstanceType")]
+    kind: String,
     zone_id: String,
     status: String,
     vpc_attributes: VpcAttributes,
@@ -78,8 +80,8 @@ struct VpcAttributes {
 impl Instance {
     pub(in crate::aliyun) fn describe(self) -> InstanceDescription {
         InstanceDescription {
-            id: self.instance_id.into(),
-            instance_type: self.instance_type,
+            id: self.id.into(),
+            instance_type: self.kind,
             zone: self.zone_id.into(),
             vpc: self.vpc_attributes.vpc_id,
             vswitch: self.vpc_attributes.v_switch_id.into(),

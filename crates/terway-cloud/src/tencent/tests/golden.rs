@@ -61,7 +61,7 @@ fn render(action: &Action, parameters: Parameters) -> String {
         host,
         service: action.product.name(),
         action: action.name,
-        version: action.product.version(),
+        version: api::VERSION,
         region: "ap-guangzhou",
         body: &body,
     };

@@ -51,9 +51,12 @@ pub(in crate::tencent) struct InstancePage {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(in crate::tencent) struct Instance {
-    instance_id: String,
-    instance_type: String,
-    instance_state: String,
+    #[serde(rename = "InstanceId")]
+    id: String,
+    #[serde(rename = "InstanceType")]
+    kind: String,
+    #[serde(rename = "InstanceState")]
+    state: String,
     placement: Placement,
     virtual_private_cloud: Network,
 }
@@ -74,12 +77,12 @@ struct Network {
 impl Instance {
     pub(in crate::tencent) fn describe(self) -> InstanceDescription {
         InstanceDescription {
-            id: self.instance_id.into(),
-            instance_type: self.instance_type,
+            id: self.id.into(),
+            instance_type: self.kind,
             zone: self.placement.zone.into(),
             vpc: self.virtual_private_cloud.vpc_id,
             vswitch: self.virtual_private_cloud.subnet_id.into(),
-            status: match self.instance_state.as_str() {
+            status: match self.state.as_str() {
                 "RUNNING" => InstanceStatus::Running,
                 "STOPPED" => InstanceStatus::Stopped,
                 _ => InstanceStatus::Changing,

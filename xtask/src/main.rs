@@ -1,5 +1,6 @@
 //! Every developer task that is more than one cargo command: `cargo xtask --help` lists them.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -16,6 +17,7 @@ mod elf;
 mod floors;
 mod r#gen;
 mod host;
+mod lab;
 mod licences;
 mod metadata;
 mod rig;
@@ -41,6 +43,16 @@ enum Task {
     Bench(rig::Arguments),
     /// Run everything: format, lints, rules, unit, kernel and world tests.
     Test(test::Arguments),
+    /// Run the data path's tests inside another kernel: user-mode Linux, as Debian packages it.
+    Lab(lab::Arguments),
+    /// What a guest of the lab runs first.
+    #[command(hide = true)]
+    LabGuest {
+        /// The folder with its job.
+        folder: PathBuf,
+        /// What a user-mode kernel adds to its own command line arrives here.
+        rest: Vec<String>,
+    },
     /// Live many random histories of the pool, or explore its small worlds, for as long as you like.
     Soak(soak::Arguments),
     /// Build the shipped programs into target/dist.
@@ -70,6 +82,8 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     let workspace = Workspace::here()?;
     match task {
+        Task::Lab(arguments) => lab::run(&workspace, &arguments),
+        Task::LabGuest { folder, .. } => lab::init(&folder),
         Task::Demo(arguments) => rig::exec(&workspace, &rig::DEMO, &arguments),
         Task::Bench(arguments) => rig::exec(&workspace, &rig::BENCH, &arguments),
         Task::Test(arguments) => test::run(&workspace, &arguments),

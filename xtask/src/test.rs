@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::metadata::Metadata;
 use crate::stages::{self, Choice, Stage};
 use crate::workspace::{Workspace, run as run_command};
-use crate::{build, check, dependencies, r#gen, host, tools};
+use crate::{build, check, dependencies, r#gen, host, lab, tools};
 
 /// Which stages to run.
 #[derive(Args)]
@@ -64,6 +64,12 @@ const STAGES: &[Stage<Workspace>] = &[
     },
     Stage { name: "unit", about: "tests with the usual harness", needs: Some("tools"), run: unit },
     Stage { name: "kernel", about: "tests in namespaces of their own", needs: Some("tools"), run: kernel },
+    Stage {
+        name: "lab",
+        about: "the same tests inside a stock kernel",
+        needs: Some("tools"),
+        run: |workspace| lab::run(workspace, &lab::Arguments::everything()),
+    },
     Stage { name: "build", about: "the shipped programs", needs: None, run: build::run },
     Stage {
         name: "world",
@@ -96,7 +102,16 @@ fn kernel(workspace: &Workspace) -> Result<()> {
     for test in test_binaries(workspace)?.iter().filter(|test| !test.harness) {
         command.args(["--test", &test.name]);
     }
-    host::unchanged(|| run_command(&mut command))
+    let deselected = workspace.target().join("deselected");
+    if deselected.exists() {
+        fs::remove_file(&deselected).with_context(|| format!("failed to remove {}", deselected.display()))?;
+    }
+    command.env("TERWAY_DESELECTED", &deselected);
+    host::unchanged(|| run_command(&mut command))?;
+    for lab::Deselection { file, test, reason } in lab::deselections(&deselected)? {
+        eprintln!("   left to the lab: {file} {test}: {reason}");
+    }
+    Ok(())
 }
 
 fn world(workspace: &Workspace) -> Result<()> {
@@ -132,11 +147,22 @@ struct Manifest {
     test: Vec<TestTable>,
 }
 
-/// All test binaries but the bench's, each name once.
+/// The test binaries of a package that bring their own harness.
+pub(crate) fn own_harness(workspace: &Workspace, package: &str) -> Result<Vec<String>> {
+    let tests = test_binaries_of(workspace, |name| name == package)?;
+    Ok(tests.into_iter().filter(|test| !test.harness).map(|test| test.name).collect())
+}
+
+/// All test binaries but the bench's.
 fn test_binaries(workspace: &Workspace) -> Result<Vec<TestTable>> {
+    test_binaries_of(workspace, |name| name != RIG)
+}
+
+/// The test binaries of some packages, each name once.
+fn test_binaries_of(workspace: &Workspace, wanted: impl Fn(&str) -> bool) -> Result<Vec<TestTable>> {
     let metadata = Metadata::read(workspace)?;
     let mut tests = Vec::new();
-    for member in metadata.members().filter(|member| member.name != RIG) {
+    for member in metadata.members().filter(|member| wanted(&member.name)) {
         let path = &member.manifest_path;
         let text = fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
         let declared: Manifest =

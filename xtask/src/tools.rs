@@ -10,6 +10,7 @@ use nix::unistd::Uid;
 use crate::workspace::run;
 
 /// A program, and the Debian package that brings it.
+#[derive(Clone, Copy)]
 pub(crate) struct Tool {
     program: &'static str,
     package: &'static str,
@@ -27,8 +28,14 @@ const HOST_DEVICE: Tool = Tool {
     why: "is what the benchmark compares with",
 };
 
+/// The kernel of the lab's guests.
+pub(crate) const USER_MODE_LINUX: Tool =
+    Tool { program: "linux.uml", package: "user-mode-linux", why: "is the other kernel that tests run in" };
+
 /// What the tests use.
 pub(crate) const TEST: &[Tool] = &[CC, IP, NFT, FAKETIME];
+/// What the tests use inside a guest of the lab, which sees this machine's programs.
+pub(crate) const LAB: &[Tool] = &[CC, IP, NFT];
 /// What the demonstration uses.
 pub(crate) const DEMO: &[Tool] = &[CC, IP];
 /// What the benchmark uses.

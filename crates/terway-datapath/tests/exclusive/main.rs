@@ -6,6 +6,11 @@
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
 
+#[path = "../sandbox/needs.rs"]
+mod needs;
+#[path = "../sandbox/nft_needs.rs"]
+mod nft_needs;
+
 mod add;
 mod check;
 mod del;
@@ -18,6 +23,8 @@ mod world;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
+
+use nft_needs::{NAT, PORTS};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -55,10 +62,12 @@ fn main() -> ExitCode {
     ];
     let trials = tests.iter().map(|(name, test)| {
         let test = *test;
-        Trial::test(*name, move || {
+        let trial = Trial::test(*name, move || {
             test();
             Ok(())
-        })
+        });
+        (trial, &[NAT, PORTS][..])
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let trials = if arguments.list { trials.map(|(trial, _)| trial).collect() } else { needs::judge(trials) };
+    libtest_mimic::run(&arguments, trials).exit_code()
 }

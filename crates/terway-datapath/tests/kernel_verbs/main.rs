@@ -7,6 +7,11 @@
 
 mod addressing;
 mod batches;
+#[path = "../sandbox/needs.rs"]
+mod needs;
+#[path = "../sandbox/nft_needs.rs"]
+mod nft_needs;
+
 mod bench;
 mod events;
 mod links;
@@ -23,28 +28,33 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getgid, getuid};
 
+use needs::Need;
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     if !arguments.list {
         enter().expect("enter own user, mount and network namespaces");
     }
-    libtest_mimic::run(&arguments, trials()).exit_code()
+    let trials = trials();
+    let trials = if arguments.list {
+        trials.into_iter().map(|(trial, _)| trial).collect()
+    } else {
+        needs::judge(trials)
+    };
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trials() -> Vec<Trial> {
-    [
+fn trials() -> Vec<(Trial, &'static [Need])> {
+    let anywhere = [
         namespaces::trials(),
         links::trials(),
         addressing::trials(),
         shaping::trials(),
         batches::trials(),
-        translation::trials(),
-        packets::trials(),
         events::trials(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ];
+    let anywhere = anywhere.into_iter().flatten().map(|trial| (trial, &[][..]));
+    anywhere.chain(translation::trials()).chain(packets::trials()).collect()
 }
 
 fn enter() -> std::io::Result<()> {

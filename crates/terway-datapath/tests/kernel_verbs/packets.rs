@@ -9,15 +9,23 @@ use terway_datapath::kernel::{Netlink, Netns, Request, Route};
 use terway_types::{IpFamily, MacAddr};
 
 use crate::bench::{connect, index, netns, receive, set_up, socket, trial};
+use crate::needs::Need;
+use crate::nft_needs::{NAT, PORTS};
 use crate::translation::postrouting;
 
-pub(crate) fn trials() -> Vec<Trial> {
+/// Tables that see both families.
+const INET: Need = Need {
+    what: "nf_tables of family inet",
+    probe: "nft add table inet probe && nft delete table inet probe",
+};
+
+pub(crate) fn trials() -> Vec<(Trial, &'static [Need])> {
     vec![
-        trial("source_nat_gives_ipv4_packets_the_nodes_address_both_ways", || source_nat(&V4)),
-        trial("source_nat_gives_ipv6_packets_the_nodes_address_both_ways", || source_nat(&V6)),
-        trial("masquerade_takes_the_address_of_the_link", masquerade),
-        trial("destination_nat_leads_a_service_address_to_a_pod", service),
-        trial("a_port_filter_drops_foreign_sources", port_filter),
+        (trial("source_nat_gives_ipv4_packets_the_nodes_address_both_ways", || source_nat(&V4)), &[NAT]),
+        (trial("source_nat_gives_ipv6_packets_the_nodes_address_both_ways", || source_nat(&V6)), &[NAT]),
+        (trial("masquerade_takes_the_address_of_the_link", masquerade), &[NAT]),
+        (trial("destination_nat_leads_a_service_address_to_a_pod", service), &[NAT, INET]),
+        (trial("a_port_filter_drops_foreign_sources", port_filter), &[PORTS]),
     ]
 }
 

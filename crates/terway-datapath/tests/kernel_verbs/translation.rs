@@ -6,13 +6,16 @@ use terway_datapath::kernel::nft::{
 };
 
 use crate::bench::{netns, trial};
+use crate::needs::Need;
+use crate::nft_needs::NAT;
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
+pub(crate) fn trials() -> Vec<(Trial, &'static [Need])> {
+    let trials = [
         trial("rules_are_found_by_their_mark_and_deleted_by_handle", marked),
         trial("a_chain_in_use_is_not_deleted", in_use),
         trial("a_batch_with_a_wrong_change_changes_nothing", atomic),
-    ]
+    ];
+    trials.into_iter().map(|trial| (trial, &[NAT][..])).collect()
 }
 
 pub(crate) fn postrouting(family: Family) -> Chain {

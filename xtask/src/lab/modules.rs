@@ -1,0 +1,107 @@
+//! Loads kernel modules from the folder Debian's user-mode kernel keeps them in. The kernel cannot load them by
+//! itself: it looks in `/lib/modules`, which belongs to this machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+use nix::kmod::{ModuleInitFlags, finit_module};
+
+/// Everything a data path of ours may use, and what tests put beside it.
+pub(super) const WANTED: [&str; 30] = [
+    "ipv6",
+    "veth",
+    "bridge",
+    "ifb",
+    "dummy",
+    "8021q",
+    "ipvlan",
+    "macvlan",
+    "vrf",
+    "tun",
+    "sch_ingress",
+    "sch_tbf",
+    "sch_fq",
+    "sch_prio",
+    "cls_u32",
+    "cls_matchall",
+    "cls_flower",
+    "act_mirred",
+    "act_vlan",
+    "act_skbedit",
+    "act_tunnel_key",
+    "act_gact",
+    "nf_tables",
+    "nft_ct",
+    "nft_masq",
+    "nf_nat",
+    "ip_tables",
+    "iptable_nat",
+    "xt_nat",
+    "xt_tcpudp",
+];
+
+/// A kernel's modules: of each the file and the files it needs loaded before, nearest need first.
+struct Modules {
+    folder: PathBuf,
+    needs: BTreeMap<String, Vec<String>>,
+}
+
+/// Loads those of the named modules that this kernel has. A kernel with everything built in has no folder.
+pub(super) fn load(release: &str, names: &[String]) -> Result<()> {
+    let folder = Path::new("/usr/lib/uml/modules").join(release);
+    let index = folder.join("modules.dep");
+    if !index.exists() {
+        return Ok(());
+    }
+    let text = fs::read_to_string(&index).with_context(|| format!("failed to read {}", index.display()))?;
+    let modules = Modules { folder, needs: parse(&text) };
+    let mut loaded = BTreeSet::new();
+    names.iter().filter_map(|name| modules.file(name)).try_for_each(|file| modules.load(file, &mut loaded))
+}
+
+/// `modules.dep`: a line per module, `file: need need ...`.
+fn parse(text: &str) -> BTreeMap<String, Vec<String>> {
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .map(|(file, needs)| (file.to_owned(), needs.split_whitespace().map(str::to_owned).collect()))
+        .collect()
+}
+
+impl Modules {
+    fn file(&self, name: &str) -> Option<&str> {
+        let is_it = |file: &&String| Path::new(file).file_stem().is_some_and(|stem| stem == name);
+        self.needs.keys().find(is_it).map(String::as_str)
+    }
+
+    fn load(&self, file: &str, loaded: &mut BTreeSet<String>) -> Result<()> {
+        if !loaded.insert(file.to_owned()) {
+            return Ok(());
+        }
+        for need in self.needs.get(file).into_iter().flatten().rev() {
+            self.load(need, loaded)?;
+        }
+        let path = self.folder.join(file);
+        let module = File::open(&path).with_context(|| format!("failed to open {}", path.display()))?;
+        match finit_module(&module, c"", ModuleInitFlags::empty()) {
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(errno) => Err(errno).with_context(|| format!("failed to load {}", path.display())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needs_are_found_by_name() {
+        let needs = parse("net/sch_tbf.ko:\nnet/8021q/8021q.ko: net/garp.ko net/mrp.ko\n");
+        let modules = Modules { folder: PathBuf::new(), needs };
+        assert_eq!(modules.file("8021q"), Some("net/8021q/8021q.ko"));
+        assert_eq!(modules.needs["net/8021q/8021q.ko"], ["net/garp.ko", "net/mrp.ko"]);
+        assert_eq!(modules.file("tbf"), None);
+    }
+}

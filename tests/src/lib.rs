@@ -3,6 +3,7 @@
 
 pub mod books;
 pub mod caller;
+pub mod cloud;
 pub mod eventually;
 pub mod linear;
 pub mod namespace;

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::cloud::Cloud;
 use crate::eventually::eventually;
 use crate::pod::{self, Pod};
 use crate::{namespace, plugin};
@@ -20,6 +21,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A node.
 #[derive(Debug)]
 pub struct Node {
+    /// The cloud it is in.
+    pub cloud: Cloud,
     /// Its name in the cluster.
     pub name: String,
     /// Its instance id in the cloud.
@@ -43,21 +46,16 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node whose namespace exists already; writes its configuration.
-    pub fn new(
-        name: &str,
-        netns: &Path,
-        directory: PathBuf,
-        binaries: &Path,
-        eni_conf: &Value,
-    ) -> Result<Self> {
+    /// A node whose namespace exists already; it has no configuration yet.
+    pub fn new(cloud: Cloud, name: &str, netns: &Path, directory: PathBuf, binaries: &Path) -> Result<Self> {
         let run = Path::new("/run").join(netns.file_name().context("the node's namespace has no name")?);
         for folder in [&directory.join("state"), &directory.join("net.d"), &run] {
             fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
         }
         let node = Self {
             name: name.to_owned(),
-            instance: format!("i-{name}"),
+            instance: format!("{}{name}", cloud.names().instance),
+            cloud,
             netns: netns.to_owned(),
             directory,
             run,
@@ -68,7 +66,6 @@ impl Node {
             daemon: None,
             pods: 0,
         };
-        node.configure(eni_conf)?;
         fs::write(node.path("10-terway.conflist"), serde_json::to_vec_pretty(&node.source_conflist())?)?;
         Ok(node)
     }
@@ -125,7 +122,7 @@ impl Node {
         command.args(["--daemon-mode", self.mode]);
         command.args(["--ecs-endpoint", "http://100.100.100.201"]);
         command.args(["--vpc-endpoint", "http://100.100.100.201"]);
-        command.args(["--metadata-endpoint", "http://100.100.100.200"]);
+        command.arg("--metadata-endpoint").arg(format!("http://{}", self.cloud.names().metadata));
         command.args(&self.flags).envs(self.environment.iter().cloned());
         command
     }

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
+use crate::cloud::Cloud;
 use crate::namespace;
 use crate::node::Node;
 
@@ -17,8 +18,8 @@ use crate::node::Node;
 pub struct Plan {
     /// Names the world's namespaces; one word.
     pub name: String,
-    /// Whose protocols the cloud speaks: `aliyun` or `tencent`.
-    pub cloud: &'static str,
+    /// Whose protocols the cloud speaks.
+    pub cloud: Cloud,
     /// How many nodes.
     pub nodes: usize,
     /// Whether pods get IPv6 too.
@@ -45,7 +46,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             name: "sim".to_owned(),
-            cloud: "aliyun",
+            cloud: Cloud::default(),
             nodes: 1,
             dual_stack: true,
             enis: 8,
@@ -71,9 +72,6 @@ pub struct World {
     cloud: Child,
 }
 
-/// The zone everything lives in.
-const ZONE: &str = "cn-sim-a";
-
 impl World {
     /// Starts the cloud and makes the nodes below `directory`.
     pub fn start(plan: &Plan, binaries: &Path, directory: &Path) -> Result<Self> {
@@ -87,7 +85,8 @@ impl World {
             .map(|name| {
                 let netns = netns_path(&format!("{}-{name}", plan.name));
                 namespace::create(&netns)?;
-                let mut node = Node::new(name, &netns, directory.join(name), binaries, &eni_conf(plan))?;
+                let mut node = Node::new(plan.cloud, name, &netns, directory.join(name), binaries)?;
+                node.configure(&eni_conf(plan))?;
                 node.mode = if plan.shared { "ENIMultiIP" } else { "ENIOnly" };
                 Ok(node)
             })
@@ -179,13 +178,14 @@ fn netns_path(name: &str) -> PathBuf {
 
 /// The daemon's configuration, with the keys users already have.
 pub fn eni_conf(plan: &Plan) -> Value {
+    let names = plan.cloud.names();
     let mut conf = json!({
         "version": "1",
         "access_key": "sim-key",
         "access_secret": "sim-secret",
         "service_cidr": if plan.dual_stack { "172.16.0.0/16,fd00:5e::/108" } else { "172.16.0.0/16" },
-        "vswitches": { ZONE: ["vsw-a"] },
-        "security_group": "sg-sim",
+        "vswitches": { names.zone: [names.pods] },
+        "security_group": names.group,
         "min_pool_size": plan.pool.0,
         "max_pool_size": plan.pool.1,
         "ip_stack": if plan.dual_stack { "dual" } else { "ipv4" },
@@ -201,23 +201,21 @@ pub fn eni_conf(plan: &Plan) -> Value {
 
 fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
     let [create, attach, detach, delete] = plan.latency;
-    let instances: Vec<Value> = nodes
-        .iter()
-        .map(
-            |node| json!({ "id": node.instance, "type": "ecs.sim", "vswitch": "vsw-b", "netns": node.netns }),
-        )
-        .collect();
+    let names = plan.cloud.names();
+    let instance = |node: &Node| json!({ "id": node.instance, "type": names.kind, "vswitch": names.nodes, "netns": node.netns });
+    let instances: Vec<Value> = nodes.iter().map(instance).collect();
     json!({
-        "cloud": plan.cloud,
-        "region": "cn-sim",
-        "vpc": { "id": "vpc-sim", "netns": vpc, "ipv4_cidr": "10.0.0.0/8", "ipv6_cidr": "fd00:10::/48" },
+        "cloud": plan.cloud.name(),
+        "region": names.region,
+        "vpc": { "id": names.vpc, "netns": vpc, "ipv4_cidr": "10.0.0.0/8", "ipv6_cidr": "fd00:10::/48" },
         "vswitches": [
-            { "id": "vsw-a", "zone": ZONE, "ipv4": "10.1.0.0/20", "ipv6": "fd00:10:0:1::/64" },
-            { "id": "vsw-b", "zone": ZONE, "ipv4": "10.2.0.0/24", "ipv6": "fd00:10:0:2::/64" },
+            { "id": names.pods, "zone": names.zone, "ipv4": "10.1.0.0/20", "ipv6": "fd00:10:0:1::/64" },
+            { "id": names.nodes, "zone": names.zone, "ipv4": "10.2.0.0/24", "ipv6": "fd00:10:0:2::/64" },
+            { "id": names.elsewhere, "zone": names.other_zone, "ipv4": "10.3.0.0/24", "ipv6": "fd00:10:0:3::/64" },
         ],
-        "security_groups": ["sg-sim"],
+        "security_groups": [names.group],
         "instance_types": [
-            { "id": "ecs.sim", "enis": plan.enis, "ipv4_per_eni": plan.addresses, "ipv6_per_eni": plan.addresses, "members": 0 },
+            { "id": names.kind, "enis": plan.enis, "ipv4_per_eni": plan.addresses, "ipv6_per_eni": plan.addresses, "members": 0 },
         ],
         "instances": instances,
         "credentials": [{ "access_key_id": "sim-key", "access_key_secret": "sim-secret" }],

@@ -3,30 +3,34 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::Trial;
 use serde_json::json;
 use terway_rig::pod::Pod;
 use terway_rig::probe::{icmp, tcp, udp};
 use terway_rig::world::Plan;
 use terway_rig::{reader, service};
 
-use crate::support::{LIMIT, audit, booted, text, trial, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, booted, both, once, text, wait_quiet};
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("attach::result_and_kernel_agree_dual_stack", |name| result_and_kernel(name, true)),
-        trial("attach::result_and_kernel_agree_ipv4", |name| result_and_kernel(name, false)),
-        trial("attach::every_cni_version_gets_its_shape", versions),
-        trial("attach::pods_nodes_and_services_are_reachable", reachability),
-        trial("attach::a_spoofed_source_is_dropped_by_the_vpc", spoofed),
-        trial("attach::a_runtime_without_pods_is_served", podman),
-        trial("attach::the_egress_limit_holds", limited),
-        trial("attach::mapping_agrees_with_every_namespace", mapping),
+        both("attach::result_and_kernel_agree_dual_stack", |plan| {
+            result_and_kernel(&Plan { dual_stack: true, ..plan.clone() })
+        }),
+        once("attach::result_and_kernel_agree_ipv4", |plan| {
+            result_and_kernel(&Plan { dual_stack: false, ..plan.clone() })
+        }),
+        once("attach::every_cni_version_gets_its_shape", versions),
+        both("attach::pods_nodes_and_services_are_reachable", reachability),
+        once("attach::a_spoofed_source_is_dropped_by_the_vpc", spoofed),
+        once("attach::a_runtime_without_pods_is_served", podman),
+        once("attach::the_egress_limit_holds", limited),
+        once("attach::mapping_agrees_with_every_namespace", mapping),
     ]
 }
 
-fn result_and_kernel(name: &str, dual_stack: bool) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), dual_stack, ..Plan::default() })?;
+fn result_and_kernel(plan: &Plan) -> Result<()> {
+    let (dual_stack, gateways) = (plan.dual_stack, plan.cloud.names().gateways);
+    let mut world = booted(&Plan { dual_stack, ..plan.clone() })?;
     let mut pod = world.nodes[0].pod("web")?;
     let result = pod.add()?.output.clone();
     ensure!(result["cniVersion"] == "1.1.0", "{result}");
@@ -50,10 +54,10 @@ fn result_and_kernel(name: &str, dual_stack: bool) -> Result<()> {
     }
     ensure!(listed.len() == if dual_stack { 2 } else { 1 }, "{listed:?}");
     let default = reader::json(&pod.netns, "ip", &["-4", "route", "show", "default"])?;
-    ensure!(default[0]["gateway"] == "10.1.15.253" && default[0]["dev"] == "eth0", "{default}");
+    ensure!(default[0]["gateway"] == gateways[0] && default[0]["dev"] == "eth0", "{default}");
     if dual_stack {
         let default = reader::json(&pod.netns, "ip", &["-6", "route", "show", "default"])?;
-        ensure!(default[0]["gateway"] == "fd00:10:0:1:ffff:ffff:ffff:fffd", "{default}");
+        ensure!(default[0]["gateway"] == gateways[1], "{default}");
     }
     audit(&world)
 }
@@ -66,8 +70,8 @@ fn addresses(pod: &Pod, link: &str) -> Result<Vec<String>> {
     Ok(own.map(|info| format!("{}/{}", text(info, "local"), info["prefixlen"])).collect())
 }
 
-fn versions(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn versions(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
     for version in ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
         let mut pod = world.nodes[0].pod("web")?;
         pod.configuration["cniVersion"] = json!(version);
@@ -85,8 +89,8 @@ fn versions(name: &str) -> Result<()> {
     audit(&world)
 }
 
-fn reachability(name: &str) -> Result<()> {
-    let plan = Plan { name: name.to_owned(), nodes: 2, pool: (2, 4), ..Plan::default() };
+fn reachability(plan: &Plan) -> Result<()> {
+    let plan = Plan { nodes: 2, pool: (2, 4), ..plan.clone() };
     let mut world = booted(&plan)?;
     let mut pods = Vec::new();
     for number in 0..4 {
@@ -108,7 +112,9 @@ fn reachability(name: &str) -> Result<()> {
                 LIMIT,
             )?;
         }
-        let primary = nodes.iter().find(|eni| eni["type"] == "Primary" && eni["instance"] == "i-node1");
+        let primary = nodes
+            .iter()
+            .find(|eni| eni["type"] == "Primary" && eni["instance"] == world.nodes[0].instance.as_str());
         let node = &primary.context("no primary ENI")?[family][0];
         let node: std::net::IpAddr = node.as_str().context("the primary ENI has no address")?.parse()?;
         icmp::ping(&pods[0].netns, node, 56, LIMIT).context("pod to its node")?;
@@ -132,8 +138,8 @@ fn reachability(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn spoofed(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+fn spoofed(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (2, 4), ..plan.clone() })?;
     let mut pods = [world.nodes[0].pod("liar")?, world.nodes[0].pod("ear")?];
     for pod in &mut pods {
         pod.add()?;
@@ -161,8 +167,8 @@ fn spoofed(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn podman(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn podman(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
     let pod = world.nodes[0].pod("ctr")?;
     let dummy = |call: terway_rig::plugin::Call| {
         ["CNI_IFNAME", "CNI_NETNS", "CNI_PATH"].iter().fold(call, |call, key| call.with(key, "dummy"))
@@ -184,8 +190,8 @@ fn podman(name: &str) -> Result<()> {
     audit(&world)
 }
 
-fn limited(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+fn limited(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (2, 4), ..plan.clone() })?;
     let mut slow = world.nodes[0].pod("slow")?;
     slow.limit(None, Some(40_000_000));
     slow.add()?;
@@ -199,8 +205,8 @@ fn limited(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn mapping(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+fn mapping(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (2, 4), ..plan.clone() })?;
     let mut pod = world.nodes[0].pod("web")?;
     pod.add()?;
     let node = &world.nodes[0];

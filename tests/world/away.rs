@@ -3,7 +3,6 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use libtest_mimic::Trial;
 use serde_json::json;
 use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
@@ -11,20 +10,20 @@ use terway_rig::probe::icmp;
 use terway_rig::reader;
 use terway_rig::world::Plan;
 
-use crate::support::{LIMIT, audit, booted, text, trial, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, booted, once, text, wait_quiet};
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("away::running_pods_notice_nothing", running),
-        trial("away::a_del_is_spooled_and_picked_up", spooled),
-        trial("away::an_add_fails_with_try_again", refused),
-        trial("away::the_conflist_appears_when_ready_and_stays", conflist),
-        trial("away::a_broken_spool_file_blocks_nothing", broken_spool),
+        once("away::running_pods_notice_nothing", running),
+        once("away::a_del_is_spooled_and_picked_up", spooled),
+        once("away::an_add_fails_with_try_again", refused),
+        once("away::the_conflist_appears_when_ready_and_stays", conflist),
+        once("away::a_broken_spool_file_blocks_nothing", broken_spool),
     ]
 }
 
-fn running(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+fn running(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (2, 4), ..plan.clone() })?;
     let mut pods = [world.nodes[0].pod("a")?, world.nodes[0].pod("b")?];
     for pod in &mut pods {
         pod.add()?;
@@ -44,8 +43,8 @@ fn running(name: &str) -> Result<()> {
     audit(&world)
 }
 
-fn spooled(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+fn spooled(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (2, 4), ..plan.clone() })?;
     let mut pods = [world.nodes[0].pod("a")?, world.nodes[0].pod("b")?];
     for pod in &mut pods {
         pod.add()?;
@@ -70,8 +69,8 @@ fn spool(node: &Node) -> Result<usize> {
     Ok(entries.flatten().filter(|entry| entry.path().extension().is_some_and(|end| end == "json")).count())
 }
 
-fn refused(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn refused(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
     world.nodes[0].stop()?;
     let mut pod = world.nodes[0].pod("web")?;
     let before = (reader::recording(&pod.host)?, reader::recording(&pod.netns)?);
@@ -90,8 +89,8 @@ fn refused(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn conflist(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn conflist(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
     let path = world.nodes[0].conflist();
     let there = |what: &str| {
         eventually(what, LIMIT, || {
@@ -109,8 +108,8 @@ fn conflist(name: &str) -> Result<()> {
     there("the conflist survives the daemon")
 }
 
-fn broken_spool(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (1, 2), ..Plan::default() })?;
+fn broken_spool(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (1, 2), ..plan.clone() })?;
     world.nodes[0].stop()?;
     let spool_folder = world.nodes[0].path("state/spool");
     fs::create_dir_all(&spool_folder)?;

@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use terway_rig::plugin::Call;
 use terway_rig::pod::Pod;
@@ -13,17 +12,17 @@ use terway_rig::reader;
 use terway_rig::world::{Plan, World};
 
 use crate::cloud_trouble::says;
-use crate::support::{LIMIT, audit, binaries, booted, text, trial, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, booted, once, started, text, wait_quiet};
 use terway_rig::eventually::eventually;
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("bad_input::each_refused_call_says_why_and_leaves_nothing", calls),
-        trial("bad_input::a_taken_interface_name", taken_name),
-        trial("bad_input::each_refused_configuration_is_fatal_and_complete", configurations),
-        trial("bad_input::a_state_directory_that_cannot_be_used", state_directory),
-        trial("bad_input::a_corrupt_ledger_is_refused_and_left_alone", broken_ledger),
-        trial("bad_input::a_second_daemon_on_one_node", second_daemon),
+        once("bad_input::each_refused_call_says_why_and_leaves_nothing", calls),
+        once("bad_input::a_taken_interface_name", taken_name),
+        once("bad_input::each_refused_configuration_is_fatal_and_complete", configurations),
+        once("bad_input::a_state_directory_that_cannot_be_used", state_directory),
+        once("bad_input::a_corrupt_ledger_is_refused_and_left_alone", broken_ledger),
+        once("bad_input::a_second_daemon_on_one_node", second_daemon),
     ]
 }
 
@@ -87,8 +86,8 @@ const CALLS: &[Spoiled] = &[
     ),
 ];
 
-fn calls(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn calls(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
     let pod = world.nodes[0].pod("web")?;
     let before = (reader::recording(&pod.host)?, reader::recording(&pod.netns)?);
     for (what, spoil, code, words) in CALLS {
@@ -113,8 +112,8 @@ fn calls(name: &str) -> Result<()> {
     audit(&world)
 }
 
-fn taken_name(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn taken_name(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
     let pod = world.nodes[0].pod("web")?;
     reader::text(&pod.netns, "ip", &["link", "add", "eth0", "type", "bridge"])?;
     let (code, message) = pod.call("ADD").run()?.expect_error("ADD into a used namespace")?;
@@ -156,12 +155,8 @@ fn ends_with_error(mut command: Command, netns: &std::path::Path) -> Result<Stri
     Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
-fn configurations(name: &str) -> Result<()> {
-    let world = World::start(
-        &Plan { name: name.to_owned(), ..Plan::default() },
-        &binaries(),
-        std::path::Path::new("/run/terway"),
-    )?;
+fn configurations(plan: &Plan) -> Result<()> {
+    let world = started(plan)?;
     let said = refused(
         &world,
         &[
@@ -180,7 +175,7 @@ fn configurations(name: &str) -> Result<()> {
         ("access_secret", json!(" key with spaces "), "access_secret"),
         ("eni_quarantine", json!("soon"), "soon"),
         ("max_pool_size", json!(-1), "max_pool_size"),
-        ("vswitches", json!(["vsw-a"]), "vswitches"),
+        ("vswitches", json!(["vsw-1"]), "vswitches"),
     ] {
         let said = refused(&world, &[(key, value)])?;
         ensure!(said.contains(key) && said.contains(word), "{key}: {said}");
@@ -192,12 +187,8 @@ fn configurations(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn state_directory(name: &str) -> Result<()> {
-    let world = World::start(
-        &Plan { name: name.to_owned(), ..Plan::default() },
-        &binaries(),
-        std::path::Path::new("/run/terway"),
-    )?;
+fn state_directory(plan: &Plan) -> Result<()> {
+    let world = started(plan)?;
     let node = &world.nodes[0];
     // A file where the directory should be: refused even to root, who may write anywhere else.
     fs::remove_dir_all(node.path("state"))?;
@@ -207,12 +198,8 @@ fn state_directory(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn broken_ledger(name: &str) -> Result<()> {
-    let mut world = World::start(
-        &Plan { name: name.to_owned(), ..Plan::default() },
-        &binaries(),
-        std::path::Path::new("/run/terway"),
-    )?;
+fn broken_ledger(plan: &Plan) -> Result<()> {
+    let mut world = started(plan)?;
     let node = &world.nodes[0];
     let path = node.path("state/ledger.redb");
     fs::write(&path, vec![0x5a; 8192])?;
@@ -224,8 +211,8 @@ fn broken_ledger(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn second_daemon(name: &str) -> Result<()> {
-    let world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn second_daemon(plan: &Plan) -> Result<()> {
+    let world = booted(plan)?;
     let said = ends_with_error(world.nodes[0].daemon_command(), &world.nodes[0].netns)?;
     ensure!(said.contains("another") || said.contains("lock"), "{said}");
     ensure!(text(&world.nodes[0].mapping()?[0], "phase") == "Ready", "the first daemon suffered");

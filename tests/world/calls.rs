@@ -4,44 +4,43 @@
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::Trial;
 use serde_json::json;
 use terway_rig::books;
 use terway_rig::eventually::eventually;
 use terway_rig::pod::Pod;
 use terway_rig::world::{Plan, World};
 
-use crate::support::{LIMIT, audit, binaries, trial, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, both, started, wait_quiet};
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("calls::a_daemon_killed_at_any_cloud_call_leaks_nothing", every_call)]
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![both("calls::a_daemon_killed_at_any_cloud_call_leaks_nothing", every_call)]
 }
 
 /// The calls of one pod's life with an empty pool: ADD makes and attaches an ENI, DEL lets it go.
 const CALLS: [&str; 4] =
     ["CreateNetworkInterface", "AttachNetworkInterface", "DetachNetworkInterface", "DeleteNetworkInterface"];
 
-fn every_call(name: &str) -> Result<()> {
+fn every_call(plan: &Plan) -> Result<()> {
     for (number, action) in CALLS.iter().enumerate() {
         for when in ["hold-before", "hold-after"] {
-            let name = format!("{name}{number}{}", &when[5..]);
-            killed_at(&name, action, when).with_context(|| format!("killed at {action}, {when}"))?;
+            let name = format!("{}{number}{}", plan.name, &when[5..]);
+            killed_at(&Plan { name, ..plan.clone() }, action, when)
+                .with_context(|| format!("killed at {action}, {when}"))?;
         }
     }
     Ok(())
 }
 
-fn killed_at(name: &str, action: &str, when: &str) -> Result<()> {
+fn killed_at(plan: &Plan, action: &str, when: &str) -> Result<()> {
     let plan = Plan {
-        name: name.to_owned(),
         enis: 3,
         pool: (0, 0),
         quarantine: "10ms".to_owned(),
         latency: [1, 5, 5, 1],
         keys: vec![("eni_release_interval", json!("100ms"))],
-        ..Plan::default()
+        ..plan.clone()
     };
-    let mut world = World::start(&plan, &binaries(), std::path::Path::new("/run/terway"))?;
+    let mut world = started(&plan)?;
     world.boot()?;
     world.change("/v1/faults", &json!([{ "action": action, "kind": when }]))?;
     let pod = world.nodes[0].pod("web")?;

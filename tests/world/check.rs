@@ -1,17 +1,16 @@
 //! CHECK and STATUS tell the truth.
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::Trial;
 use terway_rig::reader;
 use terway_rig::world::Plan;
 
-use crate::support::{booted, trial};
+use crate::support::{Scenario, booted, once};
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("check::every_drift_is_named", drifts),
-        trial("check::of_an_unknown_attachment_fails", unknown),
-        trial("check::status_says_ready_and_why_not", status),
+        once("check::every_drift_is_named", drifts),
+        once("check::of_an_unknown_attachment_fails", unknown),
+        once("check::status_says_ready_and_why_not", status),
     ]
 }
 
@@ -28,8 +27,8 @@ const DAMAGE: &[(&str, bool, &[&str], &str)] = &[
     ("rules of the host gone", false, &["route", "flush", "proto", "157"], "route"),
 ];
 
-fn drifts(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (1, 3), ..Plan::default() })?;
+fn drifts(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (1, 3), ..plan.clone() })?;
     for (what, inside, words, expected) in DAMAGE {
         let mut pod = world.nodes[0].pod("web")?;
         pod.add()?;
@@ -45,16 +44,16 @@ fn drifts(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn unknown(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn unknown(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
     let pod = world.nodes[0].pod("ghost")?;
     let (_, text) = pod.call("CHECK").run()?.expect_error("CHECK of an unknown pod")?;
     ensure!(text.contains("attachment-unknown"), "{text}");
     Ok(())
 }
 
-fn status(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn status(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
     let pod = world.nodes[0].pod("any")?;
     let bare = || {
         let call = pod.call("STATUS");

@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::Trial;
 use terway_rig::node::Node;
 use terway_rig::world::{Plan, World};
 
-use crate::support::{audit, binaries, trial, wait_quiet, wait_warm};
+use crate::support::{Scenario, audit, once, started, wait_quiet, wait_warm};
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("clock::a_clock_that_jumps_neither_ends_nor_prolongs_a_rest", jumps),
-        trial("clock::a_daemon_restarted_in_its_own_past_serves_at_once", restarted_in_the_past),
+        once("clock::a_clock_that_jumps_neither_ends_nor_prolongs_a_rest", jumps),
+        once("clock::a_daemon_restarted_in_its_own_past_serves_at_once", restarted_in_the_past),
     ]
 }
 
@@ -46,15 +45,9 @@ fn set(node: &Node, offset: &str) -> Result<()> {
     fs::rename(draft, node.path("clock")).context("failed to set the clock")
 }
 
-fn world(name: &str, quarantine: &str) -> Result<World> {
-    let plan = Plan {
-        name: name.to_owned(),
-        enis: 3,
-        pool: (2, 2),
-        quarantine: quarantine.to_owned(),
-        ..Plan::default()
-    };
-    let mut world = World::start(&plan, &binaries(), std::path::Path::new("/run/terway"))?;
+fn world(plan: &Plan, quarantine: &str) -> Result<World> {
+    let plan = Plan { enis: 3, pool: (2, 2), quarantine: quarantine.to_owned(), ..plan.clone() };
+    let mut world = started(&plan)?;
     with_own_clock(&mut world.nodes[0])?;
     world.boot()?;
     wait_warm(&world.nodes[0], 2)?;
@@ -62,9 +55,9 @@ fn world(name: &str, quarantine: &str) -> Result<World> {
 }
 
 /// Two ENIs: the pod after the next one has to wait for the rest of the first one's.
-fn jumps(name: &str) -> Result<()> {
+fn jumps(plan: &Plan) -> Result<()> {
     const REST: u128 = 700;
-    let mut world = world(name, &format!("{REST}ms"))?;
+    let mut world = world(plan, &format!("{REST}ms"))?;
     for offset in ["+30h", "-30h", "+0"] {
         let node = &mut world.nodes[0];
         let (mut first, mut other) = (node.pod("first")?, node.pod("other")?);
@@ -86,8 +79,8 @@ fn jumps(name: &str) -> Result<()> {
     audit(&world)
 }
 
-fn restarted_in_the_past(name: &str) -> Result<()> {
-    let mut world = world(name, "5s")?;
+fn restarted_in_the_past(plan: &Plan) -> Result<()> {
+    let mut world = world(plan, "5s")?;
     let mut pod = world.nodes[0].pod("web")?;
     pod.add()?;
     // Released by a daemon that lives tomorrow, so that the rest ends tomorrow.

@@ -1,28 +1,30 @@
 //! What a person meets when the cloud says no: the code, the cause, the numbers, the remedy.
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use terway_rig::cloud::Refusal;
 use terway_rig::eventually::eventually;
 use terway_rig::world::{Plan, World};
 
-use crate::support::{LIMIT, audit, binaries, booted, trial};
+use crate::support::{LIMIT, Scenario, audit, booted, both, started};
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("cloud::the_instance_limit_is_named", limit_reached),
-        trial("cloud::the_account_quota_is_named", quota_reached),
-        trial("cloud::an_unknown_vswitch_is_named", |name| {
-            misconfigured(name, "vswitches", &json!({ "cn-sim-a": ["vsw-nowhere"] }), "vsw-nowhere")
+        both("cloud::the_instance_limit_is_named", limit_reached),
+        both("cloud::the_account_quota_is_named", quota_reached),
+        both("cloud::an_unknown_vswitch_is_named", |plan| {
+            let names = plan.cloud.names();
+            misconfigured(plan, "vswitches", &json!({ names.zone: [names.nowhere] }), names.nowhere)
         }),
-        trial("cloud::a_wrong_secret_is_said", |name| {
-            misconfigured(name, "access_secret", &json!("wrong"), "SignatureDoesNotMatch")
+        both("cloud::a_wrong_secret_is_said", |plan| {
+            let code = plan.cloud.code(Refusal::WrongSecret);
+            misconfigured(plan, "access_secret", &json!("wrong"), code)
         }),
-        trial("cloud::clock_skew_is_said", |name| faulty(name, "InvalidTimeStamp.Expired", "clock-skew")),
-        trial("cloud::missing_permission_names_the_action", |name| {
-            faulty(name, "Forbidden.RAM", "CreateNetworkInterface")
+        both("cloud::clock_skew_is_said", |plan| faulty(plan, Refusal::ClockSkew, "clock-skew")),
+        both("cloud::missing_permission_names_the_action", |plan| {
+            faulty(plan, Refusal::Denied, "CreateNetworkInterface")
         }),
-        trial("cloud::lost_answers_leak_nothing", lost_answers),
+        both("cloud::lost_answers_leak_nothing", lost_answers),
     ]
 }
 
@@ -34,8 +36,8 @@ fn add_fails(world: &mut World) -> Result<String> {
     Ok(text)
 }
 
-fn limit_reached(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), enis: 3, pool: (1, 2), ..Plan::default() })?;
+fn limit_reached(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { enis: 3, pool: (1, 2), ..plan.clone() })?;
     for number in 0..2 {
         world.nodes[0].pod(&format!("web{number}"))?.add()?;
     }
@@ -44,19 +46,19 @@ fn limit_reached(name: &str) -> Result<()> {
     audit(&world)
 }
 
-fn quota_reached(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), quota: 1, pool: (1, 1), ..Plan::default() })?;
+fn quota_reached(plan: &Plan) -> Result<()> {
+    let code = plan.cloud.code(Refusal::EniQuota);
+    let mut world = booted(&Plan { quota: 1, pool: (1, 1), ..plan.clone() })?;
     world.nodes[0].pod("web")?.add()?;
     let text = add_fails(&mut world)?;
-    ensure!(text.contains("quota-reached") && text.contains("MaxEniCountExceeded"), "{text}");
+    ensure!(text.contains("quota-reached") && text.contains(code), "{text}");
     ensure!(world.cloud_enis()?.len() == 1, "an ENI leaked");
     Ok(())
 }
 
 /// A daemon with one wrong configuration value never becomes ready, and STATUS says why.
-fn misconfigured(name: &str, key: &str, value: &Value, expected: &str) -> Result<()> {
-    let plan = Plan { name: name.to_owned(), ..Plan::default() };
-    let mut world = World::start(&plan, &binaries(), std::path::Path::new("/run/terway"))?;
+fn misconfigured(plan: &Plan, key: &str, value: &Value, expected: &str) -> Result<()> {
+    let mut world = started(plan)?;
     let path = world.nodes[0].path("eni_conf");
     let mut conf: Value = serde_json::from_slice(&std::fs::read(path)?)?;
     conf[key] = value.clone();
@@ -78,12 +80,9 @@ pub(crate) fn says(world: &World, expected: &str) -> Result<()> {
 }
 
 /// Every creation fails with this vendor's code.
-fn faulty(name: &str, code: &str, expected: &str) -> Result<()> {
-    let mut world = World::start(
-        &Plan { name: name.to_owned(), pool: (0, 1), ..Plan::default() },
-        &binaries(),
-        std::path::Path::new("/run/terway"),
-    )?;
+fn faulty(plan: &Plan, refusal: Refusal, expected: &str) -> Result<()> {
+    let code = plan.cloud.code(refusal);
+    let mut world = started(&Plan { pool: (0, 1), ..plan.clone() })?;
     let fault =
         json!([{ "action": "CreateNetworkInterface", "kind": format!("error:{code}"), "times": 1000 }]);
     world.change("/v1/faults", &fault)?;
@@ -94,18 +93,15 @@ fn faulty(name: &str, code: &str, expected: &str) -> Result<()> {
     Ok(())
 }
 
-fn lost_answers(name: &str) -> Result<()> {
-    let mut world = World::start(
-        &Plan { name: name.to_owned(), pool: (2, 3), ..Plan::default() },
-        &binaries(),
-        std::path::Path::new("/run/terway"),
-    )?;
+fn lost_answers(plan: &Plan) -> Result<()> {
+    let throttled = format!("error:{}", plan.cloud.code(Refusal::Throttled));
+    let mut world = started(&Plan { pool: (2, 3), ..plan.clone() })?;
     let lost = |action: &str, kind: &str| json!({ "action": action, "kind": kind, "times": 1 });
     let faults = json!([
         lost("CreateNetworkInterface", "drop-after"),
         lost("AttachNetworkInterface", "drop-after"),
         lost("CreateNetworkInterface", "drop-before"),
-        lost("AttachNetworkInterface", "error:Throttling.User"),
+        lost("AttachNetworkInterface", &throttled),
     ]);
     world.change("/v1/faults", &faults)?;
     world.boot()?;

@@ -1,29 +1,28 @@
 //! `terwayd` dies by SIGKILL between any two of its steps; after a restart no ENI is lost and none given twice.
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::Trial;
 use serde_json::json;
 use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
 use terway_rig::pod::Pod;
 use terway_rig::world::{Plan, World};
 
-use crate::support::{LIMIT, audit, binaries, text, trial};
+use crate::support::{LIMIT, Scenario, audit, both, once, started, text};
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("crash::between_any_two_steps_of_add_and_del", every_step),
-        trial("crash::a_killed_daemon_serves_again_with_all_its_attachments", fast_restart),
+        both("crash::between_any_two_steps_of_add_and_del", every_step),
+        once("crash::a_killed_daemon_serves_again_with_all_its_attachments", fast_restart),
     ]
 }
 
 /// Starts from nothing, so that creation, attachment, allocation and release are all among the steps: the daemon dies
 /// before its first step, before its second, and so on, until it lives through the whole story.
-fn every_step(name: &str) -> Result<()> {
+fn every_step(plan: &Plan) -> Result<()> {
     for step in 0..200 {
-        let name = format!("{name}{step}");
-        let plan = Plan { name, pool: (1, 1), latency: [1, 5, 5, 1], ..Plan::default() };
-        let mut world = World::start(&plan, &binaries(), std::path::Path::new("/run/terway"))?;
+        let name = format!("{}{step}", plan.name);
+        let plan = Plan { name, pool: (1, 1), latency: [1, 5, 5, 1], ..plan.clone() };
+        let mut world = started(&plan)?;
         world.nodes[0].flags = vec!["--die-after-effects".to_owned(), step.to_string()];
         world.nodes[0].start()?;
         let pod = world.nodes[0].pod("web")?;
@@ -69,8 +68,8 @@ fn recover(world: &mut World, pod: &Pod) -> Result<()> {
     world.nodes[0].kill()
 }
 
-fn fast_restart(name: &str) -> Result<()> {
-    let plan = Plan { name: name.to_owned(), enis: 10, pool: (6, 9), ..Plan::default() };
+fn fast_restart(plan: &Plan) -> Result<()> {
+    let plan = Plan { enis: 10, pool: (6, 9), ..plan.clone() };
     let mut world = crate::support::booted(&plan)?;
     let mut pods = Vec::new();
     for number in 0..6 {

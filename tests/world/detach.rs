@@ -1,52 +1,51 @@
 //! DEL always works: whatever is missing, whoever is away, however often it is called.
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::Trial;
 use terway_rig::eventually::eventually;
 use terway_rig::pod::Pod;
 use terway_rig::reader;
 use terway_rig::world::{Plan, World};
 
-use crate::support::{LIMIT, audit, booted, text, trial, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, booted, once, text, wait_quiet};
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("detach::the_nic_comes_home", comes_home),
-        trial("detach::an_empty_netns_path", |name| {
-            odd(name, |pod| {
+        once("detach::the_nic_comes_home", comes_home),
+        once("detach::an_empty_netns_path", |plan| {
+            odd(plan, |pod| {
                 pod.call("DEL").with("CNI_NETNS", "").run()?.expect_ok("DEL")?;
                 // The NIC comes home when the namespace ends; until then nobody gets the ENI.
                 pod.vanish()
             })
         }),
-        trial("detach::no_netns_variable", |name| {
-            odd(name, |pod| {
+        once("detach::no_netns_variable", |plan| {
+            odd(plan, |pod| {
                 pod.call("DEL").without("CNI_NETNS").run()?.expect_ok("DEL")?;
                 pod.vanish()
             })
         }),
-        trial("detach::a_vanished_netns", |name| {
-            odd(name, |pod| {
+        once("detach::a_vanished_netns", |plan| {
+            odd(plan, |pod| {
                 pod.vanish()?;
                 pod.call("DEL").run()?.expect_ok("DEL").map(drop)
             })
         }),
-        trial("detach::repeated", |name| {
-            odd(name, |pod| {
+        once("detach::repeated", |plan| {
+            odd(plan, |pod| {
                 for _ in 0..3 {
                     pod.call("DEL").run()?.expect_ok("DEL")?;
                 }
                 pod.call("DEL").with("CNI_NETNS", "").run()?.expect_ok("DEL").map(drop)
             })
         }),
-        trial("detach::of_an_add_never_seen", never_seen),
-        trial("detach::a_late_del_spares_the_new_sandbox", late),
+        once("detach::of_an_add_never_seen", never_seen),
+        once("detach::a_late_del_spares_the_new_sandbox", late),
     ]
 }
 
 /// An attached pod, an odd way to detach it, and then: nothing left, nothing lost.
-fn odd(name: &str, detach: fn(&Pod) -> Result<()>) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (1, 2), ..Plan::default() })?;
+fn odd(plan: &Plan, detach: fn(&Pod) -> Result<()>) -> Result<()> {
+    let mut world = booted(&Plan { pool: (1, 2), ..plan.clone() })?;
     let before = reader::recording(&world.nodes[0].netns)?;
     let mut pod = world.nodes[0].pod("web")?;
     pod.add()?;
@@ -73,8 +72,8 @@ fn settled(world: &World) -> Result<()> {
     .with_context(|| format!("{:?}\n{}", node.mapping(), node.log_tail()))
 }
 
-fn comes_home(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (1, 2), ..Plan::default() })?;
+fn comes_home(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (1, 2), ..plan.clone() })?;
     let mut pod = world.nodes[0].pod("web")?;
     pod.limit(None, Some(100_000_000));
     let mac = text(&pod.add()?.output["interfaces"][0], "mac");
@@ -91,16 +90,16 @@ fn comes_home(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn never_seen(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn never_seen(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
     let pod = world.nodes[0].pod("ghost")?;
     pod.call("DEL").run()?.expect_ok("DEL of an unknown pod")?;
     pod.call("DEL").with("CNI_NETNS", "/run/netns/never-there").run()?.expect_ok("DEL of an unknown pod")?;
     audit(&world)
 }
 
-fn late(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+fn late(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (2, 4), ..plan.clone() })?;
     let mut old = world.nodes[0].pod("db-0")?;
     old.add()?;
     let mut new = world.nodes[0].pod("db-0")?;

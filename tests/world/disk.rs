@@ -5,16 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::Trial;
 use nix::mount::{MsFlags, mount};
 use serde_json::json;
 use terway_rig::eventually::eventually;
-use terway_rig::world::{Plan, World};
+use terway_rig::world::Plan;
 
-use crate::support::{LIMIT, audit, binaries, trial, wait_quiet, wait_warm};
+use crate::support::{LIMIT, Scenario, audit, once, started, wait_quiet, wait_warm};
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("disk::a_full_disk_refuses_adds_and_loses_nothing", full)]
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![once("disk::a_full_disk_refuses_adds_and_loses_nothing", full)]
 }
 
 /// A file system of its own, small enough to be filled at once.
@@ -32,9 +31,9 @@ fn fill(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn full(name: &str) -> Result<()> {
-    let plan = Plan { name: name.to_owned(), pool: (2, 3), ..Plan::default() };
-    let mut world = World::start(&plan, &binaries(), Path::new("/run/terway"))?;
+fn full(plan: &Plan) -> Result<()> {
+    let plan = Plan { pool: (2, 3), ..plan.clone() };
+    let mut world = started(&plan)?;
     let state = world.nodes[0].path("state");
     small_disk(&state)?;
     world.boot()?;

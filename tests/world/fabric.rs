@@ -7,27 +7,26 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use terway_rig::cloud::{Cloud, Names};
 use terway_rig::namespace;
 use terway_rig::probe::udp;
 use terway_rig::world::{Plan, World};
 
-use crate::support::{LIMIT, binaries, trial};
+use crate::support::{LIMIT, Scenario, both, once, started};
 
 /// How long a packet that is dropped is waited for.
 const MOMENT: Duration = Duration::from_millis(300);
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("fabric::an_address_may_send_while_it_is_assigned", assigned),
-        trial("fabric::each_node_reads_its_own_metadata_on_both_clouds", metadata),
+        once("fabric::an_address_may_send_while_it_is_assigned", assigned),
+        both("fabric::each_node_reads_its_own_metadata", metadata),
     ]
 }
 
-fn world(name: &str, cloud: &'static str) -> Result<World> {
-    let plan = Plan { name: format!("{name}{cloud}"), cloud, nodes: 2, ..Plan::default() };
-    World::start(&plan, &binaries(), Path::new("/run/terway"))
+fn world(plan: &Plan) -> Result<World> {
+    started(&Plan { nodes: 2, ..plan.clone() })
 }
 
 /// The nodes' own ENIs.
@@ -37,8 +36,8 @@ fn primaries(world: &World) -> Result<Vec<Value>> {
     Ok(enis.iter().filter(|eni| eni["type"] == "Primary").cloned().collect())
 }
 
-fn assigned(name: &str) -> Result<()> {
-    let world = world(name, "aliyun")?;
+fn assigned(plan: &Plan) -> Result<()> {
+    let world = world(plan)?;
     let [own, other] = &primaries(&world)?[..] else { bail!("not two nodes") };
     let ear = |family: &str| -> Result<(UdpSocket, SocketAddr)> {
         let address = other[family][0].as_str().context("no address")?;
@@ -70,24 +69,25 @@ fn assigned(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn metadata(name: &str) -> Result<()> {
-    for (cloud, host) in [("aliyun", "100.100.100.200"), ("tencent", "169.254.0.23")] {
-        let world = world(name, cloud)?;
-        for node in &world.nodes {
-            let seen =
-                instance_id(&node.netns, host).with_context(|| format!("{cloud} on {}", node.instance))?;
-            ensure!(seen == node.instance, "{} is told to be {seen} on {cloud}", node.instance);
-        }
+fn metadata(plan: &Plan) -> Result<()> {
+    let cloud = plan.cloud;
+    let world = world(plan)?;
+    for node in &world.nodes {
+        let seen = instance_id(&node.netns, cloud).with_context(|| node.instance.clone())?;
+        ensure!(seen == node.instance, "{} is told to be {seen}", node.instance);
     }
     Ok(())
 }
 
-/// What the service at `host` says who the caller is; with a session token where one is to be had.
-fn instance_id(netns: &Path, host: &str) -> Result<String> {
-    let token = "PUT /latest/api/token HTTP/1.1\r\nX-aliyun-ecs-metadata-token-ttl-seconds: 60\r\n";
-    let (_, token) = exchange(netns, host, token)?;
-    let read =
-        format!("GET /latest/meta-data/instance-id HTTP/1.1\r\nX-aliyun-ecs-metadata-token: {token}\r\n");
+/// What the metadata service says who the caller is; with a session token where it wants one.
+fn instance_id(netns: &Path, cloud: Cloud) -> Result<String> {
+    let Names { metadata: host, session, .. } = cloud.names();
+    let mut read = "GET /latest/meta-data/instance-id HTTP/1.1\r\n".to_owned();
+    if let Some([life, header]) = session {
+        let ask = format!("PUT /latest/api/token HTTP/1.1\r\n{life}: 60\r\n");
+        let (_, token) = exchange(netns, host, &ask)?;
+        read = format!("{read}{header}: {token}\r\n");
+    }
     let (head, id) = exchange(netns, host, &read)?;
     ensure!(head.starts_with("HTTP/1.1 200"), "{head} {id}");
     Ok(id)

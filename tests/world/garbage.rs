@@ -1,18 +1,17 @@
 //! GC releases what is no longer valid, and nothing else.
 
 use anyhow::{Result, ensure};
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use terway_rig::plugin::Call;
 use terway_rig::pod::Pod;
 use terway_rig::world::Plan;
 
-use crate::support::{LIMIT, audit, booted, text, trial};
+use crate::support::{LIMIT, Scenario, audit, booted, once, text};
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("garbage::only_what_is_invalid_goes", collects),
-        trial("garbage::a_missing_list_deletes_nothing", unbounded),
+        once("garbage::only_what_is_invalid_goes", collects),
+        once("garbage::a_missing_list_deletes_nothing", unbounded),
     ]
 }
 
@@ -23,8 +22,8 @@ fn gc(pod: &Pod) -> Call {
         .fold(call, |call, key| call.without(key))
 }
 
-fn collects(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (3, 4), ..Plan::default() })?;
+fn collects(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (3, 4), ..plan.clone() })?;
     let mut stays = world.nodes[0].pod("stays")?;
     stays.add()?;
     let mut goes = world.nodes[0].pod("goes")?;
@@ -46,8 +45,8 @@ fn holders(enis: &[Value]) -> Vec<String> {
     enis.iter().map(|eni| text(&eni["attachment"], "container_id")).filter(|id| !id.is_empty()).collect()
 }
 
-fn unbounded(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn unbounded(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
     let mut pod = world.nodes[0].pod("web")?;
     pod.add()?;
     let (code, text) = gc(&pod).run()?.expect_error("GC without a list")?;

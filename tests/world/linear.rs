@@ -8,18 +8,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use libtest_mimic::Trial;
 use terway_rig::caller::Caller;
 use terway_rig::eventually::eventually;
 use terway_rig::linear::{Answer, Ask, Call, linearize};
 use terway_rig::world::{Plan, World};
 
-use crate::support::{LIMIT, audit, booted, trial};
+use crate::support::{LIMIT, Scenario, audit, booted, both, once};
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("linear::concurrent_calls_answer_as_if_one_by_one", undisturbed),
-        trial("linear::and_so_they_do_over_daemons_that_die", killed),
+        once("linear::concurrent_calls_answer_as_if_one_by_one", undisturbed),
+        both("linear::and_so_they_do_over_daemons_that_die", killed),
     ]
 }
 
@@ -30,9 +29,9 @@ const CALLS: usize = 45;
 /// How often the daemon dies meanwhile.
 const DEATHS: usize = 5;
 
-fn plan(name: &str) -> Plan {
+fn small(plan: &Plan) -> Plan {
     // Fewer ENIs than attachments, and no rest to speak of: what is given back is soon given again.
-    Plan { name: name.to_owned(), enis: 6, pool: (3, 5), quarantine: "5ms".to_owned(), ..Plan::default() }
+    Plan { enis: 6, pool: (3, 5), quarantine: "5ms".to_owned(), ..plan.clone() }
 }
 
 /// A small generator of our own: the same story each time, whatever the machine.
@@ -104,8 +103,8 @@ fn end(world: &World) -> Result<()> {
     audit(world)
 }
 
-fn undisturbed(name: &str) -> Result<()> {
-    let world = booted(&plan(name))?;
+fn undisturbed(plan: &Plan) -> Result<()> {
+    let world = booted(&small(plan))?;
     let history = record(&world.nodes[0].socket(), |_| Ok(()))?;
     let given = history.iter().filter(|call| matches!(call.answer, Answer::Holds(_))).count();
     ensure!(given >= 50, "only {given} of {} calls were given an address", history.len());
@@ -114,8 +113,8 @@ fn undisturbed(name: &str) -> Result<()> {
     end(&world)
 }
 
-fn killed(name: &str) -> Result<()> {
-    let mut world = booted(&plan(name))?;
+fn killed(plan: &Plan) -> Result<()> {
+    let mut world = booted(&small(plan))?;
     let socket = world.nodes[0].socket();
     let history = record(&socket, |answered| {
         for death in 1..=DEATHS {

@@ -1,5 +1,5 @@
 //! Scenarios with the shipped binaries: a simulated cloud, nodes with `terwayd`, pods through `terway`. Each file is
-//! a story a user would recognise; each scenario has a world of its own inside one sandbox.
+//! a story a user would recognise; each scenario has a world of its own inside one sandbox, on each of the clouds.
 
 mod attach;
 mod away;
@@ -27,6 +27,8 @@ use anyhow::bail;
 use libtest_mimic::{Arguments, Trial};
 use terway_rig::sandbox;
 
+use crate::support::Scenario;
+
 fn main() -> ExitCode {
     sandbox::run(|| {
         let binaries = support::binaries();
@@ -36,26 +38,27 @@ fn main() -> ExitCode {
         let mut arguments = Arguments::from_args();
         // Worlds are heavy: more than a few at once only wait for the kernel's one lock.
         arguments.test_threads = Some(arguments.test_threads.unwrap_or(3));
-        let trials = [
-            attach::trials(),
-            detach::trials(),
-            check::trials(),
-            garbage::trials(),
-            away::trials(),
-            parallel::trials(),
-            crash::trials(),
-            linear::trials(),
-            calls::trials(),
-            clock::trials(),
-            pool::trials(),
-            recovery::trials(),
-            meddling::trials(),
-            shared::trials(),
-            disk::trials(),
-            fabric::trials(),
-            cloud_trouble::trials(),
-            bad_input::trials(),
+        let scenarios = [
+            attach::scenarios(),
+            detach::scenarios(),
+            check::scenarios(),
+            garbage::scenarios(),
+            away::scenarios(),
+            parallel::scenarios(),
+            crash::scenarios(),
+            linear::scenarios(),
+            calls::scenarios(),
+            clock::scenarios(),
+            pool::scenarios(),
+            recovery::scenarios(),
+            meddling::scenarios(),
+            shared::scenarios(),
+            disk::scenarios(),
+            fabric::scenarios(),
+            cloud_trouble::scenarios(),
+            bad_input::scenarios(),
         ];
-        Ok(libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>()).exit_code())
+        let trials: Vec<Trial> = scenarios.into_iter().flatten().flat_map(Scenario::trials).collect();
+        Ok(libtest_mimic::run(&arguments, trials).exit_code())
     })
 }

@@ -4,15 +4,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use terway_rig::eventually::eventually;
 use terway_rig::world::{Plan, World};
 
-use crate::support::{audit, booted, text, trial, wait_quiet};
+use crate::support::{Scenario, audit, booted, both, text, wait_quiet};
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("meddling::a_person_at_the_console", console)]
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![both("meddling::a_person_at_the_console", console)]
 }
 
 /// Two looks apart by the cloud's consistency window (30 s), and time to act on them.
@@ -22,9 +21,9 @@ fn by_hand(world: &World, eni: &str, deed: &str, body: &Value) -> Result<()> {
     world.change(&format!("/v1/console/enis/{eni}/{deed}"), body).map(drop)
 }
 
-fn console(name: &str) -> Result<()> {
+fn console(plan: &Plan) -> Result<()> {
     let keys = vec![("ip_pool_sync_period", json!("10s")), ("eni_release_interval", json!("100ms"))];
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (3, 3), keys, ..Plan::default() })?;
+    let mut world = booted(&Plan { pool: (3, 3), keys, ..plan.clone() })?;
     let mut pod = world.nodes[0].pod("web")?;
     pod.add()?;
     wait_quiet(&world.nodes[0])?;

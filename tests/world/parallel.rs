@@ -5,21 +5,20 @@ use std::process::Child;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use libtest_mimic::Trial;
 use terway_rig::plugin::{Call, Outcome};
 use terway_rig::pod::Pod;
 use terway_rig::reader;
 use terway_rig::world::Plan;
 
-use crate::support::{audit, booted, trial, wait_quiet};
+use crate::support::{Scenario, audit, booted, both, once, wait_quiet};
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("parallel::ten_adds_and_dels", many),
-        trial("parallel::more_pods_than_warm_enis_wait_in_line", queue),
-        trial("parallel::two_adds_of_one_attachment", twice),
-        trial("parallel::add_and_del_of_one_sandbox_overlap", overlap),
-        trial("parallel::an_add_killed_in_the_middle_is_undone_by_del", killed),
+        once("parallel::ten_adds_and_dels", many),
+        both("parallel::more_pods_than_warm_enis_wait_in_line", queue),
+        once("parallel::two_adds_of_one_attachment", twice),
+        once("parallel::add_and_del_of_one_sandbox_overlap", overlap),
+        once("parallel::an_add_killed_in_the_middle_is_undone_by_del", killed),
     ]
 }
 
@@ -37,8 +36,8 @@ fn sandboxes(world: &mut terway_rig::world::World, count: usize) -> Result<Vec<P
     (0..count).map(|number| world.nodes[0].pod(&format!("web{number}"))).collect()
 }
 
-fn many(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), enis: 12, pool: (10, 11), ..Plan::default() })?;
+fn many(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { enis: 12, pool: (10, 11), ..plan.clone() })?;
     let pods = sandboxes(&mut world, 10)?;
     for _ in 0..2 {
         let added = at_once(pods.iter().map(|pod| pod.call("ADD")).collect())?;
@@ -54,22 +53,16 @@ fn many(name: &str) -> Result<()> {
     audit(&world)
 }
 
-fn queue(name: &str) -> Result<()> {
-    let mut world = booted(&Plan {
-        name: name.to_owned(),
-        enis: 9,
-        pool: (1, 2),
-        latency: [5, 200, 50, 5],
-        ..Plan::default()
-    })?;
+fn queue(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { enis: 9, pool: (1, 2), latency: [5, 200, 50, 5], ..plan.clone() })?;
     let pods = sandboxes(&mut world, 8)?;
     let added = at_once(pods.iter().map(|pod| pod.call("ADD")).collect())?;
     ensure!(addresses(&added)?.len() == 8, "an address was given twice");
     audit(&world)
 }
 
-fn twice(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+fn twice(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (2, 4), ..plan.clone() })?;
     let mut pod = world.nodes[0].pod("web")?;
     let outcomes = at_once(vec![pod.call("ADD"), pod.call("ADD")])?;
     let (good, bad): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Outcome::ok);
@@ -83,8 +76,8 @@ fn twice(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn overlap(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+fn overlap(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (2, 4), ..plan.clone() })?;
     for _ in 0..5 {
         let pod = world.nodes[0].pod("web")?;
         let outcomes = at_once(vec![pod.call("ADD"), pod.call("DEL")])?;
@@ -99,8 +92,8 @@ fn overlap(name: &str) -> Result<()> {
     audit(&world)
 }
 
-fn killed(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+fn killed(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (2, 4), ..plan.clone() })?;
     // From right at the start to about the usual length of an ADD, so that each stage is hit.
     for step in 0..25u32 {
         let pod = world.nodes[0].pod("web")?;

@@ -1,18 +1,17 @@
 //! The pool of one node as its operator meets it: how surplus leaves, how a new configuration is taken.
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use terway_rig::eventually::eventually;
 use terway_rig::world::{Plan, World, eni_conf};
 
-use crate::support::{LIMIT, audit, booted, trial, wait_quiet, wait_warm};
+use crate::support::{LIMIT, Scenario, audit, booted, both, wait_quiet, wait_warm};
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("pool::surplus_leaves_one_by_one", one_by_one),
-        trial("pool::surplus_leaves_at_once_when_told_so", quick),
-        trial("pool::a_new_configuration_is_taken_and_a_bad_one_refused", reconfigured),
+        both("pool::surplus_leaves_one_by_one", one_by_one),
+        both("pool::surplus_leaves_at_once_when_told_so", quick),
+        both("pool::a_new_configuration_is_taken_and_a_bad_one_refused", reconfigured),
     ]
 }
 
@@ -27,10 +26,9 @@ fn detachments(world: &World) -> Result<Vec<u64>> {
 }
 
 /// Four pods come and go; their ENIs are surplus.
-fn four_pods(name: &str, quick: bool) -> Result<World> {
+fn four_pods(plan: &Plan, quick: bool) -> Result<World> {
     let keys = vec![("eni_release_interval", json!("400ms")), ("eni_quick_release", json!(quick))];
-    let plan =
-        Plan { name: name.to_owned(), pool: (0, 0), quarantine: "10ms".to_owned(), keys, ..Plan::default() };
+    let plan = Plan { pool: (0, 0), quarantine: "10ms".to_owned(), keys, ..plan.clone() };
     let mut world = booted(&plan)?;
     let mut pods =
         (0..4).map(|number| world.nodes[0].pod(&format!("web{number}"))).collect::<Result<Vec<_>>>()?;
@@ -45,8 +43,8 @@ fn four_pods(name: &str, quick: bool) -> Result<World> {
     Ok(world)
 }
 
-fn one_by_one(name: &str) -> Result<()> {
-    let world = four_pods(name, false)?;
+fn one_by_one(plan: &Plan) -> Result<()> {
+    let world = four_pods(plan, false)?;
     let times = detachments(&world)?;
     ensure!(times.len() == 4, "{times:?}");
     for pair in times.windows(2) {
@@ -55,8 +53,8 @@ fn one_by_one(name: &str) -> Result<()> {
     audit(&world)
 }
 
-fn quick(name: &str) -> Result<()> {
-    let world = four_pods(name, true)?;
+fn quick(plan: &Plan) -> Result<()> {
+    let world = four_pods(plan, true)?;
     let times = detachments(&world)?;
     // All that had ended their rest by then; stragglers go with the next one.
     let together = times.iter().filter(|time| **time - times[0] < 300).count();
@@ -64,9 +62,9 @@ fn quick(name: &str) -> Result<()> {
     audit(&world)
 }
 
-fn reconfigured(name: &str) -> Result<()> {
+fn reconfigured(plan: &Plan) -> Result<()> {
     let keys = vec![("eni_release_interval", json!("50ms"))];
-    let plan = Plan { name: name.to_owned(), pool: (1, 1), keys, ..Plan::default() };
+    let plan = Plan { pool: (1, 1), keys, ..plan.clone() };
     let world = booted(&plan)?;
     let node = &world.nodes[0];
     let larger = Plan { pool: (3, 4), ..plan.clone() };

@@ -5,7 +5,6 @@ use std::fs;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
-use libtest_mimic::Trial;
 use terway_rig::books;
 use terway_rig::eventually::eventually;
 use terway_rig::namespace;
@@ -13,16 +12,16 @@ use terway_rig::node::Node;
 use terway_rig::pod::Pod;
 use terway_rig::world::{Plan, World};
 
-use crate::support::{LIMIT, audit, booted, text, trial, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, booted, both, once, text, wait_quiet};
 
-pub(crate) fn trials() -> Vec<Trial> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        trial("recovery::a_cut_ledger_is_made_anew_from_cloud_and_kernel", cut),
-        trial("recovery::a_lost_ledger_is_made_anew_from_cloud_and_kernel", lost),
-        trial("recovery::a_sound_ledger_or_a_running_daemon_is_left_alone", refused),
-        trial("recovery::history_tells_who_held_what_and_what_was_asked", history),
-        trial("recovery::a_later_change_of_mode_is_refused_and_changes_nothing", latch),
-        trial("recovery::a_drained_node_gives_every_eni_back", drain),
+        both("recovery::a_cut_ledger_is_made_anew_from_cloud_and_kernel", cut),
+        both("recovery::a_lost_ledger_is_made_anew_from_cloud_and_kernel", lost),
+        once("recovery::a_sound_ledger_or_a_running_daemon_is_left_alone", refused),
+        both("recovery::history_tells_who_held_what_and_what_was_asked", history),
+        once("recovery::a_later_change_of_mode_is_refused_and_changes_nothing", latch),
+        both("recovery::a_drained_node_gives_every_eni_back", drain),
     ]
 }
 
@@ -39,8 +38,8 @@ fn said(output: &Output) -> String {
 }
 
 /// Two pods run, one ENI is idle, and the daemon is dead.
-fn node_with_pods(name: &str) -> Result<(World, Vec<Pod>)> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (1, 2), ..Plan::default() })?;
+fn node_with_pods(plan: &Plan) -> Result<(World, Vec<Pod>)> {
+    let mut world = booted(&Plan { pool: (1, 2), ..plan.clone() })?;
     let mut pods = vec![world.nodes[0].pod("web")?, world.nodes[0].pod("db")?];
     for pod in &mut pods {
         pod.add()?;
@@ -50,8 +49,8 @@ fn node_with_pods(name: &str) -> Result<(World, Vec<Pod>)> {
     Ok((world, pods))
 }
 
-fn cut(name: &str) -> Result<()> {
-    let (mut world, pods) = node_with_pods(name)?;
+fn cut(plan: &Plan) -> Result<()> {
+    let (mut world, pods) = node_with_pods(plan)?;
     let path = world.nodes[0].path("state/ledger.redb");
     let length = fs::metadata(&path)?.len();
     fs::File::options().write(true).open(&path)?.set_len(length / 3)?;
@@ -68,8 +67,8 @@ fn cut(name: &str) -> Result<()> {
     made_anew(world, pods)
 }
 
-fn lost(name: &str) -> Result<()> {
-    let (world, pods) = node_with_pods(name)?;
+fn lost(plan: &Plan) -> Result<()> {
+    let (world, pods) = node_with_pods(plan)?;
     fs::remove_file(world.nodes[0].path("state/ledger.redb"))?;
     made_anew(world, pods)
 }
@@ -112,8 +111,8 @@ fn made_anew(mut world: World, mut pods: Vec<Pod>) -> Result<()> {
     audit(&world)
 }
 
-fn refused(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn refused(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
     let running = recover(&world.nodes[0], &[])?;
     ensure!(!running.status.success(), "recovered under a running daemon: {}", said(&running));
     world.nodes[0].kill()?;
@@ -127,8 +126,8 @@ fn refused(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn history(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
+fn history(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
     let mut pod = world.nodes[0].pod("web")?;
     pod.add()?;
     let address = pod.address(4)?.to_string();
@@ -154,8 +153,8 @@ fn history(name: &str) -> Result<()> {
     .with_context(|| format!("request {request}: {:?}", ask(&["history"])))
 }
 
-fn latch(name: &str) -> Result<()> {
-    let (mut world, mut pods) = node_with_pods(name)?;
+fn latch(plan: &Plan) -> Result<()> {
+    let (mut world, mut pods) = node_with_pods(plan)?;
     world.nodes[0].mode = "ENIMultiIP";
     world.nodes[0].start()?;
     world.nodes[0].wait_ready()?;
@@ -173,8 +172,8 @@ fn latch(name: &str) -> Result<()> {
     audit(&world)
 }
 
-fn drain(name: &str) -> Result<()> {
-    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 3), ..Plan::default() })?;
+fn drain(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (2, 3), ..plan.clone() })?;
     let mut pod = world.nodes[0].pod("web")?;
     pod.add()?;
     let output = world.nodes[0].cli(&["drain"])?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
+use terway_rig::cloud::Cloud;
 use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
 use terway_rig::world::{Plan, World};
@@ -21,12 +22,56 @@ pub(crate) fn binaries() -> PathBuf {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/dist"), PathBuf::from)
 }
 
-/// A scenario as the harness wants it.
-pub(crate) fn trial(name: &str, scenario: fn(&str) -> Result<()>) -> Trial {
-    let name = name.to_owned();
-    Trial::test(name.clone(), move || {
-        scenario(&short(&name)).map_err(|error| Failed::from(format!("{error:#}")))
-    })
+/// A scenario: a story told in a world of its own.
+pub(crate) struct Scenario {
+    name: &'static str,
+    clouds: Clouds,
+    tell: fn(&Plan) -> Result<()>,
+}
+
+/// Where a scenario is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clouds {
+    /// On each: what a cloud does has a part in it.
+    All,
+    /// On this one: it is about something only this cloud has.
+    Only(Cloud),
+    /// On any one: it is about the plugin, the kernel or the daemon's files.
+    Any,
+}
+
+/// A scenario that is told on every cloud.
+pub(crate) const fn both(name: &'static str, tell: fn(&Plan) -> Result<()>) -> Scenario {
+    Scenario { name, clouds: Clouds::All, tell }
+}
+
+/// A scenario in which the cloud has no part, so that it is told on one.
+pub(crate) const fn once(name: &'static str, tell: fn(&Plan) -> Result<()>) -> Scenario {
+    Scenario { name, clouds: Clouds::Any, tell }
+}
+
+/// A scenario about what only one cloud has.
+pub(crate) const fn only(cloud: Cloud, name: &'static str, tell: fn(&Plan) -> Result<()>) -> Scenario {
+    Scenario { name, clouds: Clouds::Only(cloud), tell }
+}
+
+impl Scenario {
+    /// As the harness wants it, once for each cloud: `tencent::attach::...`. Those told on one say so.
+    pub(crate) fn trials(self) -> Vec<Trial> {
+        match self.clouds {
+            Clouds::All => {
+                Cloud::ALL.iter().map(|cloud| self.on(*cloud, format!("{cloud}::{}", self.name))).collect()
+            }
+            Clouds::Only(cloud) => vec![self.on(cloud, format!("{cloud}::{}", self.name))],
+            Clouds::Any => vec![self.on(Cloud::default(), self.name.to_owned()).with_kind("on one cloud")],
+        }
+    }
+
+    fn on(&self, cloud: Cloud, title: String) -> Trial {
+        let tell = self.tell;
+        let plan = Plan { name: short(&title), cloud, ..Plan::default() };
+        Trial::test(title, move || tell(&plan).map_err(|error| Failed::from(format!("{error:#}"))))
+    }
 }
 
 /// A name for files and namespaces: short and unique.
@@ -34,9 +79,14 @@ fn short(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).take(40).collect()
 }
 
+/// A world whose daemons are not started yet.
+pub(crate) fn started(plan: &Plan) -> Result<World> {
+    World::start(plan, &binaries(), Path::new("/run/terway"))
+}
+
 /// A running world with all its daemons ready.
 pub(crate) fn booted(plan: &Plan) -> Result<World> {
-    let mut world = World::start(plan, &binaries(), Path::new("/run/terway"))?;
+    let mut world = started(plan)?;
     world.boot()?;
     for node in &world.nodes {
         wait_warm(node, plan.pool.0)?;

@@ -37,7 +37,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Show two simulated nodes giving pods whole ENIs that talk to each other.
+    /// Show two simulated nodes giving pods whole ENIs that talk to each other; --cloud aliyun or tencent.
     Demo(rig::Arguments),
     /// Measure ADD, DEL and the daemon against the kernel's floor and the reference plugins.
     Bench(rig::Arguments),

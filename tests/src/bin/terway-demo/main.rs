@@ -8,24 +8,38 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use terway_rig::cloud::Cloud;
 use terway_rig::sandbox;
 
 fn main() -> ExitCode {
     sandbox::run(|| {
-        let report = story::tell(&binaries()?)?;
-        Ok(if report { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let options = Options::read(env::args().skip(1))?;
+        let held = story::tell(&options.binaries, options.cloud)?;
+        Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
 
-/// `--bin-dir DIR`, the folder with the shipped binaries; by default the one this program lies in.
-fn binaries() -> Result<PathBuf> {
-    let mut arguments = env::args_os().skip(1);
-    while let Some(argument) = arguments.next() {
-        if argument == "--bin-dir" {
-            return arguments.next().map(PathBuf::from).context("--bin-dir needs a folder");
+struct Options {
+    /// `--bin-dir DIR`: the folder with the shipped programs; by default the one this program lies in.
+    binaries: PathBuf,
+    /// `--cloud NAME`: whose protocols the simulated cloud speaks.
+    cloud: Cloud,
+}
+
+impl Options {
+    fn read(mut words: impl Iterator<Item = String>) -> Result<Self> {
+        let own = env::current_exe().context("failed to find this program")?;
+        let binaries = own.parent().context("this program lies in no folder")?.to_owned();
+        let mut options = Self { binaries, cloud: Cloud::default() };
+        while let Some(word) = words.next() {
+            let value = words.next().with_context(|| format!("{word} needs a value"))?;
+            match word.as_str() {
+                "--bin-dir" => options.binaries = value.into(),
+                "--cloud" => options.cloud = value.parse()?,
+                _ => bail!("unknown option {word}; there are --cloud and --bin-dir"),
+            }
         }
+        Ok(options)
     }
-    let own = env::current_exe().context("failed to find this program")?;
-    Ok(own.parent().context("this program lies in no folder")?.to_owned())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
+use terway_rig::cloud::Cloud;
 use terway_rig::eventually::eventually;
 use terway_rig::pod::Pod;
 use terway_rig::probe::{icmp, multicast, tcp, udp};
@@ -20,9 +21,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 const EGRESS: u64 = 40_000_000;
 
 /// Tells the story with the binaries in `binaries`; whether every promise held.
-pub(crate) fn tell(binaries: &Path) -> Result<bool> {
+pub(crate) fn tell(binaries: &Path, cloud: Cloud) -> Result<bool> {
     let mut report = Report::new();
-    let mut world = boot(&mut report, binaries)?;
+    let mut world = boot(&mut report, binaries, cloud)?;
     let mut pods = attach(&mut report, &mut world)?;
     reach(&mut report, &pods)?;
     group(&mut report, &pods)?;
@@ -41,10 +42,12 @@ pub(crate) fn tell(binaries: &Path) -> Result<bool> {
     Ok(report.close())
 }
 
-fn boot(report: &mut Report, binaries: &Path) -> Result<World> {
-    report.chapter("a cloud with two nodes: terway-cloudsim, and terwayd on each node");
+fn boot(report: &mut Report, binaries: &Path, cloud: Cloud) -> Result<World> {
+    report.chapter(&format!(
+        "a cloud with two nodes: terway-cloudsim speaking for {cloud}, and terwayd on each node"
+    ));
     // Attaching takes seconds in a real cloud; here enough of one to be seen.
-    let plan = Plan { nodes: 2, pool: (3, 4), latency: [50, 800, 300, 50], ..Plan::default() };
+    let plan = Plan { cloud, nodes: 2, pool: (3, 4), latency: [50, 800, 300, 50], ..Plan::default() };
     let mut world = World::start(&plan, binaries, Path::new("/run/terway"))?;
     let start = std::time::Instant::now();
     world.boot()?;

@@ -8,7 +8,9 @@ use terway_rpc::client::DEFAULT_SOCKET;
 /// Look into a node's pool of ENIs and its attachments.
 #[derive(Debug, Parser)]
 #[command(name = "terway-cli", version, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 fine, 1 failed, 2 wrong command line, 3 the node is not ready")]
+#[command(
+    after_help = "Exit codes: 0 fine, 1 failed, 2 wrong command line, 3 the node is not ready, or doctor found something wrong"
+)]
 pub(crate) struct CommandLine {
     /// The daemon's socket.
     #[arg(long, global = true, env = "TERWAY_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH")]
@@ -55,6 +57,13 @@ pub(crate) enum Command {
     },
     /// What the node's operator should have heard of lately.
     Events,
+    /// Look at this node: daemon, configuration, plugin, and the services of its operating system that may take
+    /// pods' links away. Changes nothing; exits with 3 if something is wrong.
+    Doctor {
+        /// The node's root folder, where it is mounted elsewhere.
+        #[arg(long, default_value = "/", value_name = "PATH")]
+        root: PathBuf,
+    },
     /// Look at all ENIs now, in the cloud and in the node's metadata, and compare them with the ledger.
     Inventory,
     /// The node goes away: serve no new pod, and delete every ENI as soon as nobody holds it. Lasts until terwayd

@@ -15,6 +15,7 @@ use crate::screen::Screen;
 mod addresses;
 mod age;
 mod arguments;
+mod doctor;
 mod events;
 mod explain;
 mod history;
@@ -33,7 +34,7 @@ mod tree;
 enum Verdict {
     /// Exit code 0.
     Fine,
-    /// Exit code 3: the node cannot serve an ADD now.
+    /// Exit code 3: the node cannot serve an ADD now, or something on it is wrong.
     NotReady,
 }
 
@@ -71,6 +72,10 @@ fn run(line: &CommandLine) -> Result<Verdict, Fault> {
 /// Connects, asks and prints, all in one `block_on`: the connection lives on tasks of this runtime.
 async fn ask(line: &CommandLine) -> Result<Verdict, Fault> {
     let deadline = Duration::from_secs(line.timeout);
+    if let Command::Doctor { root } = &line.command {
+        let place = doctor::Place { root, socket: &line.socket, deadline };
+        return doctor::run(&place, &mut Screen::new(line.output)).await;
+    }
     let client = DaemonClient::connect(&line.socket, deadline).await?;
     let mut screen = Screen::new(line.output);
     match &line.command {
@@ -90,7 +95,7 @@ async fn ask(line: &CommandLine) -> Result<Verdict, Fault> {
         Command::Execute { kind, name, command, args } => {
             resources::execute(&client, &mut screen, kind, name, command, args).await?;
         }
-        Command::Install { .. } => {}
+        Command::Install { .. } | Command::Doctor { .. } => {}
     }
     Ok(Verdict::Fine)
 }

@@ -182,3 +182,27 @@ fn install_needs_no_daemon() {
     let copied = Command::new(&place).arg("--version").output().unwrap();
     assert!(text(&copied.stdout).starts_with("terway-cli "));
 }
+
+#[test]
+fn doctor_is_0_on_a_sound_node_and_3_on_another_with_or_without_a_daemon() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    let (configurations, plugins) = (root.join("etc/cni/net.d"), root.join("opt/cni/bin"));
+    std::fs::create_dir_all(&configurations).unwrap();
+    std::fs::create_dir_all(&plugins).unwrap();
+    std::fs::write(configurations.join("10-terway.conflist"), r#"{"plugins": [{"type": "terway"}]}"#)
+        .unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_terway-cli"), plugins.join("terway")).unwrap();
+    let doctor = |socket: &Path| cli(socket, &["doctor", "--root", &root.to_string_lossy()]);
+    with_daemon(dir.path(), true, |socket| {
+        let output = doctor(socket);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    });
+    let output = doctor(Path::new("/none"));
+    assert_eq!(output.status.code(), Some(3));
+    let findings = text(&output.stdout);
+    assert!(
+        findings.contains("terwayd        WRONG") && findings.contains("plugin         fine"),
+        "{findings}"
+    );
+}

@@ -9,6 +9,7 @@ pub mod diff;
 pub mod draw;
 pub mod facts;
 mod home;
+pub mod host_agent;
 pub mod kernel;
 pub mod layout;
 pub mod mark;

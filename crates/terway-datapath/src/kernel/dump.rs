@@ -13,6 +13,7 @@ use terway_types::IpFamily;
 
 use super::decode;
 use super::error::KernelError;
+use super::filter::{Filter, Hook, InstalledFilter};
 use super::netlink::Netlink;
 use super::objects::{Address, Link, Neighbour, Qdisc, Route, RouteFilter, Rule};
 use super::request::encode;
@@ -110,6 +111,18 @@ impl Netlink {
             // No clsact qdisc, no filters.
             Err(error) if error.is_absent() || error.errno() == Some(nix::errno::Errno::EINVAL) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The filters at one hook of a link that are of the kinds we make; none if it has no clsact qdisc.
+    pub fn filters(&mut self, index: u32, hook: Hook) -> Result<Vec<InstalledFilter>, KernelError> {
+        let request = RouteNetlinkMessage::GetTrafficFilter(tc(index, TcHandle::from(hook.parent())));
+        let what = format!("list {hook} filters of link #{index}");
+        match self.dump(what, &request, |payload| Ok(Filter::decode(payload, index, hook))) {
+            Err(error) if error.is_absent() || error.errno() == Some(nix::errno::Errno::EINVAL) => {
+                Ok(Vec::new())
+            }
+            outcome => outcome,
         }
     }
 

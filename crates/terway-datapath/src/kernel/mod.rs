@@ -2,6 +2,7 @@
 //! verbs over plain values. No netlink library type leaves this module.
 
 pub mod error;
+pub mod filter;
 pub mod namespace;
 pub mod netlink;
 pub mod nft;
@@ -17,10 +18,11 @@ mod dump;
 mod transport;
 
 pub use error::{Cause, KernelError};
+pub use filter::{Action, Filter, Hook, InstalledFilter, Match};
 pub use namespace::{Netns, NetnsError, NetnsId};
 pub use netlink::Netlink;
 pub use nic::{NicError, NicRule, find_nic};
 pub use objects::{Address, Link, Neighbour, Qdisc, Route, RouteFilter, RouteKind, Rule, Scope};
-pub use request::{LinkChange, LinkRef, NewLink, Request};
+pub use request::{IpvlanMode, LinkChange, LinkRef, NewLink, Request};
 pub use tbf::Tbf;
 pub use watch::wait_for_nic;

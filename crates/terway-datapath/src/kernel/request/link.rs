@@ -6,7 +6,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoData, InfoIpVlan, InfoKind, InfoVeth, InfoVlan, IpVlanFlags, IpVlanMode, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage,
 };
 use terway_types::MacAddr;
 
@@ -64,6 +65,16 @@ pub struct NewLink<'a> {
     pub master: Option<u32>,
 }
 
+/// How an IPVlan link reaches the others of its parent, and the world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IpvlanMode {
+    /// Like ports of a switch.
+    #[default]
+    L2,
+    /// Routed in the parent's namespace, where the packet filter sees it both ways (since Linux 4.9).
+    L3s,
+}
+
 /// A link's membership in a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Master {
@@ -115,6 +126,32 @@ impl Request {
     /// Makes an intermediate functional block: a link whose egress stands for another one's ingress.
     pub fn add_ifb(link: &NewLink<'_>) -> Self {
         Self::add_link(format!("create ifb {}", link.name), link, InfoKind::Ifb, None)
+    }
+
+    /// Makes a link that carries the frames of one VLAN (802.1Q, id 1 to 4094) of its parent, whose MAC it takes. The
+    /// parent is in the request's namespace, the link in its own. A parent has a VLAN once, wherever the link is.
+    pub fn add_vlan(link: &NewLink<'_>, parent: u32, id: u16) -> Self {
+        let what = format!("create link {} for VLAN {id} of link #{parent}", link.name);
+        Self::add_child(what, link, parent, InfoKind::Vlan, InfoData::Vlan(vec![InfoVlan::Id(id)]))
+    }
+
+    /// Makes a link that shares its parent's MAC and has addresses of its own. Links of one parent have one mode and
+    /// reach each other.
+    pub fn add_ipvlan(link: &NewLink<'_>, parent: u32, mode: IpvlanMode) -> Self {
+        let mode = match mode {
+            IpvlanMode::L2 => IpVlanMode::L2,
+            IpvlanMode::L3s => IpVlanMode::L3S,
+        };
+        let data = vec![InfoIpVlan::Mode(mode), InfoIpVlan::Flags(IpVlanFlags::empty())];
+        let what = format!("create ipvlan {} on link #{parent}", link.name);
+        Self::add_child(what, link, parent, InfoKind::IpVlan, InfoData::IpVlan(data))
+    }
+
+    fn add_child(what: String, link: &NewLink<'_>, parent: u32, kind: InfoKind, data: InfoData) -> Self {
+        let mut message = new_message(link);
+        message.attributes.push(LinkAttribute::Link(parent));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]));
+        Self::new(what, ADD, &RouteNetlinkMessage::NewLink(message)).holding(link.netns)
     }
 
     fn add_link(what: String, link: &NewLink<'_>, kind: InfoKind, data: Option<InfoData>) -> Self {

@@ -2,13 +2,17 @@
 //! batch of them can be sent at once and a refusal still names the one it belongs to.
 
 mod address;
+mod filter;
 mod link;
 mod neighbour;
 mod qdisc;
 mod route;
 mod rule;
 
-pub use link::{LinkChange, LinkRef, Master, NewLink};
+#[cfg(test)]
+mod golden;
+
+pub use link::{IpvlanMode, LinkChange, LinkRef, Master, NewLink};
 
 use netlink_packet_core::{Emitable as _, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -34,7 +38,11 @@ pub struct Request {
 impl Request {
     fn new(what: String, flags: u16, message: &RouteNetlinkMessage) -> Self {
         let (kind, payload) = encode(message);
-        Self { what, frame: Frame::acked(kind, flags, &payload), held: Vec::new() }
+        Self::raw(what, Frame::acked(kind, flags, &payload))
+    }
+
+    fn raw(what: String, frame: Frame) -> Self {
+        Self { what, frame, held: Vec::new() }
     }
 
     fn holding<'a>(mut self, namespaces: impl IntoIterator<Item = &'a Netns>) -> Self {

@@ -29,6 +29,15 @@ impl Request {
         Self::new(what, REPLACE, &RouteNetlinkMessage::NewQueueDiscipline(message))
     }
 
+    /// Makes fair queueing the root qdisc of a link, whatever is there now: it sends packets when they say they may
+    /// leave.
+    pub fn replace_fq(index: u32) -> Self {
+        let mut message = message(index, TcHandle::ROOT, OUR_ROOT, "fq");
+        message.attributes.push(TcAttribute::Options(Vec::new()));
+        let what = format!("pace link #{index}");
+        Self::new(what, REPLACE, &RouteNetlinkMessage::NewQueueDiscipline(message))
+    }
+
     /// Deletes the root qdisc of a link; the kernel puts its default one there.
     pub fn delete_root_qdisc(index: u32) -> Self {
         let mut message = TcMessage::default();

@@ -1,0 +1,182 @@
+//! Filters on what comes in or goes out by a link: which packets, and what becomes of them. The link needs a clsact
+//! qdisc. All are of kind `u32`: every kernel with traffic control has it, not every one has others.
+
+mod action;
+mod selector;
+
+#[cfg(test)]
+mod golden;
+
+use std::fmt;
+
+use ipnetwork::IpNetwork;
+
+pub use action::Action;
+
+use super::transport::attributes;
+
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_U32_SEL: u16 = 5;
+const TCA_U32_ACT: u16 = 7;
+const ETH_P_ALL: u16 = 0x0003;
+const ETH_P_IP: u16 = 0x0800;
+const ETH_P_8021Q: u16 = 0x8100;
+const ETH_P_IPV6: u16 = 0x86dd;
+const KIND: &str = "u32";
+/// The length of `struct tcmsg`.
+const HEADER: usize = 20;
+
+/// The way a packet passes a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hook {
+    /// It comes in.
+    Ingress,
+    /// It goes out.
+    Egress,
+}
+
+/// Which packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Match {
+    /// All.
+    All,
+    /// All that carry a VLAN tag (802.1Q).
+    Tagged,
+    /// Those with a source in the prefix.
+    From(IpNetwork),
+    /// Those with a destination in the prefix.
+    To(IpNetwork),
+}
+
+/// A filter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Filter {
+    /// Where.
+    pub hook: Hook,
+    /// Its place in the order, 1 to 65535; lower comes first. Filters of one priority must match packets of one
+    /// protocol.
+    pub priority: u16,
+    /// Which packets.
+    pub matches: Match,
+    /// What becomes of them, one after the other.
+    pub actions: Vec<Action>,
+}
+
+/// A filter as the kernel has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstalledFilter {
+    /// Names it for deletion, together with hook, priority and protocol.
+    pub handle: u32,
+    /// What it is.
+    pub filter: Filter,
+}
+
+impl Hook {
+    /// The parent of its filters, `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)` and its twin.
+    pub(super) fn parent(self) -> u32 {
+        match self {
+            Self::Ingress => 0xffff_fff2,
+            Self::Egress => 0xffff_fff3,
+        }
+    }
+}
+
+impl Match {
+    fn protocol(&self) -> u16 {
+        match self {
+            Self::All => ETH_P_ALL,
+            Self::Tagged => ETH_P_8021Q,
+            Self::From(prefix) | Self::To(prefix) if prefix.is_ipv4() => ETH_P_IP,
+            Self::From(_) | Self::To(_) => ETH_P_IPV6,
+        }
+    }
+}
+
+impl Filter {
+    /// The whole message: `struct tcmsg`, kind and options.
+    pub(super) fn encode(&self, index: u32) -> Vec<u8> {
+        let actions = self.actions.iter().zip(1..).map(|(action, place)| attribute(place, &action.encode()));
+        let options = [
+            attribute(TCA_U32_ACT, &actions.collect::<Vec<_>>().concat()),
+            attribute(TCA_U32_SEL, &selector::encode(&self.matches)),
+        ];
+        let mut message = self.header(index, 0);
+        message.extend(attribute(TCA_KIND, &text(KIND)));
+        message.extend(attribute(TCA_OPTIONS, &options.concat()));
+        message
+    }
+
+    /// The message that names the filter with this handle.
+    pub(super) fn encode_name(&self, index: u32, handle: u32) -> Vec<u8> {
+        let mut message = self.header(index, handle);
+        message.extend(attribute(TCA_KIND, &text(KIND)));
+        message
+    }
+
+    fn header(&self, index: u32, handle: u32) -> Vec<u8> {
+        let info = u32::from(self.priority) << 16 | u32::from(self.matches.protocol().to_be());
+        let words = [0, index, handle, self.hook.parent(), info];
+        words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect()
+    }
+
+    /// Reads a message of the kernel's list of one hook; none if it is another link's or not a filter of ours in
+    /// kind.
+    pub(super) fn decode(message: &[u8], index: u32, hook: Hook) -> Option<InstalledFilter> {
+        let (header, body) = message.split_at_checked(HEADER)?;
+        let word = |at: usize| Some(u32::from_ne_bytes(header.get(at..at + 4)?.try_into().ok()?));
+        let kind = value(body, TCA_KIND)?;
+        if word(4)? != index || kind.strip_suffix(&[0]) != Some(KIND.as_bytes()) {
+            return None;
+        }
+        let options = value(body, TCA_OPTIONS)?;
+        let actions = attributes(value(options, TCA_U32_ACT)?).map(|(_, action)| Action::decode(action));
+        let [low, high] = [word(16)? & 0xffff, word(16)? >> 16].map(|half| u16::try_from(half).ok());
+        let filter = Self {
+            hook,
+            priority: high?,
+            matches: selector::decode(value(options, TCA_U32_SEL)?, u16::from_be(low?))?,
+            actions: actions.collect::<Option<_>>()?,
+        };
+        Some(InstalledFilter { handle: word(8)?, filter })
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        })
+    }
+}
+
+impl fmt::Display for Match {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Tagged => f.write_str("protocol 802.1q"),
+            Self::From(prefix) => write!(f, "src {prefix}"),
+            Self::To(prefix) => write!(f, "dst {prefix}"),
+        }
+    }
+}
+
+/// An attribute in the machine's byte order.
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(value.len() + 8);
+    #[expect(clippy::cast_possible_truncation, reason = "a filter has a few hundred bytes")]
+    bytes.extend((value.len() as u16 + 4).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+fn text(word: &str) -> Vec<u8> {
+    [word.as_bytes(), &[0]].concat()
+}
+
+fn value(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}

@@ -31,6 +31,13 @@ const PER_MINUTE: &[(&str, u32)] = &[
     ("UnassignIpv6Addresses", 400),
     ("DescribeInstanceTypes", 400),
     ("DescribeVSwitches", 300),
+    // Those of Lingjun nodes.
+    ("CreateElasticNetworkInterface", 1200),
+    ("DeleteElasticNetworkInterface", 1200),
+    ("AttachElasticNetworkInterface", 300),
+    ("DetachElasticNetworkInterface", 300),
+    ("ListElasticNetworkInterfaces", 6000),
+    ("GetNodeInfoForPod", 6000),
     // Tencent Cloud's; the others have the same names there.
     ("AssociateNetworkInterfaceSecurityGroups", 400),
     ("DescribeNetworkInterfaceLimit", 300),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::aliyun::{Aliyun, AliyunConfig, AliyunKeys, AliyunMetadata, Signature};
+use crate::aliyun::{Aliyun, AliyunConfig, AliyunKeys, AliyunMetadata, Lingjun, Place, Signature};
 use crate::calls::tests::Kept;
 use crate::loopback::{Answer, Seen, Server};
 use crate::tencent::{Tencent, TencentConfig, TencentKeys, TencentMetadata};
@@ -100,7 +100,10 @@ async fn nothing_of_a_key_is_left_anywhere() {
             ..AliyunConfig::new("cn-hangzhou", credentials, Arc::new(Budget::default()))
         };
         texts.push(format!("{config:?}"));
-        texts.push(told(&Aliyun::new(config).unwrap(), &chain).await);
+        texts.push(told(&Aliyun::new(config.clone()).unwrap(), &chain).await);
+        let place = Place { node: "e01-cn-1".into(), vpc: "vpc-1".to_owned(), zone: "z".into() };
+        let config = AliyunConfig { eflo_endpoint: Some(url.clone()), ..config };
+        texts.push(told(&Lingjun::new(config, place).unwrap(), &chain).await);
     }
     let keys = TencentKeys {
         secret_directory: nowhere(),
@@ -121,7 +124,7 @@ async fn nothing_of_a_key_is_left_anywhere() {
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(logged.contains("cloud key in use"), "the log is caught: {logged}");
     texts.push(logged);
-    assert!(kept.records().len() >= 6);
+    assert!(kept.records().len() >= 10);
     for (text, part) in
         texts.iter().flat_map(|text| [ID, SECRET, TOKEN, "metadata-token"].map(|part| (text, part)))
     {

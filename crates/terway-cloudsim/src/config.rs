@@ -136,6 +136,9 @@ pub struct InstanceTypeConfig {
     /// Members of trunk ENIs.
     #[serde(default)]
     pub members: u32,
+    /// Whether its instances are Lingjun nodes, whose ENIs come from a product of their own (Alibaba Cloud).
+    #[serde(default)]
+    pub lingjun: bool,
 }
 
 /// A node.

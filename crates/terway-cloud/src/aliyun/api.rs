@@ -20,7 +20,7 @@ pub(super) struct Action {
 }
 
 impl Action {
-    const fn new(name: &'static str, product: Product, changes: bool) -> Self {
+    pub(super) const fn new(name: &'static str, product: Product, changes: bool) -> Self {
         Self { name, product, changes }
     }
 }
@@ -59,8 +59,10 @@ impl Parameters {
 
     /// The ids and addresses among the values, for the journal.
     pub(super) fn objects(&self) -> String {
-        const NAMES: [&str; 10] = [
+        const NAMES: [&str; 12] = [
             "NetworkInterfaceId",
+            "ElasticNetworkInterfaceId",
+            "NodeId",
             "InstanceId",
             "InstanceIds",
             "TrunkNetworkInstanceId",
@@ -83,7 +85,8 @@ impl Parameters {
     }
 
     /// A text that is left out where there is none.
-    fn with_given(self, name: &str, value: Option<&str>) -> Self {
+    #[must_use]
+    pub(super) fn with_given(self, name: &str, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.with(name, value),
             None => self,

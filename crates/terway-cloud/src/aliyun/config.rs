@@ -45,6 +45,8 @@ pub struct AliyunConfig {
     pub ecs_endpoint: Option<String>,
     /// The VPC endpoint in place of the region's, in the same forms.
     pub vpc_endpoint: Option<String>,
+    /// The EFLO endpoint in place of the region's, in the same forms.
+    pub eflo_endpoint: Option<String>,
     /// How calls are signed.
     pub signature: Signature,
     /// The keys.
@@ -75,6 +77,7 @@ impl AliyunConfig {
             network: EndpointNetwork::Vpc,
             ecs_endpoint: None,
             vpc_endpoint: None,
+            eflo_endpoint: None,
             signature: Signature::default(),
             credentials,
             budget,
@@ -92,6 +95,7 @@ impl AliyunConfig {
 pub(super) enum Product {
     Ecs,
     Vpc,
+    Eflo,
 }
 
 impl Product {
@@ -99,6 +103,7 @@ impl Product {
         match self {
             Self::Ecs => "ecs",
             Self::Vpc => "vpc",
+            Self::Eflo => "eflo",
         }
     }
 
@@ -107,7 +112,13 @@ impl Product {
         match self {
             Self::Ecs => "2014-05-26",
             Self::Vpc => "2016-04-28",
+            Self::Eflo => "2022-05-30",
         }
+    }
+
+    /// Whether an action's parameters go in the form of the body instead of the query.
+    pub(super) fn uses_forms(self) -> bool {
+        self == Self::Eflo
     }
 }
 

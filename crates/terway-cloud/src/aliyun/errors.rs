@@ -47,6 +47,10 @@ const CODES: &[Line] = &[
     ("OperationDenied.Conflict*", Meaning::Conflict),
     ("InvalidOperation.Conflict*", Meaning::Conflict),
     ("TaskConflict", Meaning::Conflict),
+    // EFLO counts its refusals: no such object, no more addresses, busy.
+    ("1011", Meaning::Gone),
+    ("1013", Meaning::Quota),
+    ("1017", Meaning::Conflict),
     ("InvalidIp.IpUnassigned", Meaning::Invalid),
     ("InvalidIp.IpAssigned", Meaning::Invalid),
     ("InvalidAction*", Meaning::Invalid),

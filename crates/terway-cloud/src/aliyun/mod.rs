@@ -5,6 +5,7 @@ mod call;
 mod config;
 mod errors;
 mod keys;
+mod lingjun;
 mod metadata;
 mod moves;
 mod role;
@@ -24,6 +25,7 @@ use self::api::{Action, Taken};
 use self::call::Caller;
 pub use self::config::{AliyunConfig, EndpointNetwork, Signature};
 pub use self::keys::{AliyunKeys, SECRET_DIRECTORY};
+pub use self::lingjun::{Lingjun, Place};
 pub use self::metadata::{AliyunMetadata, METADATA_URL};
 use self::wire::{Accepted, Assigned, Eni, EniPage, InstancePage, InstanceTypePage, VSwitchPage, WireError};
 use crate::cloud::{

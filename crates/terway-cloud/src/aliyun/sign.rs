@@ -9,13 +9,15 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 /// RFC 3986: everything but the unreserved characters is encoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// A call before it is signed: a POST to `/` without a body, all parameters in the query.
+/// A call before it is signed: a POST to `/`.
 pub(super) struct Unsigned<'a> {
     /// The `Host` header.
     pub(super) host: &'a str,
     pub(super) action: &'a str,
     pub(super) version: &'a str,
     pub(super) parameters: &'a [(String, String)],
+    /// Whether they go in the form of the body instead of the query.
+    pub(super) in_form: bool,
 }
 
 /// What to send.
@@ -24,7 +26,12 @@ pub(super) struct Signed {
     pub(super) query: String,
     /// The headers, `Host` included.
     pub(super) headers: Vec<(&'static str, String)>,
+    /// The form, encoded exactly as it was signed; empty where there is none.
+    pub(super) body: String,
 }
+
+/// What the body is, where there is one.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()

@@ -8,8 +8,8 @@ mod place;
 use std::str::FromStr;
 
 use secrecy::SecretString;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 pub(super) use self::assigned::Assigned;
@@ -40,8 +40,23 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<Answered<T>, serd
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Refusal {
+    /// Some products write numbers.
+    #[serde(deserialize_with = "text_or_number")]
     pub(super) code: String,
     pub(super) message: String,
+}
+
+fn text_or_number<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
+    Ok(match Value::deserialize(value)? {
+        Value::String(text) => text,
+        value => value.to_string(),
+    })
+}
+
+/// The no inside an answer with HTTP status 200: some products put a number into each, and 0 is yes.
+pub(super) fn hidden_refusal(body: &[u8]) -> Option<Answered<Refusal>> {
+    let refusal = read::<Refusal>(body).ok()?;
+    (!matches!(refusal.content.code.as_str(), "" | "0" | "200")).then_some(refusal)
 }
 
 /// A temporary key, as STS and the metadata service write it.
@@ -70,7 +85,7 @@ impl TemporaryKey {
 #[derive(Debug, Deserialize)]
 pub(super) struct Accepted {}
 
-fn required<T: FromStr>(object: &str, field: &'static str, text: &str) -> Result<T, WireError> {
+pub(super) fn required<T: FromStr>(object: &str, field: &'static str, text: &str) -> Result<T, WireError> {
     text.parse().map_err(|_| WireError { object: object.to_owned(), field, value: text.to_owned() })
 }
 
@@ -87,6 +102,10 @@ fn sorted<'a, T: FromStr + Ord>(
     Ok(items)
 }
 
-fn optional<T: FromStr>(object: &str, field: &'static str, text: &str) -> Result<Option<T>, WireError> {
+pub(super) fn optional<T: FromStr>(
+    object: &str,
+    field: &'static str,
+    text: &str,
+) -> Result<Option<T>, WireError> {
     if text.is_empty() { Ok(None) } else { required(object, field, text).map(Some) }
 }

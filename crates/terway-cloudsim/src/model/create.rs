@@ -29,6 +29,8 @@ pub struct CreateEni {
     pub primary_ipv4: Option<Ipv4Addr>,
     /// Whether it goes with its instance.
     pub delete_on_release: bool,
+    /// Whether it is for Lingjun nodes.
+    pub lingjun: bool,
     /// Tags.
     pub tags: BTreeMap<String, String>,
     /// Its name.
@@ -67,8 +69,9 @@ impl World {
         }
         let home = self.vswitches.get_mut(&request.vswitch).ok_or_else(missing)?;
         let addresses = home.take_first(request.primary_ipv4, wanted)?;
-        let (id, mac) = self.mint.eni();
+        let (id, mac) = self.mint.eni(request.lingjun);
         let eni = Eni {
+            lingjun: request.lingjun,
             kind: request.kind,
             security_groups: request.security_groups.clone(),
             tags: request.tags.clone(),
@@ -99,7 +102,8 @@ impl World {
         let ipv6 = u32::from(home.ipv6.is_some() && instance_type.ipv6_per_eni > 0);
         let wanted = Wanted::Any(AddressCounts { ipv4: 1, ipv6, ..AddressCounts::default() });
         let addresses = home.take(&wanted).map_err(|refusal| wrong(refusal.to_string()))?;
-        let (eni, mac) = self.mint.eni();
+        let lingjun = instance_type.lingjun;
+        let (eni, mac) = self.mint.eni(lingjun);
         let id = InstanceId(described.id.clone());
         let primary = Eni {
             kind: EniKind::Primary,
@@ -114,6 +118,7 @@ impl World {
             status: Status::InUse,
             attachment: Some(Attachment { instance: id.clone(), device_index: 0, trunk: None }),
             link_from: Some(now),
+            lingjun,
             ..blank(eni.clone(), mac, vswitch.clone(), addresses, now)
         };
         self.enis.insert(primary, now);
@@ -150,6 +155,7 @@ fn blank(id: EniId, mac: MacAddr, vswitch: VSwitchId, addresses: AddressSet, now
         description: String::new(),
         client_token: None,
         delete_on_release: false,
+        lingjun: false,
         created: now,
         status: Status::Creating,
         attachment: None,

@@ -125,6 +125,8 @@ pub struct Eni {
     pub client_token: Option<String>,
     /// Whether it goes with its instance.
     pub delete_on_release: bool,
+    /// Whether it is one of the vendor's product for Lingjun nodes, and none of the other.
+    pub lingjun: bool,
     /// When it was made.
     pub created: Timestamp,
     /// Its state.

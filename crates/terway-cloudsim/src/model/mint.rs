@@ -24,12 +24,13 @@ impl Mint {
     }
 
     /// An id and a MAC for a new ENI.
-    pub(super) fn eni(&mut self) -> (EniId, MacAddr) {
+    pub(super) fn eni(&mut self, lingjun: bool) -> (EniId, MacAddr) {
         self.enis += 1;
         let mut mac = [0; 6];
         mac[..2].copy_from_slice(&MAC_PREFIX);
         mac[2..].copy_from_slice(&self.enis.to_be_bytes());
         let id = match self.vendor {
+            Vendor::Aliyun if lingjun => format!("leni-sim{:013}", self.enis),
             Vendor::Aliyun => format!("eni-sim{:013}", self.enis),
             Vendor::Tencent => format!("eni-{}", base36(self.enis)),
         };
@@ -80,7 +81,7 @@ mod tests {
     #[test]
     fn names_have_the_vendors_form_and_do_not_repeat() {
         let mut mint = Mint::new(Vendor::Tencent);
-        let ids: BTreeSet<String> = (0..5000).map(|_| mint.eni().0.0).collect();
+        let ids: BTreeSet<String> = (0..5000).map(|_| mint.eni(false).0.0).collect();
         assert_eq!(ids.len(), 5000);
         let fits = |id: &String| {
             let word = id.strip_prefix("eni-").unwrap_or_default();

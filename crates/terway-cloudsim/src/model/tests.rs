@@ -50,6 +50,7 @@ fn wish(token: &str) -> CreateEni {
         counts: counts(1, 1),
         primary_ipv4: None,
         delete_on_release: true,
+        lingjun: false,
         tags: BTreeMap::from([("creator".to_owned(), "terway".to_owned())]),
         name: String::new(),
         description: String::new(),

@@ -10,6 +10,7 @@ mod calls;
 mod control;
 mod enis;
 mod faults;
+mod lingjun;
 mod manners;
 mod metadata;
 mod signature;

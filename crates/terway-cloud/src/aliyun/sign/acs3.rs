@@ -1,13 +1,14 @@
 //! The signature `ACS3-HMAC-SHA256`. See "Request syntax and signature method V3" in Alibaba Cloud's SDK
 //! documentation.
 
-use super::{Signed, Unsigned, canonical_query};
+use super::{FORM, Signed, Unsigned, canonical_query};
 use crate::credentials::AccessKey;
 use crate::digest::{hex, hmac_sha256, sha256_hex};
 
 /// A call in the form that is signed.
 pub(in crate::aliyun) struct Canonical {
     query: String,
+    body: String,
     headers: Vec<(&'static str, String)>,
     names: String,
     /// The canonical request.
@@ -20,8 +21,11 @@ pub(in crate::aliyun) fn canonical(
     date: &str,
     nonce: &str,
 ) -> Canonical {
-    let query = canonical_query(request.parameters);
-    let body_hash = sha256_hex(b"");
+    let (query, body) = match canonical_query(request.parameters) {
+        parameters if request.in_form => (String::new(), parameters),
+        parameters => (parameters, String::new()),
+    };
+    let body_hash = sha256_hex(body.as_bytes());
     let mut headers = vec![
         ("host", request.host.to_owned()),
         ("x-acs-action", request.action.to_owned()),
@@ -30,24 +34,27 @@ pub(in crate::aliyun) fn canonical(
         ("x-acs-signature-nonce", nonce.to_owned()),
         ("x-acs-version", request.version.to_owned()),
     ];
+    if !body.is_empty() {
+        headers.push(("content-type", FORM.to_owned()));
+    }
     if let Some(token) = key.token() {
         headers.push(("x-acs-security-token", token.to_owned()));
     }
     headers.sort_unstable_by_key(|(name, _)| *name);
     let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
     let text = canonical_request(&query, &headers, &names, &body_hash);
-    Canonical { query, headers, names, text }
+    Canonical { query, body, headers, names, text }
 }
 
 /// Signs a call. `date` is UTC like `2026-11-21T08:00:00Z`; `nonce` must never have been used before.
 pub(in crate::aliyun) fn sign(request: &Unsigned<'_>, key: &AccessKey, date: &str, nonce: &str) -> Signed {
-    let Canonical { query, mut headers, names, text } = canonical(request, key, date, nonce);
+    let Canonical { query, body, mut headers, names, text } = canonical(request, key, date, nonce);
     let to_sign = format!("ACS3-HMAC-SHA256\n{}", sha256_hex(text.as_bytes()));
     let signature = hex(&hmac_sha256(key.secret().as_bytes(), to_sign.as_bytes()));
     let authorization =
         format!("ACS3-HMAC-SHA256 Credential={},SignedHeaders={names},Signature={signature}", key.id());
     headers.push(("authorization", authorization));
-    Signed { query, headers }
+    Signed { query, headers, body }
 }
 
 fn canonical_request(query: &str, headers: &[(&str, String)], names: &str, body_hash: &str) -> String {
@@ -84,6 +91,7 @@ mod tests {
             action: "RunInstances",
             version: "2014-05-26",
             parameters: &parameters,
+            in_form: false,
         };
         let signed = sign(&request, &key, "2023-10-26T10:22:32Z", "3156853299f313e23d1673dc12e1703d");
         assert_eq!(
@@ -111,6 +119,7 @@ mod tests {
             action: "CreateNetworkInterface",
             version: "2014-05-26",
             parameters: &parameters,
+            in_form: false,
         };
         let signed = sign(&request, &key, "2026-11-21T08:00:00Z", NONCE);
         assert_eq!(

@@ -4,13 +4,12 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::{Signed, Unsigned, canonical_query, encode};
+use super::{FORM, Signed, Unsigned, canonical_query, encode};
 use crate::credentials::AccessKey;
 use crate::digest::hmac_sha1;
 
-/// Signs a call: everything goes into the query.
+/// Signs a call: everything goes into the query, but for parameters that go in a form, and is signed as one.
 pub(in crate::aliyun) fn sign(request: &Unsigned<'_>, key: &AccessKey, date: &str, nonce: &str) -> Signed {
-    let mut parameters = request.parameters.to_vec();
     let common = [
         ("AccessKeyId", key.id()),
         ("Action", request.action),
@@ -24,15 +23,17 @@ pub(in crate::aliyun) fn sign(request: &Unsigned<'_>, key: &AccessKey, date: &st
     ];
     let token = key.token().map(|token| ("SecurityToken", token));
     let common = common.into_iter().chain(token);
-    parameters.extend(common.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let canonical = canonical_query(&parameters);
+    let common: Vec<_> = common.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let canonical = canonical_query(&[request.parameters, &common].concat());
     let signature = signature(&string_to_sign("POST", &canonical), key);
-    let query = format!("{canonical}&Signature={}", encode(&signature));
-    let headers = vec![
-        ("content-type", "application/x-www-form-urlencoded".to_owned()),
-        ("host", request.host.to_owned()),
-    ];
-    Signed { query, headers }
+    let (query, body) = if request.in_form {
+        (canonical_query(&common), canonical_query(request.parameters))
+    } else {
+        (canonical, String::new())
+    };
+    let query = format!("{query}&Signature={}", encode(&signature));
+    let headers = vec![("content-type", FORM.to_owned()), ("host", request.host.to_owned())];
+    Signed { query, headers, body }
 }
 
 pub(in crate::aliyun) fn string_to_sign(method: &str, canonical: &str) -> String {

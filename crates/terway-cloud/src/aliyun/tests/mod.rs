@@ -2,7 +2,7 @@
 
 mod answers;
 mod failures;
-mod golden;
+pub(super) mod golden;
 mod journal;
 mod keys;
 mod metadata;

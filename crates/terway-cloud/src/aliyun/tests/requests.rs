@@ -129,6 +129,7 @@ async fn a_call_is_signed_as_it_is_sent() {
     let key = crate::AccessKey::new("LTAI-test", "secret".into(), Some("sts-token".into())).unwrap();
     let parameters = seen.parameters();
     let arrived = super::super::sign::Unsigned {
+        in_form: false,
         host: seen.header("host"),
         action: seen.action(),
         version: seen.header("x-acs-version"),

@@ -8,13 +8,14 @@ use terway_types::{AddressCounts, EniId, InstanceId, SecurityGroupId, VSwitchId}
 
 use super::ecs::Call;
 use super::parameters::Parameters;
-use super::{addresses, describe};
+use super::{addresses, describe, eflo};
 use crate::api::door::Errand;
 use crate::api::error::ApiError;
-use crate::model::{CreateEni, EniKind, World};
+use crate::model::{CreateEni, EniKind, Refusal, World};
 
 const ECS: &str = "2014-05-26";
 const VPC: &str = "2016-04-28";
+pub(super) const EFLO: &str = "2022-05-30";
 /// The most security groups an ENI may be in.
 const MAX_GROUPS: usize = 16;
 
@@ -28,7 +29,16 @@ pub(super) fn carry_out(world: &mut World, call: &Call, errand: &Errand) -> Resu
         (ECS, action) => {
             let act = regional(action).ok_or_else(|| unknown(action))?;
             check_region(world, given)?;
+            // ENIs of the other product do not exist here.
+            if let Some(id) = given.get("NetworkInterfaceId").map(EniId::from)
+                && world.eni(&id).is_some_and(|eni| eni.lingjun)
+            {
+                return Err(Refusal::NoEni(id).into());
+            }
             act(world, given, errand)
+        }
+        (EFLO, action) => {
+            eflo::carry_out(world, action, given, errand).unwrap_or_else(|| Err(unknown(action)))
         }
         (VPC, action) => Err(unknown(action)),
         (version, _) => Err(ApiError::new("InvalidVersion", format!("the version {version:?} is not valid"))),
@@ -71,6 +81,9 @@ fn check_region(world: &World, given: &Parameters) -> Result<(), ApiError> {
 
 fn attach(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Value, ApiError> {
     let (eni, instance) = eni_and_instance(given)?;
+    if world.instance(&instance).is_some_and(|node| node.instance_type.lingjun) {
+        return Err(Refusal::NoInstance(instance).into());
+    }
     let trunk = given.get("TrunkNetworkInstanceId").map(EniId::from);
     world.attach_eni(&eni, &instance, trunk.as_ref(), errand.now)?;
     Ok(json!({}))
@@ -135,6 +148,7 @@ fn create(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Valu
         },
         primary_ipv4: given.number("PrimaryIpAddress")?,
         delete_on_release: given.flag("DeleteOnRelease")?.unwrap_or(true),
+        lingjun: false,
         tags,
         name: given.get("NetworkInterfaceName").unwrap_or_default().to_owned(),
         description: given.get("Description").unwrap_or_default().to_owned(),

@@ -31,7 +31,7 @@ pub(super) fn network_interfaces(
     let matching: Vec<&Eni> = view
         .candidates(by)
         .into_iter()
-        .filter(|eni| ids.is_empty() || ids.contains(&eni.id))
+        .filter(|eni| !eni.lingjun && (ids.is_empty() || ids.contains(&eni.id)))
         .filter(|eni| is("InstanceId", eni.instance().map(InstanceId::as_str)))
         .filter(|eni| is("VSwitchId", Some(eni.vswitch.as_str())))
         .filter(|eni| is("VpcId", Some(vpc_of(world, eni))))
@@ -157,6 +157,7 @@ pub(super) fn instances(world: &World, given: &Parameters) -> Result<Value, ApiE
     }
     let matching: Vec<&Instance> = world
         .instances()
+        .filter(|instance| !instance.instance_type.lingjun)
         .filter(|instance| ids.as_ref().is_none_or(|ids| ids.iter().any(|id| id == instance.id.as_str())))
         .collect();
     let page = Page::of(&matching, given, 100, |instance| instance.id.as_str())?;

@@ -11,9 +11,9 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::Value;
 use terway_types::Timestamp;
 
-use super::actions;
 use super::parameters::{self, Parameters};
 use super::signature::{self, Incoming};
+use super::{actions, eflo};
 use crate::api::door::{self, Answer, Dialect};
 use crate::api::error::json_response;
 use crate::api::line::Caller;
@@ -24,6 +24,9 @@ use crate::live::Live;
 /// The vendor's words (public error codes of the RPC gateway).
 const DIALECT: Dialect =
     Dialect { throttled: "Throttling.User", denied: "Forbidden.RAM", made: "/NetworkInterfaceId" };
+
+/// What EFLO says instead: an answer to a creation names the ENI deeper inside.
+const EFLO_DIALECT: Dialect = Dialect { made: "/Content/ElasticNetworkInterfaceId", ..DIALECT };
 
 /// Answers one call.
 pub(super) async fn answer(
@@ -45,10 +48,11 @@ pub(super) async fn answer(
         pairs: &call.pairs,
     };
     let knock = live.with(|world, _| call.knock(&headers, speaker::name(world, caller.ip())));
+    let is_eflo = call.version == actions::EFLO;
     let passed = door::pass(
         &live,
         &caller,
-        DIALECT,
+        if is_eflo { EFLO_DIALECT } else { DIALECT },
         knock,
         |records, now| {
             let credentials = &records.world.config().credentials;
@@ -61,6 +65,9 @@ pub(super) async fn answer(
         Ok(mut answer) => {
             answer["RequestId"] = Value::String(request_id);
             json_response(StatusCode::OK, &answer)
+        }
+        Err(error) if is_eflo && eflo::is_number(&error.code) => {
+            json_response(StatusCode::OK, &eflo::refused(&error, &request_id))
         }
         Err(error) => {
             let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -106,7 +113,14 @@ impl Call {
 
     /// What the call says of itself.
     fn knock(&self, headers: &HeaderMap, source: String) -> Knock {
-        let named = ["NetworkInterfaceId", "InstanceId", "TrunkNetworkInstanceId", "VSwitchId"];
+        let named = [
+            "NetworkInterfaceId",
+            "ElasticNetworkInterfaceId",
+            "InstanceId",
+            "NodeId",
+            "TrunkNetworkInstanceId",
+            "VSwitchId",
+        ];
         let one = named.iter().filter_map(|name| self.parameters.get(name).map(str::to_owned));
         let many = self.parameters.list("NetworkInterfaceId");
         Knock {

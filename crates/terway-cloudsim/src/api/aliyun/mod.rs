@@ -4,6 +4,7 @@ mod actions;
 mod addresses;
 mod describe;
 mod ecs;
+mod eflo;
 mod metadata;
 mod parameters;
 #[cfg(test)]

@@ -102,6 +102,7 @@ pub(super) fn create(world: &mut World, body: &[u8], errand: &Errand) -> Result<
         },
         primary_ipv4: primary(&given.private_ip_addresses)?,
         delete_on_release: false,
+        lingjun: false,
         tags,
         name: given.network_interface_name,
         description: given.network_interface_description,

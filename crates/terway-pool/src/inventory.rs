@@ -13,14 +13,17 @@ use crate::eni_life::{Proof, Step};
 use crate::event::{CloudEni, Inventory, Place, SeenEni};
 use crate::outbox::Outbox;
 use crate::reconcile::{
-    CloudSightings, Finding, Foreign, Known, MetadataSightings, Rule, Times, compare, compare_nics,
+    CloudSightings, Finding, Foreign, ItemSightings, Known, MetadataSightings, Rule, Times, compare,
+    compare_nics,
 };
 use crate::sharing::sharing;
+use crate::stock::Life;
 
 /// What the pool knows of looks.
 #[derive(Clone, Debug)]
 pub(crate) struct Witnesses {
     cloud: CloudSightings,
+    pub(crate) items: ItemSightings,
     nics: MetadataSightings,
     foreign: Foreign,
     /// When an ENI last left the books. Looks of an earlier life began before this one did.
@@ -31,8 +34,14 @@ pub(crate) struct Witnesses {
 
 impl Witnesses {
     pub(crate) fn new(limit: u32, now: Timestamp) -> Self {
-        let (cloud, nics) = (CloudSightings::default(), MetadataSightings::default());
-        Self { cloud, nics, foreign: Foreign::default(), forgotten: now, limit }
+        Self {
+            cloud: CloudSightings::default(),
+            items: ItemSightings::default(),
+            nics: MetadataSightings::default(),
+            foreign: Foreign::default(),
+            forgotten: now,
+            limit,
+        }
     }
 
     /// The settings have a new limit. Answers what ENIs of others leave of it.
@@ -74,7 +83,9 @@ impl Pool {
     /// When the next look at the cloud may confirm something that an earlier one has shown. Nothing is lost by
     /// looking later.
     pub fn wants_look(&self) -> Option<Timestamp> {
-        self.witnesses.cloud.wants_look(self.settings.consistency)
+        let (cloud, consistency) =
+            (self.witnesses.cloud.wants_look(self.settings.consistency), self.settings.consistency);
+        cloud.into_iter().chain(self.witnesses.items.wants_look(consistency)).min()
     }
 
     /// How many ENIs of others are attached to this instance, as far as looks have shown.
@@ -108,6 +119,9 @@ impl Pool {
         for finding in findings {
             self.resolve(finding, out);
         }
+        if sharing(&self.settings).is_some() {
+            self.look_at_addresses(began, enis, out);
+        }
     }
 
     fn metadata_look(&mut self, began: Timestamp, macs: &[MacAddr], out: &mut Outbox) {
@@ -127,9 +141,8 @@ impl Pool {
     fn resolve(&mut self, finding: Finding<'_>, out: &mut Outbox) {
         let (rule, seen) = (finding.rule, finding.seen);
         let Some(token) = finding.token else {
-            match seen {
-                Some(seen) if sharing(&self.settings).is_none() => self.adopt_orphan(seen, out),
-                _ => {}
+            if let Some(seen) = seen {
+                self.adopt_orphan(seen, out);
             }
             return;
         };
@@ -203,13 +216,14 @@ impl Pool {
     fn adopt_orphan(&mut self, seen: &SeenEni, out: &mut Outbox) {
         let free = |token: &&IntentToken| self.books.by_token(token).is_none();
         let token = seen.token.as_ref().filter(free).cloned().unwrap_or_else(|| self.supply.mint());
-        let (rule, phase) = if seen.place == Place::Here {
-            // Somebody may use it: a pod of before the ledger was lost. It rests, and is not given before its
-            // netdev is home.
-            let until = self.now + self.settings.quarantine;
-            (Rule::OrphanAttached, EniPhase::Quarantined { until })
-        } else {
-            (Rule::OrphanDetached, EniPhase::Detached)
+        let shared = sharing(&self.settings).is_some();
+        // Somebody may use it: a pod of before the ledger was lost. It rests, or its addresses do, and it is not
+        // given before its netdev is home.
+        let until = self.now + self.settings.quarantine;
+        let (rule, phase, life) = match seen.place {
+            Place::Here if shared => (Rule::OrphanAttached, EniPhase::Attached, Life::Resting { until }),
+            Place::Here => (Rule::OrphanAttached, EniPhase::Quarantined { until }, Life::Idle),
+            _ => (Rule::OrphanDetached, EniPhase::Detached, Life::Idle),
         };
         let record = EniRecord {
             token: token.clone(),
@@ -232,6 +246,10 @@ impl Pool {
             (self.books.insert(record, self.now, &self.settings), self.books.link_present(seen.mac));
         self.books.edit(eni, &self.settings, |eni| eni.link = link);
         out.put_eni(eni);
+        if shared {
+            self.books.edit(eni, &self.settings, |eni| eni.service = Service::Shared);
+            self.stock_adopted(eni, &seen.assigned, life, out);
+        }
         self.tell_once(rule, eni, Some(seen), out);
         self.advance(eni, out);
     }

@@ -20,9 +20,10 @@ use terway_types::{
     MacAddr, Timestamp,
 };
 
-use self::looks::Past;
+use self::looks::Scene;
 pub(crate) use self::meddling::Meddling;
 use super::cloud::RealCloud;
+use super::past::Past;
 use crate::testing::settings;
 use crate::{
     Answer, Capacity, CloudAction, Effect, Event, OperationId, Pool, PoolSettings, PoolView, ReleasePace,
@@ -97,7 +98,7 @@ pub(crate) struct World {
     watched: bool,
     /// Whether the last look was partial.
     partial: bool,
-    past: Past,
+    past: Past<Scene>,
     /// ENIs that people have moved or deleted, and those of a lost ledger.
     meddled: BTreeSet<IntentToken>,
     lost: BTreeSet<IntentToken>,

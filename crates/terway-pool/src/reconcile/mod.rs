@@ -2,8 +2,9 @@
 //! say and what a look shows come in, findings with the name of their rule go out; `inventory` acts on them.
 //!
 //! A difference is *confirmed* by two looks that show it, apart by at least `consistency`, both begun after the
-//! ENI's last change; a look that does not show it again forgets it. While an operation of ours is out on an ENI,
-//! looks say nothing about it. The kernel is the other witness: *home* means that the netdev is in the host's
+//! ENI's last change; a look that does not show it again forgets it. That something is absent counts only in looks
+//! that began `consistency` after that change: one of the two may be partial, so the other must not be stale. While
+//! an operation of ours is out on an ENI, looks say nothing about it. The kernel is the other witness: *home* means that the netdev is in the host's
 //! namespace.
 //!
 //! # ENIs, by a look at the cloud
@@ -12,7 +13,7 @@
 //! |---|---|---|---|---|
 //! | `ForeignEni` | - | attached here, without our marks | at once; until two looks apart miss it | never touched; takes one of `max_enis` |
 //! | - | - | a primary ENI | | never ours, never counted |
-//! | `OrphanAttached` | - | ours, attached here | confirmed | adopted in quarantine: somebody may use it; ready once rested and home |
+//! | `OrphanAttached` | - | ours, attached here | confirmed | adopted in quarantine: somebody may use it; ready once rested and home. A shared one's addresses rest instead |
 //! | `OrphanDetached` | - | ours, attached to nothing | confirmed | adopted: attached if wanted, else deleted |
 //! | - | - | ours, elsewhere or on its way | | left alone; looked at again |
 //! | `CreateLanded` | `Creating` with its token | ours, here or attached to nothing | confirmed | the record gets it |
@@ -45,15 +46,14 @@
 //! | rule | in the ledger | on the ENI in the cloud | when | then |
 //! |---|---|---|---|---|
 //! | `AddressSuspected` | `Idle`, `Quarantined` address; `Ready` prefix | absent | first look | not given until a look clears it |
-//! | `AddressAdopted`, `PrefixAdopted` | - | present | confirmed | adopted at rest: somebody may use it |
+//! | `AddressAdopted`, `PrefixAdopted` | - | present | confirmed | adopted at rest: somebody may use it. A prefix rests until a look clears it; what another ENI has is left to it |
 //! | `AddressVanished`, `PrefixVanished` | not in use | absent | confirmed | forgotten |
-//! | `UsedAddressVanished`, `UsedPrefixVanished` | in use | absent | confirmed | stays; is unassigned after its release |
+//! | `UsedAddressVanished`, `UsedPrefixVanished` | in use, or primary | absent | confirmed | stays; given to nobody after its release, until looks clear or forget it |
 //! | `Unassigned` | `Unassigning` | absent | confirmed | forgotten |
-//! | `AddressCleared` | suspected or to leave | present | first look | as before |
+//! | `AddressCleared` | suspected, in use or not | present | first look | as before |
 //!
 //! A look that began before the last address was taken off an ENI adopts nothing there.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "asked once shared ENIs are in the engine"))]
 mod addresses;
 mod enis;
 mod foreign;
@@ -62,6 +62,9 @@ mod sightings;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use addresses::{
+    ItemFinding, ItemRule, ItemSightings, KnownItem, KnownItems, Standing, compare_items,
+};
 pub(crate) use enis::{CloudSightings, Finding, Known, Rule, Times, compare};
 pub(crate) use foreign::Foreign;
 pub(crate) use metadata::{MetadataSightings, compare_nics};

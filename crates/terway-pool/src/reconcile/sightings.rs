@@ -1,6 +1,9 @@
 //! What looks have shown so far. One look may be stale or partial, so a difference acts only when two looks apart
 //! by more than a read can be stale have shown it, both begun after the subject's last change. Whatever a look
 //! does not show again is forgotten.
+//!
+//! That something is missing needs more: the first look may show the time before the last change and the second one
+//! may be partial. So a look that is too early to be fresh says nothing of what it misses.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,11 +34,13 @@ pub(crate) struct Sightings<S, D> {
     sights: BTreeMap<S, Vec<Sight<D>>>,
     /// When the last look began.
     last: Timestamp,
+    /// From when on a look may say what the last one was too early for.
+    early: Option<Timestamp>,
 }
 
 impl<S, D> Default for Sightings<S, D> {
     fn default() -> Self {
-        Self { sights: BTreeMap::new(), last: Timestamp(0) }
+        Self { sights: BTreeMap::new(), last: Timestamp(0), early: None }
     }
 }
 
@@ -63,7 +68,7 @@ impl<S: Ord, D: PartialEq + Clone> Sightings<S, D> {
         if began < self.last {
             return None;
         }
-        self.last = began;
+        (self.last, self.early) = (began, None);
         let before = std::mem::take(&mut self.sights);
         Some(Look { store: self, before, began, consistency })
     }
@@ -71,7 +76,7 @@ impl<S: Ord, D: PartialEq + Clone> Sightings<S, D> {
     /// When a further look may confirm something, if anything waits for that.
     pub(crate) fn wants_look(&self, consistency: Duration) -> Option<Timestamp> {
         let open = self.sights.values().flatten().filter(|sight| !sight.confirmed);
-        open.map(|sight| sight.first + consistency).min()
+        open.map(|sight| sight.first + consistency).chain(self.early).min()
     }
 
     /// When the first of the looks began that show this of the subject.
@@ -85,6 +90,16 @@ impl<S: Ord, D: PartialEq + Clone> Look<'_, S, D> {
     /// Whether the look may speak about something that last changed at `since`.
     pub(crate) fn is_witness(&self, since: Timestamp) -> bool {
         self.began > since
+    }
+
+    /// Whether the look may say that something is missing that last changed at `since`. If not, a later one is
+    /// wanted.
+    pub(crate) fn may_miss(&mut self, since: Timestamp) -> bool {
+        let fresh = since + self.consistency;
+        if self.began < fresh {
+            self.store.early = Some(self.store.early.map_or(fresh, |early| early.min(fresh)));
+        }
+        self.began >= fresh
     }
 
     /// The look shows these differences of the subject, and no others. `since` is the subject's last change,
@@ -179,6 +194,18 @@ mod tests {
         assert!(seen.look(Timestamp(99), Timestamp(120), CONSISTENCY).is_none());
         assert_eq!(show(&mut seen, 20, &['a'], 5), [false], "the clock stands at 20 again");
         assert_eq!(show(&mut seen, 30, &['a'], 5), [true]);
+    }
+
+    #[test]
+    fn a_look_that_may_show_the_time_before_misses_nothing_and_wants_another() {
+        let mut seen: Sightings<u8, char> = Sightings::default();
+        let mut misses = |began| {
+            let may =
+                seen.look(Timestamp(began), Timestamp(began), CONSISTENCY).unwrap().may_miss(Timestamp(95));
+            (may, seen.wants_look(CONSISTENCY))
+        };
+        assert_eq!(misses(104), (false, Some(Timestamp(105))));
+        assert_eq!(misses(105), (true, None));
     }
 
     #[test]

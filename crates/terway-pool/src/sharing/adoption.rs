@@ -54,7 +54,9 @@ impl Pool {
                 (_, Some(intent)) => intent.counts,
                 _ => terway_types::AddressCounts::default(),
             };
-            let shelf = Shelf::new(record.token.clone(), record.vswitch.clone(), stage(eni), asked);
+            let mut shelf = Shelf::new(record.token.clone(), record.vswitch.clone(), stage(eni), asked);
+            // The life before may have taken off something just now.
+            shelf.taken_off = self.now;
             self.shared.stock.insert(shelf);
         }
         let holders = self.adopt_holders(snapshot, out);

@@ -13,7 +13,7 @@ use crate::engine::Pool;
 use crate::event::CloudAnswer;
 use crate::failure::{TRIES, back_off, fault, pause};
 use crate::outbox::Outbox;
-use crate::stock::{EniNo, Job, Shelf, Work};
+use crate::stock::{EniNo, Job, Life, Shelf, Work};
 use crate::supply::Job as SupplyJob;
 
 /// How long a limit that the cloud taught us is believed.
@@ -65,15 +65,8 @@ impl Pool {
             }
             (Job::Assign, Err(failure)) => self.assign_failed(no, &token, failure, out),
             (Job::Unassign, Ok(CloudAnswer::Unassigned)) => {
-                self.shared.stock.unassigned(no, out);
-                // An earlier call may land still. Until it has, these addresses must not come back to this ENI.
-                let pause = self.now + self.settings.retry_max;
-                self.shared.stock.edit(no, |shelf| {
-                    (shelf.work, shelf.failures) = (Work::Open, 0);
-                    if std::mem::take(&mut shelf.doubt) {
-                        shelf.paused = Some(pause);
-                    }
-                });
+                self.shared.stock.unassigned(no, self.now, out);
+                self.all_off(no);
             }
             (Job::Unassign, Err(failure)) => self.unassign_failed(no, &token, failure, out),
             (_, Ok(answer)) => self.answered_otherwise(no, &token, answer, out),
@@ -81,6 +74,18 @@ impl Pool {
         self.work_on(no, out);
         self.advance_eni(&token, out);
         true
+    }
+
+    /// Everything that was to be taken off an ENI is off.
+    pub(super) fn all_off(&mut self, no: EniNo) {
+        // An earlier call may land still. Until it has, these addresses must not come back to this ENI.
+        let pause = self.now + self.settings.retry_max;
+        self.shared.stock.edit(no, |shelf| {
+            (shelf.work, shelf.failures) = (Work::Open, 0);
+            if std::mem::take(&mut shelf.doubt) {
+                shelf.paused = Some(pause);
+            }
+        });
     }
 
     /// A call whose end never came: what it did is unknown.
@@ -143,7 +148,7 @@ impl Pool {
         primary: Addresses,
         out: &mut Outbox,
     ) {
-        let refused = self.shared.stock.fill(no, added, primary, self.now, out);
+        let refused = self.shared.stock.fill(no, added, primary, Life::Idle, self.now, out);
         if refused.is_empty() {
             return;
         }

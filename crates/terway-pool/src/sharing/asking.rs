@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use terway_types::{AddressCounts, AssignIntent, IntentToken, PrefixPhase, Timestamp};
+use terway_types::{AddressCounts, AssignIntent, EniPhase, IntentToken, PrefixPhase, Timestamp};
 
 use crate::effect::{CloudAction, Effect, OperationId};
 use crate::engine::Pool;
@@ -43,7 +43,8 @@ impl Pool {
         self.work_on(no, out);
     }
 
-    /// Starts the call of an ENI's job, if there is one and it is its time.
+    /// Starts the call of an ENI's job, if there is one and it is its time. One that is on its way, which somebody
+    /// else may have detached, comes first: a cloud refuses two operations on one ENI.
     pub(super) fn work_on(&mut self, no: EniNo, out: &mut Outbox) {
         let Some(shelf) = self.shared.stock.get(no).filter(|shelf| shelf.work == Work::Open) else { return };
         let Some(action) = shelf.job().and_then(|job| self.job_action(shelf, job)) else { return };
@@ -58,6 +59,9 @@ impl Pool {
 
     fn job_action(&self, shelf: &Shelf, job: Job) -> Option<CloudAction> {
         let record = &self.books.of(&shelf.token)?.record;
+        if record.phase != EniPhase::Ready {
+            return None;
+        }
         let eni = record.id.clone()?;
         match job {
             Job::Assign => {

@@ -8,7 +8,7 @@ use crate::eni::{Eni, Service};
 use crate::outbox::Outbox;
 use crate::settings::PoolSettings;
 use crate::sharing::{rules, sharing};
-use crate::stock::{Learned, Stage, Work};
+use crate::stock::{Learned, Life, Shelf, Stage, Work};
 
 /// How far an ENI is, as its addresses see it.
 pub(super) fn stage(eni: &Eni) -> Stage {
@@ -16,7 +16,8 @@ pub(super) fn stage(eni: &Eni) -> Stage {
         EniPhase::Creating if !eni.refused => Stage::Creating,
         EniPhase::Detached | EniPhase::Attaching | EniPhase::Attached => Stage::Opening,
         EniPhase::Ready if eni.link && !eni.flags.suspect => Stage::Open,
-        EniPhase::Ready if !eni.strayed => Stage::Opening,
+        EniPhase::Ready if eni.strayed => Stage::Away,
+        EniPhase::Ready => Stage::Opening,
         _ => Stage::Closed,
     }
 }
@@ -45,6 +46,7 @@ impl Pool {
         if stage == Stage::Closed && eni.record.assigning.is_some() {
             self.set_assigning(token, None, out);
         }
+        self.work_on(no, out);
     }
 
     /// What the create call brought is on the ENI, if it is shared.
@@ -56,6 +58,22 @@ impl Pool {
             (shelf.asked, shelf.vswitch) = (AddressCounts::default(), vswitch);
         });
         self.put_on(no, token, assigned, primary, out);
+    }
+
+    /// An ENI that looks have found is shared, with what it has.
+    pub(crate) fn stock_adopted(
+        &mut self,
+        number: crate::books::EniNo,
+        assigned: &AddressSet,
+        life: Life,
+        out: &mut Outbox,
+    ) {
+        let Some(eni) = self.books.get(number) else { return };
+        let (record, stage) = (&eni.record, stage(eni));
+        let (token, primary) = (record.token.clone(), record.addresses);
+        let shelf = Shelf::new(token.clone(), record.vswitch.clone(), stage, AddressCounts::default());
+        let no = self.shared.stock.insert(shelf);
+        self.shared.stock.fill(no, assigned, primary, life, self.now, out);
     }
 
     /// A node's mode is decided once: what it has is of that kind. Other settings may change at any time.

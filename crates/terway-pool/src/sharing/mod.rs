@@ -6,6 +6,7 @@ mod answers;
 mod asking;
 mod demand;
 mod following;
+mod looks;
 mod numbers;
 mod pace;
 mod serving;

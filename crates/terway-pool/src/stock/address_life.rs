@@ -1,7 +1,28 @@
 //! The life of an address of a shared ENI, and of a prefix, as tables: which step leads from where to where.
 //! Every change goes through here, and whatever the tables do not list is refused.
 
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
 use terway_types::{AddressPhase, AttachmentKey, PrefixPhase, Timestamp};
+
+/// What an ENI has: an address of its own, or a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Item {
+    Address(IpAddr),
+    Prefix(IpNetwork),
+}
+
+/// What looks at the cloud have made of an address or a prefix. Only what is sure is given; a restart trusts anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Trust {
+    #[default]
+    Sure,
+    /// A look missed it.
+    Suspect,
+    /// Looks miss it, and it stays: somebody holds it. People were told.
+    Contradicted,
+}
 
 /// Where an address is in its life. Who holds it is known by the attachments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

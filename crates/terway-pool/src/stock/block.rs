@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use terway_types::{IpFamily, PrefixPhase, Timestamp};
 
-use crate::stock::address_life::Life;
+use crate::stock::address_life::{Life, Trust};
 use crate::stock::bitmap::Bitmap;
 
 /// Usable addresses of a prefix at most: of a /80 of IPv6 the low 16 bits.
@@ -25,6 +25,7 @@ pub(crate) struct Block {
     pub(crate) net: IpNetwork,
     pub(crate) phase: PrefixPhase,
     pub(crate) since: Timestamp,
+    pub(crate) trust: Trust,
     taken: Bitmap,
     /// Where to look for the next one: behind the last one given, so that the longest forgotten comes first.
     next: u16,
@@ -33,7 +34,13 @@ pub(crate) struct Block {
 
 impl Block {
     pub(crate) fn new(net: IpNetwork, phase: PrefixPhase, since: Timestamp) -> Self {
-        Self { net, phase, since, taken: Bitmap::default(), next: 0, entries: BTreeMap::new() }
+        let (trust, taken) = (Trust::Sure, Bitmap::default());
+        Self { net, phase, since, trust, taken, next: 0, entries: BTreeMap::new() }
+    }
+
+    /// The same prefix, trusted like this.
+    pub(crate) fn with(self, trust: Trust) -> Self {
+        Self { trust, ..self }
     }
 
     pub(crate) fn family(&self) -> IpFamily {
@@ -55,12 +62,27 @@ impl Block {
 
     /// How many addresses can be given.
     pub(crate) fn free(&self) -> u32 {
-        if self.phase == PrefixPhase::Ready { self.size() - self.taken() } else { 0 }
+        if self.gives() { self.size() - self.taken() } else { 0 }
+    }
+
+    /// How many addresses are idle and cannot be given until a look clears the prefix.
+    pub(crate) fn held_back(&self) -> u32 {
+        let suspect = self.phase == PrefixPhase::Ready && self.trust == Trust::Suspect;
+        if suspect { self.size() - self.taken() } else { 0 }
+    }
+
+    fn gives(&self) -> bool {
+        self.phase == PrefixPhase::Ready && self.trust == Trust::Sure
+    }
+
+    /// Whether an attachment holds one of its addresses.
+    pub(crate) fn is_held(&self) -> bool {
+        self.entries.values().any(|entry| entry.life == Life::InUse)
     }
 
     /// The address to be given next.
     pub(crate) fn pick(&self) -> Option<IpAddr> {
-        if self.phase != PrefixPhase::Ready {
+        if !self.gives() {
             return None;
         }
         self.taken.next_free(self.next, self.size()).map(|offset| self.address(offset))

@@ -6,13 +6,16 @@ mod bitmap;
 mod block;
 mod book;
 mod choice;
+mod contents;
+mod index;
 mod numbers;
 mod shelf;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use address_life::{Life, Step};
+pub(crate) use address_life::{Item, Life, Step, Trust};
 pub(crate) use block::Block;
-pub(crate) use book::{Adopted, EniNo, Rules, Stock};
+pub(crate) use book::{EniNo, Rules, Stock};
+pub(crate) use contents::Adopted;
 pub(crate) use numbers::{PREFIX_V4, Totals};
-pub(crate) use shelf::{Job, Learned, Shelf, Stage, Work};
+pub(crate) use shelf::{Job, Learned, Shelf, Slot, Stage, Work};

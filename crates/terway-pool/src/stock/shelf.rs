@@ -8,7 +8,7 @@ use terway_types::{
 };
 
 use crate::effect::OperationId;
-use crate::stock::address_life::{IllegalStep, Life, Step, next};
+use crate::stock::address_life::{IllegalStep, Item, Life, Step, Trust, next};
 use crate::stock::block::{Block, Entry};
 use crate::stock::book::Rules;
 use crate::stock::numbers::{Heads, PREFIX_V4, PREFIX_V6, Pairs, addresses};
@@ -22,6 +22,8 @@ pub(crate) enum Stage {
     Opening,
     /// Its addresses can be given.
     Open,
+    /// Attachments hold addresses of it, but its netdev is lost: it gives none until that is back.
+    Away,
     /// It leaves, or serves for something else.
     Closed,
 }
@@ -54,6 +56,7 @@ pub(crate) struct Slot {
     pub(crate) primary: bool,
     pub(crate) life: Life,
     pub(crate) since: Timestamp,
+    pub(crate) trust: Trust,
 }
 
 /// A limit that the cloud taught us, lower than the one we were told.
@@ -85,6 +88,8 @@ pub(crate) struct Shelf {
     /// Asked for nothing new before this time.
     pub(crate) paused: Option<Timestamp>,
     pub(crate) learned: Learned,
+    /// When something was last taken off it, as far as this life knows.
+    pub(crate) taken_off: Timestamp,
     slots: Vec<Slot>,
     blocks: Vec<Block>,
     v4: Heads,
@@ -105,6 +110,7 @@ impl Shelf {
             refused: false,
             paused: None,
             learned: Learned::default(),
+            taken_off: Timestamp(0),
             slots: Vec::new(),
             blocks: Vec::new(),
             v4: Heads::default(),
@@ -194,7 +200,7 @@ impl Shelf {
     pub(crate) fn empty_blocks(&self, phase: PrefixPhase) -> impl Iterator<Item = &Block> {
         self.blocks.iter().filter(move |block| {
             let leaves = block.family() == IpFamily::V4 || phase == PrefixPhase::Frozen;
-            leaves && block.phase == phase && block.taken() == 0
+            leaves && block.phase == phase && block.taken() == 0 && block.trust == Trust::Sure
         })
     }
 
@@ -216,7 +222,8 @@ impl Shelf {
     }
 
     fn idle(&self, family: IpFamily) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(move |slot| slot.life == Life::Idle && IpFamily::of(&slot.address) == family)
+        let idle = |slot: &&Slot| slot.life == Life::Idle && slot.trust == Trust::Sure;
+        self.slots.iter().filter(move |slot| idle(slot) && IpFamily::of(&slot.address) == family)
     }
 
     /// A pair, or the only half if the node has one family.
@@ -267,7 +274,7 @@ impl Shelf {
         self.slots.push(slot);
         let heads = self.heads_mut(IpFamily::of(&slot.address));
         heads.slots += 1;
-        heads.count(slot.life, slot.primary, 1);
+        heads.count(slot.life, slot.trust, slot.primary, 1);
     }
 
     pub(crate) fn drop_single(&mut self, address: IpAddr) -> Option<Slot> {
@@ -275,16 +282,17 @@ impl Shelf {
         let slot = self.slots.swap_remove(index);
         let heads = self.heads_mut(IpFamily::of(&address));
         heads.slots -= 1;
-        heads.count(slot.life, slot.primary, -1);
+        heads.count(slot.life, slot.trust, slot.primary, -1);
         Some(slot)
     }
 
     pub(crate) fn add_block(&mut self, block: Block) {
-        let (family, free) = (block.family(), block.free());
+        let (family, free, held_back) = (block.family(), block.free(), block.held_back());
         self.blocks.push(block);
         let heads = self.heads_mut(family);
         heads.slots += 1;
         heads.idle += free;
+        heads.resting += held_back;
     }
 
     pub(crate) fn drop_block(&mut self, net: IpNetwork) -> Option<Block> {
@@ -293,20 +301,45 @@ impl Shelf {
         let heads = self.heads_mut(block.family());
         heads.slots -= 1;
         heads.idle -= block.free();
+        heads.resting -= block.held_back();
         for (_, entry) in block.entries() {
-            heads.count(entry.life, true, -1);
+            heads.count(entry.life, Trust::Sure, true, -1);
         }
         Some(block)
     }
 
     /// Changes a prefix's phase. The caller has asked the table.
     pub(crate) fn set_block(&mut self, net: IpNetwork, phase: PrefixPhase, now: Timestamp) {
-        let Some(block) = self.blocks.iter_mut().find(|block| block.net == net) else { return };
-        let (family, before) = (block.family(), block.free());
-        (block.phase, block.since) = (phase, now);
-        let after = block.free();
+        self.change_block(net, |block| (block.phase, block.since) = (phase, now));
+    }
+
+    /// Notes what looks make of an address or a prefix. Tells what they made of it before, if the ENI has it.
+    pub(crate) fn trust(&mut self, item: Item, trust: Trust) -> Option<Trust> {
+        let address = match item {
+            Item::Prefix(net) => {
+                return self.change_block(net, |block| std::mem::replace(&mut block.trust, trust));
+            }
+            Item::Address(address) => address,
+        };
+        let slot = self.slots.iter_mut().find(|slot| slot.address == address)?;
+        let before = *slot;
+        slot.trust = trust;
+        let after = *slot;
+        let heads = self.heads_mut(IpFamily::of(&address));
+        heads.count(before.life, before.trust, before.primary, -1);
+        heads.count(after.life, after.trust, after.primary, 1);
+        Some(before.trust)
+    }
+
+    fn change_block<T>(&mut self, net: IpNetwork, change: impl FnOnce(&mut Block) -> T) -> Option<T> {
+        let block = self.blocks.iter_mut().find(|block| block.net == net)?;
+        let (family, free, held_back) = (block.family(), block.free(), block.held_back());
+        let result = change(block);
+        let (now_free, now_held_back) = (block.free(), block.held_back());
         let heads = self.heads_mut(family);
-        heads.idle = heads.idle + after - before;
+        heads.idle = heads.idle + now_free - free;
+        heads.resting = heads.resting + now_held_back - held_back;
+        Some(result)
     }
 
     /// One step of an address, by the table. `None` if it is none of ours.
@@ -331,28 +364,26 @@ impl Shelf {
     pub(crate) fn set(&mut self, address: IpAddr, entry: Entry) -> bool {
         let family = IpFamily::of(&address);
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.address == address) {
-            let (before, primary) = (slot.life, slot.primary);
+            let (before, primary, trust) = (slot.life, slot.primary, slot.trust);
             (slot.life, slot.since) = (entry.life, entry.since);
             let heads = self.heads_mut(family);
-            heads.count(before, primary, -1);
-            heads.count(entry.life, primary, 1);
+            heads.count(before, trust, primary, -1);
+            heads.count(entry.life, trust, primary, 1);
             return true;
         }
-        let Some(block) = self.blocks.iter_mut().find(|block| block.net.contains(address)) else {
+        let Some(block) = self.blocks.iter().find(|block| block.net.contains(address)) else {
             return false;
         };
-        let (free, before) = (block.free(), block.entry(address));
-        if !block.set(address, entry) {
+        let (net, before) = (block.net, block.entry(address));
+        if self.change_block(net, |block| block.set(address, entry)) != Some(true) {
             return false;
         }
-        let now_free = block.free();
         let heads = self.heads_mut(family);
-        heads.idle = heads.idle + now_free - free;
         if let Some(before) = before {
-            heads.count(before.life, true, -1);
+            heads.count(before.life, Trust::Sure, true, -1);
         }
         if entry.life != Life::Idle {
-            heads.count(entry.life, true, 1);
+            heads.count(entry.life, Trust::Sure, true, 1);
         }
         true
     }
@@ -373,8 +404,11 @@ impl Shelf {
 }
 
 impl Heads {
-    fn count(&mut self, life: Life, fixed: bool, by: i32) {
+    /// What one look missed counts like what rests: most of it comes back by itself.
+    fn count(&mut self, life: Life, trust: Trust, fixed: bool, by: i32) {
         let heads = match life {
+            Life::Idle if trust == Trust::Contradicted => return,
+            Life::Idle if trust == Trust::Suspect => &mut self.resting,
             Life::Idle => {
                 if !fixed {
                     self.loose = self.loose.saturating_add_signed(by);

@@ -52,7 +52,7 @@ pub(super) fn shelf(stock: &mut Stock, eni: u8, ipv4: u8, ipv6: u8) -> EniNo {
     let no = stock.insert(Shelf::new(token, "vsw-a".into(), Stage::Open, AddressCounts::default()));
     let mut out = Outbox::default();
     let all = set(eni, ipv4, ipv6);
-    let refused = stock.fill(no, &all, primary(&all), Timestamp(1), &mut out);
+    let refused = stock.fill(no, &all, primary(&all), Life::Idle, Timestamp(1), &mut out);
     assert_eq!(refused, []);
     no
 }
@@ -61,7 +61,10 @@ fn prefixed(stock: &mut Stock, eni: u8, nets: &[&str]) -> EniNo {
     let no = shelf(stock, eni, 0, 0);
     let prefixes = nets.iter().map(|net| net.parse().unwrap()).collect();
     let set = AddressSet { prefixes, ..AddressSet::default() };
-    assert_eq!(stock.fill(no, &set, Addresses::default(), Timestamp(1), &mut Outbox::default()), []);
+    assert_eq!(
+        stock.fill(no, &set, Addresses::default(), Life::Idle, Timestamp(1), &mut Outbox::default()),
+        []
+    );
     no
 }
 
@@ -170,7 +173,7 @@ fn all_sixteen_of_a_prefix_and_the_fullest_prefix_first() {
     stock.check();
     assert_eq!(stock.totals().idle, 0);
     assert_eq!(stock.get(no).unwrap().job(), Some(Job::Unassign));
-    stock.unassigned(no, &mut out);
+    stock.unassigned(no, Timestamp(9), &mut out);
     stock.check();
     assert_eq!(stock.owner("10.1.0.17".parse().unwrap()), None);
 }
@@ -253,12 +256,15 @@ fn what_belongs_to_another_eni_is_refused() {
         .ipv4
         .extend(["10.0.1.2", "10.3.0.9"].map(|address| address.parse::<std::net::Ipv4Addr>().unwrap()));
     claimed.prefixes.extend(["10.3.0.0/28", "10.3.0.0/24", "10.0.1.0/28", "10.4.0.0/28"].map(net));
-    let refused = stock.fill(second, &claimed, Addresses::default(), Timestamp(2), &mut out);
+    let refused = stock.fill(second, &claimed, Addresses::default(), Life::Idle, Timestamp(2), &mut out);
     let wanted = ["10.0.1.0/28", "10.0.1.2/32", "10.3.0.0/24", "10.3.0.0/28", "10.3.0.9/32"].map(net);
     assert_eq!(refused, wanted);
     assert_eq!(stock.get(second).unwrap().slots().len(), 2);
     assert_eq!(stock.get(second).unwrap().blocks().len(), 1);
-    assert_eq!(stock.fill(second, &set(2, 2, 0), Addresses::default(), Timestamp(3), &mut out), []);
+    assert_eq!(
+        stock.fill(second, &set(2, 2, 0), Addresses::default(), Life::Idle, Timestamp(3), &mut out),
+        []
+    );
     stock.check();
 }
 
@@ -341,7 +347,7 @@ fn an_unused_eni_is_found_by_its_size_and_goes_with_its_records() {
 #[test]
 fn an_address_costs_less_than_200_bytes() {
     let per_entry = |key: usize, value: usize| ((key + value) * 11 + 16 + 16) / 6 * 115 / 100;
-    let slot = size_of::<shelf::Slot>();
+    let slot = size_of::<Slot>();
     let by_address = per_entry(size_of::<IpAddr>(), size_of::<EniNo>());
     let resting = per_entry(size_of::<(Timestamp, IpAddr)>(), 0);
     // Slots grow by exactly what comes; an allocator may round a whole ENI's by a fifth.
@@ -419,12 +425,12 @@ proptest! {
                         prop_assert!(stock.set_prefix(net, PrefixPhase::Unassigning, at, &mut out));
                     }
                     stock.check();
-                    stock.unassigned(no, &mut out);
+                    stock.unassigned(no, at, &mut out);
                 }
                 Use::More(index, count) => {
                     let eni = index % 2;
                     let added = set(u8::try_from(eni).unwrap() + 1, count, count / 2);
-                    prop_assert_eq!(stock.fill(enis[eni], &added, Addresses::default(), at, &mut out), []);
+                    prop_assert_eq!(stock.fill(enis[eni], &added, Addresses::default(), Life::Idle, at, &mut out), []);
                 }
                 Use::Freeze(index) => {
                     let blocks = stock.get(enis[2]).unwrap().blocks();

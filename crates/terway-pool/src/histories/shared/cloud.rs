@@ -2,7 +2,7 @@
 //! answers that bring less than was asked for, tokens that give the same again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use terway_types::{
@@ -14,13 +14,13 @@ use crate::histories::cloud::failure;
 use crate::{CloudAction, CloudAnswer, CloudEni};
 
 /// An ENI as it really is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RealEni {
     pub(super) id: EniId,
     pub(super) mac: MacAddr,
     pub(super) vswitch: VSwitchId,
     pub(super) attached: bool,
-    primary: Addresses,
+    pub(super) primary: Addresses,
     pub(super) has: AddressSet,
 }
 
@@ -90,6 +90,35 @@ impl SharedCloud {
         self.tombs.push(self.enis.get(&token)?.has.clone());
         self.delete(&token);
         Some(token)
+    }
+
+    /// Somebody takes an address or a prefix off an ENI by hand, but no primary one. Tells what.
+    pub(super) fn take_off(&mut self, index: usize) -> Option<IpNetwork> {
+        let count = self.enis.len().max(1);
+        let (_, real) = self.enis.iter_mut().nth(index % count)?;
+        let mut gone = AddressSet::default();
+        let net: IpNetwork =
+            if let Some(v4) = real.has.ipv4.iter().position(|v4| real.primary.v4 != Some(*v4)) {
+                gone.ipv4.push(real.has.ipv4.remove(v4));
+                IpAddr::V4(gone.ipv4[0]).into()
+            } else {
+                gone.prefixes.push(real.has.prefixes.pop()?);
+                gone.prefixes[0]
+            };
+        *self.free.entry(real.vswitch.clone()).or_default() += 1;
+        self.tombs.push(gone);
+        Some(net)
+    }
+
+    /// Somebody gives an ENI an address by hand.
+    pub(super) fn add(&mut self, index: usize) {
+        let Some((token, real)) = self.enis.iter().nth(index % self.enis.len().max(1)) else { return };
+        let (token, vswitch) = (token.clone(), real.vswitch.clone());
+        let one = AddressCounts { ipv4: 1, ..AddressCounts::default() };
+        let added = self.draw(&vswitch, one, [9, 9]);
+        if let Some(real) = self.enis.get_mut(&token) {
+            real.has.ipv4.extend(added.ipv4);
+        }
     }
 
     /// Does what is asked, as an honest cloud: repeated calls change nothing.

@@ -49,11 +49,15 @@ impl World {
             for address in addresses.iter() {
                 let single = real.has.singles().any(|own| own == address);
                 let within = real.has.prefixes.iter().any(|net| net.contains(address));
-                assert!(single || within, "{address} of {key} is not on its ENI");
+                assert!(
+                    single || within || self.is_taken_off(address),
+                    "{address} of {key} is not on its ENI"
+                );
             }
         }
         for token in self.cloud.enis.keys() {
-            assert!(self.enis.contains_key(token), "{token} is in the cloud and not in the ledger");
+            let known = self.enis.contains_key(token) || self.is_astray(token);
+            assert!(known, "{token} is in the cloud and not in the ledger");
         }
     }
 
@@ -176,14 +180,28 @@ impl World {
         (self.cloud.slots, self.cloud.per_eni) = (100, 100);
         self.execute(usize::MAX);
         self.collect_told();
-        for _ in 0..3_000 {
+        self.calm_down();
+        if self.watched {
+            for _ in 0..3 {
+                self.look_twice();
+                self.calm_down();
+            }
+        }
+        self.check_rest();
+    }
+
+    fn calm_down(&mut self) {
+        for step in 0..3_000 {
+            if self.watched && step % 20 == 0 {
+                self.look(0, 0);
+            }
             self.flow();
             let busy = !(self.queue.is_empty() && self.running.is_empty() && self.unseen.is_empty());
             let next = self.late.iter().map(|(at, ..)| *at).chain(self.arriving.iter().map(|(at, _)| *at));
             match next.chain(self.pool.next_deadline()).min() {
                 _ if busy => {}
                 Some(at) => self.wait(at.since(self.now).as_millis().try_into().unwrap()),
-                None => return self.check_rest(),
+                None => return,
             }
         }
         panic!("no rest: {:#?} {:#?}", self.pool.view(self.now), self.pool.shared);
@@ -193,12 +211,19 @@ impl World {
         let unanswered: Vec<_> = self.open.iter().filter(|(_, ask)| ask.heard).collect();
         assert!(unanswered.is_empty(), "{unanswered:?}");
         assert!(self.told.keys().eq(self.attachments.keys()), "told {:?}", self.told);
-        let known = self.enis.keys().filter(|token| !self.vanished.contains(*token));
+        let known = self
+            .enis
+            .keys()
+            .filter(|token| self.cloud.enis.contains_key(*token) || !self.vanished.contains(*token));
         assert!(known.eq(self.cloud.enis.keys()), "ENIs of ledger and cloud differ");
         let mut books: BTreeMap<_, AddressSet> = BTreeMap::new();
         for record in self.addresses.values() {
             assert!(!matches!(record.phase, AddressPhase::Unassigning | AddressPhase::Quarantined { .. }));
             let out_of_prefix = self.prefixes.keys().any(|net| net.contains(record.address));
+            let held = matches!(record.phase, AddressPhase::InUse(_));
+            if held && self.is_taken_off(record.address) {
+                continue;
+            }
             let set = books.entry(record.eni.clone()).or_default();
             match record.address {
                 std::net::IpAddr::V4(v4) if !out_of_prefix => set.ipv4.push(v4),
@@ -208,13 +233,15 @@ impl World {
         }
         for record in self.prefixes.values() {
             assert_ne!(record.phase, PrefixPhase::Unassigning);
+            let held = self.addresses.keys().any(|address| record.prefix.contains(*address));
+            if held && self.taken_off.contains(&record.prefix) {
+                continue;
+            }
             books.entry(record.eni.clone()).or_default().prefixes.push(record.prefix);
         }
         for (token, eni) in &self.enis {
-            if self.vanished.contains(token) {
-                continue;
-            }
-            let (own, real) = (books.remove(token).unwrap_or_default(), &self.cloud.enis[token]);
+            let Some(real) = self.cloud.enis.get(token) else { continue };
+            let (own, real) = (books.remove(token).unwrap_or_default(), real);
             assert_eq!(own, real.sorted(), "addresses of {token} in ledger and cloud");
             assert_eq!((&eni.phase, &eni.assigning), (&EniPhase::Ready, &None));
             let lent = self.attachments.values().any(|held| held.eni == *token);

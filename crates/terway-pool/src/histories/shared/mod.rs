@@ -3,6 +3,8 @@
 
 mod cloud;
 mod invariants;
+mod looking;
+mod looks;
 mod scenarios;
 mod world;
 
@@ -14,6 +16,7 @@ use terway_types::CloudFailureKind as Kind;
 use super::soak::soak;
 use super::world::{Fate, fast_settings};
 use crate::{EniPolicy, Mode, PoolSettings, Reclaim, ReleasePace, Sharing};
+use looks::Meddling;
 use world::World;
 
 #[derive(Clone, Debug)]
@@ -33,6 +36,10 @@ enum Deed {
     Flow,
     Crash,
     Reconfigure(Box<PoolSettings>),
+    /// How stale, and what it leaves out.
+    Look(u64, u8),
+    Meddle(usize, Meddling),
+    LoseLedger,
 }
 
 fn enact(world: &mut World, deed: Deed) {
@@ -52,6 +59,9 @@ fn enact(world: &mut World, deed: Deed) {
         Deed::Flow => world.flow(),
         Deed::Crash => world.crash(),
         Deed::Reconfigure(settings) => world.reconfigure(*settings),
+        Deed::Look(stale, hide) => world.look(stale, hide),
+        Deed::Meddle(index, what) => world.meddle(index, what),
+        Deed::LoseLedger => world.lose_ledger(),
     }
 }
 
@@ -143,6 +153,19 @@ fn deeds() -> impl Strategy<Value = Deed> {
     ]
 }
 
+fn looks() -> impl Strategy<Value = Deed> {
+    let hide = prop_oneof![3 => Just(0u8), 1 => any::<u8>()];
+    let stale = prop_oneof![2 => Just(0u64), 1 => 0u64..40];
+    (stale, hide).prop_map(|(stale, hide)| Deed::Look(stale, hide))
+}
+
+fn observed() -> impl Strategy<Value = Deed> {
+    let what = vec![Meddling::Delete, Meddling::Detach, Meddling::TakeOff, Meddling::TakeOff, Meddling::Add];
+    let meddle =
+        (0usize..8, proptest::sample::select(what)).prop_map(|(index, what)| Deed::Meddle(index, what));
+    prop_oneof![60 => deeds(), 20 => looks(), 9 => meddle, 1 => Just(Deed::LoseLedger)]
+}
+
 /// A whole history, as failures print it.
 #[derive(Clone, Debug)]
 struct History {
@@ -153,8 +176,8 @@ struct History {
     deeds: Vec<Deed>,
 }
 
-fn histories(steps: usize) -> impl Strategy<Value = History> {
-    let deeds = proptest::collection::vec(deeds(), 0..=steps);
+fn histories(deeds: impl Strategy<Value = Deed>, steps: usize) -> impl Strategy<Value = History> {
+    let deeds = proptest::collection::vec(deeds, 0..=steps);
     let free = [0u32..14, 0u32..14];
     (settings(), free, 1usize..6, 1usize..6, deeds)
         .prop_map(|(settings, free, slots, per_eni, deeds)| History { settings, free, slots, per_eni, deeds })
@@ -170,14 +193,25 @@ fn live(history: History) {
 
 #[test]
 fn soak_shared() {
-    soak("shared", &[], histories, live);
+    soak("shared", &[2_010_802], |steps| histories(deeds(), steps), live);
+}
+
+#[test]
+fn soak_addresses() {
+    soak("addresses", &[], |steps| histories(observed(), steps), live);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_history_of_addresses_breaks_an_invariant(history in histories(120)) {
+    fn no_history_of_addresses_breaks_an_invariant(history in histories(deeds(), 120)) {
+        live(history);
+    }
+
+    /// Whoever looks, and whatever people do.
+    #[test]
+    fn no_look_and_no_meddling_with_addresses_breaks_an_invariant(history in histories(observed(), 120)) {
         live(history);
     }
 }

@@ -10,8 +10,9 @@ use terway_types::{
     EniRecord, IntentToken, LedgerChange, LedgerSnapshot, MacAddr, PodRef, PrefixRecord, Timestamp,
 };
 
-use super::cloud::SharedCloud;
+use super::cloud::{RealEni, SharedCloud};
 use crate::histories::cloud::failure;
+use crate::histories::past::Past;
 use crate::histories::world::{Fate, LATEST};
 use crate::stock::Stage;
 use crate::testing::key;
@@ -48,9 +49,17 @@ pub(super) struct World {
     pub(super) open: BTreeMap<RequestId, Ask>,
     /// What asker and runtime believe: this attachment holds these addresses.
     pub(super) told: BTreeMap<AttachmentKey, (IntentToken, Addresses)>,
-    /// ENIs that a person deleted.
+    /// ENIs that a person deleted or detached, and those of a lost ledger.
     pub(super) vanished: BTreeSet<IntentToken>,
-    phases: BTreeMap<IntentToken, &'static str>,
+    pub(super) lost: BTreeSet<IntentToken>,
+    /// Addresses and prefixes that a person took off.
+    pub(super) taken_off: Vec<IpNetwork>,
+    /// Whether anybody looks at the cloud at all.
+    pub(super) watched: bool,
+    /// Whether the last look was partial.
+    pub(super) partial: bool,
+    pub(super) past: Past<BTreeMap<IntentToken, RealEni>>,
+    pub(super) phases: BTreeMap<IntentToken, &'static str>,
     pub(super) published: Option<Capacity>,
     /// Cloud calls by name.
     pub(super) calls: BTreeMap<&'static str, u32>,
@@ -81,6 +90,11 @@ impl World {
             open: BTreeMap::new(),
             told: BTreeMap::new(),
             vanished: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            taken_off: Vec::new(),
+            watched: false,
+            partial: false,
+            past: Past::default(),
             phases: BTreeMap::new(),
             published: None,
             calls: BTreeMap::new(),
@@ -198,6 +212,7 @@ impl World {
             self.unseen.push_back(Event::LinkGone { mac: macs[&token] });
         }
         self.vanished.insert(token);
+        self.happen();
     }
 
     pub(super) fn see_links(&mut self) {
@@ -299,8 +314,10 @@ impl World {
     }
 
     /// What lands by itself by now: late calls, netdevs.
-    fn happen(&mut self) {
+    pub(super) fn happen(&mut self) {
         let now = self.now;
+        let enis = &self.cloud.enis;
+        self.past.note(|scene| scene == enis, || enis.clone(), now, self.settings.consistency);
         for (_, action, operation) in self.late.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>() {
             let outcome = self.act(&action);
             self.unseen.extend(operation.map(|operation| Event::CloudDone { operation, outcome }));
@@ -314,7 +331,7 @@ impl World {
         }
     }
 
-    fn act(&mut self, action: &CloudAction) -> Result<CloudAnswer, terway_types::CloudFailure> {
+    pub(super) fn act(&mut self, action: &CloudAction) -> Result<CloudAnswer, terway_types::CloudFailure> {
         let before = match action {
             CloudAction::Attach { eni } | CloudAction::Detach { eni } => {
                 self.cloud.by_id(eni).map(|real| (real.attached, real.mac))
@@ -378,7 +395,8 @@ impl World {
                 self.enis.insert(eni.token.clone(), eni);
             }
             LedgerChange::RemoveEni(token) => {
-                assert!(!self.cloud.enis.contains_key(&token), "{token} is forgotten but exists");
+                let exists = self.cloud.enis.contains_key(&token);
+                assert!(!exists || self.vanished.contains(&token), "{token} is forgotten but exists");
                 let makes = |action: &CloudAction| matches!(action, CloudAction::Create { token: t, .. } if *t == token);
                 let to_come = self.late.iter().any(|(_, action, _)| makes(action));
                 assert!(!to_come || self.cloud.is_spent(&token), "{token} may still be made");

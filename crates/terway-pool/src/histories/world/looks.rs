@@ -1,48 +1,30 @@
 //! Looks at the cloud and at the node's metadata: late, stale, partial; never more stale than the settings allow.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use terway_types::{AddressSet, EniId, EniPhase, Gateways, IntentToken, MacAddr, Subnets, Timestamp};
+use terway_types::{AddressSet, EniId, EniPhase, Gateways, IntentToken, MacAddr, Subnets};
 
 use super::World;
-use crate::histories::cloud::{RealCloud, RealEni, addresses_of};
+use crate::histories::cloud::{RealEni, addresses_of};
 use crate::{Event, Inventory, Place, SeenEni};
 
-/// What the cloud looked like, from when on.
+/// What a look can show.
 #[derive(Clone, Debug)]
-struct Scene {
-    from: Timestamp,
+pub(crate) struct Scene {
     enis: BTreeMap<IntentToken, RealEni>,
     foreign: BTreeMap<EniId, MacAddr>,
 }
 
-/// What the cloud looked like lately, for reads that are stale.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Past {
-    scenes: VecDeque<Scene>,
-}
-
-impl Past {
-    /// Notes what the cloud looks like at the end of this moment.
-    pub(crate) fn note(&mut self, cloud: &RealCloud, now: Timestamp, horizon: Duration) {
-        let same = |scene: &Scene| scene.enis == cloud.enis && scene.foreign == cloud.foreign;
-        if self.scenes.back().is_none_or(|scene| !same(scene)) {
-            self.scenes.pop_back_if(|scene| scene.from == now);
-            let (enis, foreign) = (cloud.enis.clone(), cloud.foreign.clone());
-            self.scenes.push_back(Scene { from: now, enis, foreign });
-        }
-        while self.scenes.get(1).is_some_and(|scene| scene.from + horizon <= now) {
-            self.scenes.pop_front();
-        }
-    }
-
-    fn at(&self, time: Timestamp) -> Option<&Scene> {
-        self.scenes.iter().rev().find(|scene| scene.from <= time)
-    }
-}
-
 impl World {
+    /// Notes what the cloud looks like at the end of this moment.
+    pub(crate) fn note_scene(&mut self) {
+        let (enis, foreign) = (&self.cloud.enis, &self.cloud.foreign);
+        let same = |scene: &Scene| scene.enis == *enis && scene.foreign == *foreign;
+        let scene = || Scene { enis: enis.clone(), foreign: foreign.clone() };
+        self.past.note(same, scene, self.now, self.settings.consistency);
+    }
+
     /// Somebody looks at the cloud; the pool hears of it later. The read is `stale` by so much, and leaves out
     /// those ENIs that `hide` has a bit for; but a read after a partial one is complete and fresh.
     pub(crate) fn look(&mut self, stale: u64, hide: u8) {

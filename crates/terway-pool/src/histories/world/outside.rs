@@ -14,7 +14,7 @@ impl World {
     /// What lands by itself by now: late calls, netdevs.
     pub(crate) fn happen(&mut self) {
         let now = self.now;
-        self.past.note(&self.cloud, now, self.settings.consistency);
+        self.note_scene();
         for (_, action, operation) in self.late.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>() {
             let outcome = self.act(&action);
             self.unseen.extend(operation.map(|operation| Event::CloudDone { operation, outcome }));

@@ -23,7 +23,9 @@ use crate::targets::CONSISTENCY;
 /// Pause after a look that failed, doubled with each further one up to the last.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(2));
 /// Reads may be this stale: a difference is looked at again after it, as the second proof.
-const SECOND_LOOK: Duration = CONSISTENCY.saturating_add(Duration::from_secs(1));
+const SECOND_LOOK: Duration = CONSISTENCY.saturating_add(MARGIN);
+/// How much later than it must be a second look is, so that it is late enough by any clock.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// What one look brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Seen {
     pub orphans: BTreeSet<EniId>,
     /// Those the ledger knows and the cloud does not show.
     pub missing: BTreeSet<EniId>,
+    /// When the pool wants another look, to be sure of what this one showed.
+    pub again: Option<Timestamp>,
 }
 
 /// Everything a look needs.
@@ -163,7 +167,8 @@ impl Witness {
         let brought = compare(&seen, &known);
         self.metrics.inventory(began, brought.foreign.len(), brought.orphans.len());
         self.driver.tell(Event::Inventory(Inventory::Cloud { began, enis: seen }));
-        Ok(brought)
+        let again = self.driver.look(|pool, _| pool.wants_look()).await?;
+        Ok(Seen { again, ..brought })
     }
 
     async fn ask_metadata(&self, began: Timestamp) -> Result<usize, Fault> {
@@ -206,7 +211,8 @@ impl Schedule {
         Self { apart, due: now, last: now, failures: 0, troubles: (0, false), difference: None }
     }
 
-    /// After a look: soon where it failed, once more where it showed something new, else after the period.
+    /// After a look: soon where it failed, once more where it showed something new or the pool wants to be sure of
+    /// something, else after the period.
     fn looked(&mut self, look: &Look, period: Option<Duration>) {
         self.last = Instant::now();
         let (troubles, asked) = self.troubles;
@@ -219,9 +225,11 @@ impl Schedule {
             }
             Ok(seen) => {
                 self.failures = 0;
-                let difference = Seen { enis: 0, ..seen.clone() };
+                let difference = Seen { enis: 0, again: None, ..seen.clone() };
                 let news = self.difference.replace(difference.clone()).unwrap_or_default() != difference;
-                if news { SECOND_LOOK.min(usual) } else { usual }
+                let second = if news { SECOND_LOOK.min(usual) } else { usual };
+                let wanted = |at: Timestamp| (at.since(look.began) + MARGIN).max(self.apart);
+                seen.again.map_or(second, |at| second.min(wanted(at)))
             }
         };
         self.due = self.last + pause;
@@ -265,6 +273,7 @@ fn compare(seen: &[SeenEni], (ids, tokens): &(BTreeSet<EniId>, BTreeSet<IntentTo
             .collect(),
         orphans: unknown().filter(|eni| eni.ours).map(|eni| eni.id.clone()).collect(),
         missing: ids.iter().filter(|id| !visible.contains(id)).cloned().collect(),
+        again: None,
     }
 }
 
@@ -300,6 +309,21 @@ mod tests {
             pause(&look(&[], true));
         }
         assert_eq!(pause(&look(&[], true)), RETRY.1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_pool_is_not_sure_of_is_looked_at_again_when_it_wants() {
+        let (apart, period) = (Duration::from_secs(5), Duration::from_mins(10));
+        let mut schedule = Schedule::new(apart);
+        let mut pause = |again| {
+            let seen = Seen { again, ..Seen::default() };
+            schedule.looked(&Look { cloud: Ok(seen), ..look(&[], false) }, Some(period));
+            schedule.due - Instant::now()
+        };
+        assert_eq!(pause(None), period);
+        assert_eq!(pause(Some(Timestamp(20_000))), Duration::from_secs(21));
+        assert_eq!(pause(Some(Timestamp(20_000))), Duration::from_secs(21), "it still wants it");
+        assert_eq!(pause(Some(Timestamp(1))), apart, "not faster than looks are worth");
     }
 
     #[tokio::test(start_paused = true)]

@@ -214,7 +214,7 @@ pub(crate) fn pod(namespace: &str, name: &str) -> Option<Pod> {
 pub(crate) fn host_link(key: &wire::Attachment, namespace: &str, name: &str) -> Option<String> {
     let key = AttachmentKey::try_from(key).ok()?;
     let pod = PodRef { namespace: namespace.to_owned(), name: name.to_owned(), uid: None };
-    Some(names::host_link(&key, &pod))
+    Some(names::host_link(names::HOST_LINK_PREFIX, &key, &pod))
 }
 
 /// A text, if there is one.

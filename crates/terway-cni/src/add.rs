@@ -64,14 +64,14 @@ fn build(
         let what = format!("terwayd answered without an interface for {}", subject.key);
         return Err(Fault::new(FaultCode::Internal, what));
     }
-    let blueprints = lay_out(plans, subject, &sandbox.host)?;
+    let blueprints = lay_out(plans, subject, &sandbox.host, options.auto_mtu, Instant::now() + NIC_PATIENCE)?;
     let mut on_the_bus = Vec::new();
     for (at, blueprint) in blueprints.iter().enumerate() {
         match apply(blueprint, sandbox) {
             Ok(applied) => on_the_bus.extend(applied.pci.map(|pci| (blueprint.plan.mac.to_string(), pci))),
             Err(fault) => {
                 // A failed one has undone itself; those before it are complete.
-                let undone = if at == 0 { Ok(()) } else { undo(&blueprints[0], subject, sandbox) };
+                let undone = if at == 0 { Ok(()) } else { undo(&blueprints[..at], subject, sandbox) };
                 return Err(undone.err().map_or(fault.clone(), |second| also(fault, &second)));
             }
         }
@@ -96,8 +96,8 @@ fn apply(blueprint: &Blueprint, sandbox: &Sandbox) -> Result<Applied, Fault> {
     terway_datapath::apply(&blueprint.layout, &context).map_err(|error| error.fault())
 }
 
-fn undo(first: &Blueprint, subject: &Subject, sandbox: &Sandbox) -> Result<(), Fault> {
-    let known = Known { mac: Some(first.plan.mac), nic_kinds: first.plan.nic_kinds.clone() };
+fn undo(built: &[Blueprint], subject: &Subject, sandbox: &Sandbox) -> Result<(), Fault> {
+    let known = Known::of(built.iter().map(|blueprint| &blueprint.plan));
     tear_down(&subject.key, &known, &sandbox.host, Some(&sandbox.pod))
 }
 

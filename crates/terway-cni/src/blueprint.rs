@@ -1,9 +1,11 @@
 //! Plans laid out on this node: the layouts ADD applies and CHECK compares, with the rule by which the
 //! ENIs are found.
 
+use std::time::Instant;
+
 use terway_datapath::kernel::{Netns, NicRule};
 use terway_datapath::{HostFacts, Layout, layout};
-use terway_types::{Fault, InterfacePlan, IpFamily};
+use terway_types::{Datapath, Fault, InterfacePlan, IpFamily};
 
 use crate::subject::Subject;
 
@@ -23,30 +25,48 @@ impl Blueprint {
     }
 }
 
-/// Lays out every plan. Nothing is changed by this.
+/// Lays out every plan. Nothing is changed by this; the netdevs of ENIs that stay on the node are awaited until the
+/// deadline.
 pub(crate) fn lay_out(
     plans: Vec<InterfacePlan>,
     subject: &Subject,
     host: &Netns,
+    auto_mtu: bool,
+    deadline: Instant,
 ) -> Result<Vec<Blueprint>, Fault> {
-    let facts = host_facts(&plans, host)?;
+    let facts = host_facts(&plans, host, auto_mtu, deadline)?;
     plans
         .into_iter()
-        .map(|plan| {
+        .map(|mut plan| {
+            if auto_mtu {
+                plan.mtu = facts.uplink_mtu;
+            }
             let layout = layout(&plan, &subject.key, &subject.pod, &facts).map_err(|error| error.fault())?;
             Ok(Blueprint { plan, layout })
         })
         .collect()
 }
 
-/// The node's address per family is needed by the pair of links to the node. Without the pair the facts
-/// serve only to keep the node's uplink from being taken for an ENI, and may be missing.
-fn host_facts(plans: &[InterfacePlan], host: &Netns) -> Result<HostFacts, Fault> {
+/// The node's address per family is needed by links to the node, its MTU where the pods' follows it. Without these the
+/// facts serve only to keep the node's uplink from being taken for an ENI, and may be missing.
+fn host_facts(
+    plans: &[InterfacePlan],
+    host: &Netns,
+    auto_mtu: bool,
+    deadline: Instant,
+) -> Result<HostFacts, Fault> {
     let in_use = |family: &IpFamily| plans.iter().any(|plan| plan.addresses.get(*family).is_some());
     let families = [IpFamily::V4, IpFamily::V6].into_iter().filter(in_use);
-    match HostFacts::observe(host, families) {
-        Ok(facts) => Ok(facts),
-        Err(_) if !plans.iter().any(|plan| plan.host_peer) => Ok(HostFacts::default()),
-        Err(error) => Err(error.fault()),
+    let shared = |plan: &&InterfacePlan| plan.datapath == Datapath::PolicyRoute;
+    let needs_the_node = auto_mtu || plans.iter().any(|plan| plan.host_peer || shared(&plan));
+    let mut facts = match HostFacts::observe(host, families) {
+        Ok(facts) => facts,
+        Err(_) if !needs_the_node => HostFacts::default(),
+        Err(error) => return Err(error.fault()),
+    };
+    for plan in plans.iter().filter(shared) {
+        let rule = NicRule::with_kinds(&plan.nic_kinds);
+        facts.find_nic(host, plan.mac, &rule, deadline).map_err(|error| error.fault())?;
     }
+    Ok(facts)
 }

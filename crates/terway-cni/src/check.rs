@@ -1,7 +1,7 @@
 //! CHECK: what the daemon says the attachment should be is laid out anew and compared with the kernel and
 //! with the result the runtime has kept. Every drift is named; nothing is repaired.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cni_protocol::{CheckRequest, CniResult};
 use terway_datapath::{diff, observe};
@@ -37,7 +37,7 @@ pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
         Fault::new(FaultCode::ConfigInvalid, "CHECK needs prevResult, the result of ADD")
             .remedy("call CHECK through a runtime that has kept the result")
     })?;
-    let blueprints = lay_out(plans, &subject, &sandbox.host)?;
+    let blueprints = lay_out(plans, &subject, &sandbox.host, options.auto_mtu, Instant::now())?;
     let mut drifts = kernel_drifts(&blueprints, &sandbox)?;
     drifts.extend(kept_drifts(&kept.result, &blueprints, &request.netns));
     verdict(&subject, &drifts)

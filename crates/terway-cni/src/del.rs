@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use cni_protocol::{DelRequest, PrevResult};
 use terway_datapath::kernel::Netns;
-use terway_rpc::{InterfaceParts, wire};
-use terway_types::{AttachmentKey, Fault, FaultCode, MacAddr, Timestamp};
+use terway_rpc::{InterfaceParts, datapath, wire};
+use terway_types::{AttachmentKey, Datapath, Fault, FaultCode, MacAddr, Timestamp};
 
 use crate::attachment_lock::{self, AttachmentLock};
 use crate::daemon_client::Daemon;
@@ -79,15 +79,32 @@ fn known(daemon: Result<&Daemon, &Fault>, subject: &Subject, prev: Option<&PrevR
     let answer = daemon.map_err(Clone::clone).and_then(|daemon| daemon.info(subject.info_request()));
     match answer {
         Ok(reply) => held(&reply, &subject.key),
-        Err(_) => Known { mac: prev.and_then(|prev| kept_mac(prev, &subject.key)), ..Known::default() },
+        Err(_) => prev.map(|prev| kept(prev, &subject.key)).unwrap_or_default(),
     }
 }
 
+/// An answer that is not for this attachment, or that this build cannot read, says nothing; marks do then.
 fn held(reply: &wire::InfoReply, key: &AttachmentKey) -> Known {
     let all = reply.interfaces.iter().filter_map(|interface| InterfaceParts::try_from(interface).ok());
-    let own = |parts: &InterfaceParts| parts.ifname.as_ref().is_none_or(|name| *name == key.ifname);
-    let parts = all.into_iter().find(own);
-    parts.map_or_else(Known::default, |parts| Known { mac: Some(parts.mac), nic_kinds: parts.nic_kinds })
+    let mut parts: Vec<_> = all.collect();
+    let is_main = |parts: &InterfaceParts| parts.ifname.as_ref().is_none_or(|name| *name == key.ifname);
+    parts.sort_by_key(|parts| !is_main(parts));
+    let Some(main) = parts.first().filter(|main| is_main(main)) else { return Known::default() };
+    let is_own = datapath(reply.r#type) == Ok(Datapath::Exclusive);
+    Known {
+        mac: is_own.then_some(main.mac),
+        addresses: parts.iter().flat_map(|parts| parts.addresses.iter()).collect(),
+        nic_kinds: main.nic_kinds.clone(),
+    }
+}
+
+/// What the runtime kept of ADD's result. The MAC is that of the pod's own interface, so never one of an ENI it shares.
+fn kept(prev: &PrevResult, key: &AttachmentKey) -> Known {
+    Known {
+        mac: kept_mac(prev, key),
+        addresses: prev.result.ips.iter().map(|ip| ip.address.ip()).collect(),
+        nic_kinds: Vec::new(),
+    }
 }
 
 fn kept_mac(prev: &PrevResult, key: &AttachmentKey) -> Option<MacAddr> {
@@ -117,8 +134,12 @@ mod tests {
 
     #[test]
     fn the_daemon_knows_better_than_the_runtime() {
-        let mut reply = wire::InfoReply { interfaces: vec![interface()], ..Default::default() };
+        let kind = wire::AttachmentType::TypeVpceni as i32;
+        let mut reply = wire::InfoReply { r#type: kind, interfaces: vec![interface()], ..Default::default() };
         assert_eq!(held(&reply, &key()).mac, "00:16:3e:01:02:03".parse().ok());
+        assert_eq!(held(&reply, &key()).addresses.len(), 2);
+        reply.r#type = wire::AttachmentType::TypeEniMultiIp as i32;
+        assert_eq!(held(&reply, &key()).mac, None, "a shared ENI is not the pod's to take away");
         reply.interfaces[0].ifname = "eth7".to_owned();
         assert_eq!(held(&reply, &key()), Known::default());
         assert_eq!(held(&wire::InfoReply::default(), &key()), Known::default());
@@ -126,7 +147,7 @@ mod tests {
 
     #[test]
     fn d3_the_kept_result_is_taken_as_far_as_it_goes() {
-        let kept = |json: serde_json::Value| kept_mac(&prev_result(&json), &key());
+        let kept = |json: serde_json::Value| kept(&prev_result(&json), &key()).mac;
         let entry = |sandbox: &str, mac: &str| serde_json::json!({"interfaces": [{"name": "eth0", "sandbox": sandbox, "mac": mac}]});
         assert_eq!(kept(entry("/run/netns/a", "00:16:3e:01:02:03")), "00:16:3e:01:02:03".parse().ok());
         assert_eq!(kept(entry("", "00:16:3e:01:02:03")), None, "a link of the host");

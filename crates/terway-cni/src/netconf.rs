@@ -9,6 +9,7 @@ use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use terway_datapath::names::HOST_LINK_PREFIX;
 use terway_rpc::client::DEFAULT_SOCKET;
 use terway_types::{Bandwidth, Fault, FaultCode};
 
@@ -58,8 +59,12 @@ pub(crate) struct Options {
     pub(crate) host_stack_cidrs: Vec<IpNetwork>,
     /// Not `disable_host_peer`: whether the pod gets a pair of links to the node.
     pub(crate) host_peer: bool,
+    /// `veth_prefix`: what the names of the pods' links on the node begin with.
+    pub(crate) veth_prefix: String,
     /// `mtu` in bytes.
     pub(crate) mtu: u32,
+    /// `auto_mtu`: the MTU is that of the node's own NIC, unless `mtu` says one.
+    pub(crate) auto_mtu: bool,
     /// `allocate_timeout` in seconds: how long an ADD waits for an ENI.
     pub(crate) allocate_timeout: Duration,
     /// `runtimeConfig.bandwidth`: limit into the pod.
@@ -105,7 +110,9 @@ impl Options {
         let options = Self {
             host_stack_cidrs: keys.cidrs("host_stack_cidrs"),
             host_peer: !keys.flag("disable_host_peer"),
+            veth_prefix: keys.veth_prefix(),
             mtu: keys.mtu(),
+            auto_mtu: keys.auto_mtu(),
             allocate_timeout: keys.allocate_timeout(),
             ingress,
             egress,
@@ -168,6 +175,21 @@ impl<'a> Keys<'a> {
         text.into()
     }
 
+    /// A link's name has 15 bytes, of which 11 tell the pods apart.
+    fn veth_prefix(&mut self) -> String {
+        let text: String = self.typed(self.conf.key("veth_prefix")).unwrap_or_default();
+        let fits = text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !fits {
+            self.refuse(format!("veth_prefix {text:?} is not 1 to 4 letters or digits"));
+        }
+        if text.is_empty() || !fits { HOST_LINK_PREFIX.to_owned() } else { text }
+    }
+
+    fn auto_mtu(&mut self) -> bool {
+        let mtu: i64 = self.typed(self.conf.key("mtu")).unwrap_or_default();
+        self.flag("auto_mtu") && mtu == 0
+    }
+
     fn mtu(&mut self) -> u32 {
         let mtu: i64 = self.typed(self.conf.key("mtu")).unwrap_or_default();
         match u32::try_from(mtu) {
@@ -211,12 +233,11 @@ impl<'a> Keys<'a> {
     /// Keys of existing configurations that other data paths and other programs use: typed, so that a
     /// mistake shows on the first ADD and not when the data path changes.
     fn check_keys_of_other_data_paths(&mut self) {
-        for key in ["enable_network_priority", "debug", "symmetric_routing", "auto_mtu"] {
+        for key in ["enable_network_priority", "debug", "symmetric_routing"] {
             self.flag(key);
         }
         for (key, allowed) in [
             ("eniip_virtual_type", &[][..]),
-            ("veth_prefix", &[]),
             ("network_policy_provider", &[]),
             ("vlan_strip_type", &["", "filter", "vlan"]),
             ("bandwidth_mode", &["", "edt", "tc"]),
@@ -331,6 +352,24 @@ mod tests {
         }
         for (mtu, expected) in [(0, 1500), (576, 576), (9600, 9600)] {
             assert_eq!(options(&json!({"mtu": mtu})).unwrap().mtu, expected);
+        }
+    }
+
+    #[test]
+    fn an_mtu_that_is_given_goes_over_the_automatic_one() {
+        let auto = |keys: Value| options(&keys).unwrap().auto_mtu;
+        assert!(auto(json!({"auto_mtu": true})) && auto(json!({"auto_mtu": true, "mtu": 0})));
+        assert!(!auto(json!({"auto_mtu": true, "mtu": 8500})) && !auto(json!({})));
+    }
+
+    #[test]
+    fn the_names_of_the_nodes_links_begin_as_asked() {
+        let prefix = |text: &str| options(&json!({ "veth_prefix": text })).map(|options| options.veth_prefix);
+        assert_eq!(prefix("").as_deref(), Ok("cali"));
+        assert_eq!(prefix("veth").as_deref(), Ok("veth"));
+        for text in ["vethx", "a.b", "lé"] {
+            let fault = prefix(text).unwrap_err();
+            assert!(fault.what.contains(text) && fault.what.contains("1 to 4"), "{fault}");
         }
     }
 

@@ -1,8 +1,11 @@
 //! What was built, as a CNI result; and what of it a previous result lacks.
 
+use std::net::IpAddr;
+
 use cni_protocol::{CniResult, Interface, IpConfig, Route};
-use terway_datapath::describe::{Link, LinkKind};
-use terway_types::IpFamily;
+use terway_datapath::Layout;
+use terway_datapath::describe::{Link, Table};
+use terway_types::{InterfacePlan, IpFamily};
 
 use crate::blueprint::Blueprint;
 
@@ -12,21 +15,28 @@ pub(crate) fn result(built: &[Blueprint], netns: &str) -> CniResult {
     let mut result = CniResult::default();
     for Blueprint { plan, layout } in built {
         let index = result.interfaces.len();
-        let is_nic = |link: &&Link| matches!(link.kind, LinkKind::Nic { .. });
         let inside = |link: &Link| interface(link, Some(netns));
-        result.interfaces.extend(layout.pod.links.iter().filter(is_nic).map(inside));
+        result.interfaces.extend(layout.main().map(inside));
         result.interfaces.extend(layout.host.links.iter().map(|link| interface(link, None)));
-        result.interfaces.extend(layout.pod.links.iter().filter(|link| !is_nic(link)).map(inside));
+        result.interfaces.extend(layout.pod.links.iter().skip(1).map(inside));
 
         let own = layout.pod.addresses.iter().filter(|address| address.link == plan.ifname.as_str());
         result.ips.extend(own.map(|own| IpConfig {
             address: own.address,
-            gateway: plan.gateways.get(IpFamily::of(&own.address.ip())),
+            gateway: gateway(plan, layout, IpFamily::of(&own.address.ip())),
             interface: Some(index),
         }));
-        result.routes.extend(layout.pod.routes.iter().map(|route| Route::new(route.destination, route.via)));
+        let main = layout.pod.routes.iter().filter(|route| route.table == Table::Main);
+        result.routes.extend(main.map(|route| Route::new(route.destination, route.via)));
     }
     result
+}
+
+/// The next hop of the interface's default route, else the gateway of its subnet.
+fn gateway(plan: &InterfacePlan, layout: &Layout, family: IpFamily) -> Option<IpAddr> {
+    let ways = layout.pod.routes.iter().filter(|route| route.link == plan.ifname.as_str());
+    let mut defaults = ways.filter(|route| route.destination.prefix() == 0).filter_map(|route| route.via);
+    defaults.find(|via| IpFamily::of(via) == family).or_else(|| plan.gateways.get(family))
 }
 
 fn interface(link: &Link, sandbox: Option<&str>) -> Interface {

@@ -20,7 +20,7 @@ pub(crate) fn plans(
     let mut plans = Vec::with_capacity(interfaces.len());
     for interface in interfaces {
         let parts = InterfaceParts::try_from(interface).map_err(|error| unusable(&error))?;
-        plans.push(plan(parts, datapath, key, options));
+        plans.push(InterfacePlan { own_table: interfaces.len() > 1, ..plan(parts, datapath, key, options) });
     }
     check_names(&plans, key)?;
     plans.sort_by_key(|plan| plan.ifname != key.ifname);
@@ -45,6 +45,8 @@ fn plan(parts: InterfaceParts, datapath: Datapath, key: &AttachmentKey, options:
         service_cidrs: parts.service_cidrs,
         host_stack_cidrs: options.host_stack_cidrs.clone(),
         host_peer: options.host_peer,
+        host_prefix: options.veth_prefix.clone(),
+        own_table: false,
         mtu: options.mtu,
         ingress: limit(options.ingress, parts.ingress),
         egress: limit(options.egress, parts.egress),
@@ -95,7 +97,9 @@ mod tests {
         let options = Options {
             host_stack_cidrs: vec!["169.254.20.10/32".parse().unwrap()],
             host_peer: false,
+            veth_prefix: "veth".to_owned(),
             mtu: 8500,
+            auto_mtu: false,
             allocate_timeout: std::time::Duration::from_secs(110),
             ingress: Some(Bandwidth { bytes_per_second: 7, burst_bytes: None }),
             egress: None,
@@ -104,6 +108,7 @@ mod tests {
         answer.pod = Some(wire::PodInfo { ingress: 1, egress: 2, ..Default::default() });
         let plan = plans(EXCLUSIVE, &[answer], &key(), &options).unwrap().remove(0);
         assert_eq!((plan.mtu, plan.host_peer, plan.host_stack_cidrs.len()), (8500, false, 1));
+        assert_eq!(plan.host_prefix, "veth");
         assert_eq!(plan.ingress.unwrap().bytes_per_second, 7, "the runtime's limit wins");
         assert_eq!(plan.egress.unwrap().bytes_per_second, 2, "the daemon's holds where it has none");
     }
@@ -130,9 +135,23 @@ mod tests {
     }
 
     #[test]
+    fn several_interfaces_get_tables_of_their_own() {
+        let second = wire::Interface { ifname: "eth1".to_owned(), ..interface() };
+        assert!(plans_of(&[second, interface()]).unwrap().iter().all(|plan| plan.own_table));
+        assert!(!plans_of(&[interface()]).unwrap()[0].own_table);
+    }
+
+    #[test]
+    fn an_address_of_a_shared_eni_is_routed_by_policy() {
+        let shared = wire::AttachmentType::TypeEniMultiIp as i32;
+        let plan = plans(shared, &[interface()], &key(), &options()).unwrap().remove(0);
+        assert_eq!(plan.datapath, Datapath::PolicyRoute);
+    }
+
+    #[test]
     fn other_data_paths_and_broken_values_are_refused_by_name() {
-        let fault = plans(wire::AttachmentType::TypeEniMultiIp as i32, &[interface()], &key(), &options());
-        assert!(fault.unwrap_err().cause.contains("TypeENIMultiIP"));
+        let fault = plans(wire::AttachmentType::TypeVpcip as i32, &[interface()], &key(), &options());
+        assert!(fault.unwrap_err().cause.contains("TypeVPCIP"));
         let mut broken = interface();
         broken.eni.as_mut().unwrap().mac = "ff:ff:ff:ff:ff:ff".to_owned();
         assert!(plans_of(&[broken]).unwrap_err().cause.contains("eni.mac"));

@@ -1,17 +1,38 @@
 //! Taking an attachment out of the kernel, with as much as is known about it.
 
+use std::net::IpAddr;
+
 use terway_datapath::Mark;
 use terway_datapath::kernel::{Netlink, Netns, NicRule};
 use terway_datapath::remove::{Removal, remove};
-use terway_types::{AttachmentKey, Fault, MacAddr};
+use terway_types::{AttachmentKey, Datapath, Fault, InterfacePlan, MacAddr};
 
-/// What is known about the ENI of an attachment that goes away.
+/// What is known about an attachment that goes away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
-    /// Its hardware address.
+    /// The hardware address of the ENI that is its own. One it shares is nobody's to take away.
     pub(crate) mac: Option<MacAddr>,
+    /// Its addresses.
+    pub(crate) addresses: Vec<IpAddr>,
     /// Link kinds that count as a NIC besides those without any.
     pub(crate) nic_kinds: Vec<String>,
+}
+
+impl Known {
+    /// What the plans of its interfaces say; the runtime's own comes first.
+    pub(crate) fn of<'a>(plans: impl IntoIterator<Item = &'a InterfacePlan>) -> Self {
+        let mut known = Self::default();
+        for plan in plans {
+            known.addresses.extend(plan.addresses.iter());
+            if known.nic_kinds.is_empty() {
+                known.nic_kinds.clone_from(&plan.nic_kinds);
+            }
+            if plan.datapath == Datapath::Exclusive && known.mac.is_none() {
+                known.mac = Some(plan.mac);
+            }
+        }
+        known
+    }
 }
 
 /// Removes what is there; nothing being there is success.
@@ -21,7 +42,7 @@ pub(crate) fn tear_down(
     host: &Netns,
     pod: Option<&Netns>,
 ) -> Result<(), Fault> {
-    let removal = Removal { key: key.clone(), mac: known.mac };
+    let removal = Removal { key: key.clone(), mac: known.mac, addresses: known.addresses.clone() };
     let rule = NicRule::with_kinds(&known.nic_kinds);
     remove(&removal, host, pod, &rule).map(drop).map_err(|error| error.fault())
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route};
+use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route, Rule, Table};
 
 /// Draws the layout.
 pub fn draw(layout: &Layout) -> String {
@@ -25,11 +25,20 @@ fn picture(layout: &Layout, text: &mut String) -> fmt::Result {
         };
         writeln!(text, "  [pod] {:<8} {addresses} {end}", link.name)?;
     }
+    for nic in &layout.host.nics {
+        writeln!(text, " [node] {:<8} ==== shared ENI {} ====> VPC", nic.name, nic.mac)?;
+    }
     for (place, namespace) in [("pod", &layout.pod), ("node", &layout.host)] {
         writeln!(text)?;
         writeln!(text, "{place}:")?;
+        for nic in &namespace.nics {
+            ways(namespace, &nic.name, text)?;
+        }
         for link in &namespace.links {
             details(namespace, link, text)?;
+        }
+        for rule in &namespace.rules {
+            writeln!(text, "  {}", packets(rule))?;
         }
         for nat in &namespace.source_nat {
             writeln!(
@@ -50,17 +59,35 @@ fn details(namespace: &NamespaceLayout, link: &Link, text: &mut String) -> fmt::
     for redirect in namespace.redirects.iter().filter(|redirect| redirect.from == link.name) {
         writeln!(text, "    receives through {}", redirect.to)?;
     }
-    for route in namespace.routes.iter().filter(|route| route.link == link.name) {
-        writeln!(text, "    to {}", way(route))?;
-    }
+    ways(namespace, &link.name, text)?;
     for neighbour in namespace.neighbours.iter().filter(|neighbour| neighbour.link == link.name) {
         writeln!(text, "    {} is at {}", neighbour.address, neighbour.mac)?;
     }
     Ok(())
 }
 
+fn ways(namespace: &NamespaceLayout, link: &str, text: &mut String) -> fmt::Result {
+    let own = namespace.routes.iter().filter(|route| route.link == link);
+    own.into_iter().try_for_each(|route| writeln!(text, "    to {}", way(route)))
+}
+
+fn packets(rule: &Rule) -> String {
+    let mut text = "packets".to_owned();
+    let from = rule.from.map(|prefix| format!(" from {}", prefix.ip()));
+    let to = rule.to.map(|prefix| format!(" to {}", prefix.ip()));
+    let bound = rule.oif.as_ref().map(|link| format!(" bound to {link}"));
+    text.extend([from, to, bound].into_iter().flatten());
+    match &rule.table {
+        Table::Main => text + " take the usual ways",
+        Table::OfLink(link) => text + &format!(" take the ways of {link}"),
+    }
+}
+
 fn way(route: &Route) -> String {
-    let mut text = route.destination.to_string();
+    let mut text = match &route.table {
+        Table::Main => route.destination.to_string(),
+        Table::OfLink(link) => format!("{} (a way of {link})", route.destination),
+    };
     // Writing to a String cannot fail.
     let _ = match (route.via, route.source) {
         (Some(via), _) => write!(text, " by {via}"),

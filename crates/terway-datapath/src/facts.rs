@@ -1,13 +1,17 @@
-//! What a layout needs to know about the node: the link its default route leaves by, its addresses there, and
-//! whether that link lives by router advertisements.
+//! What a layout needs to know about the node: the link its default route leaves by, its addresses there, whether
+//! that link lives by router advertisements, and what the ENIs are called that stay on the node.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
-use terway_types::{Addresses, Fault, FaultCode, IpFamily};
+use terway_types::{Addresses, Fault, FaultCode, IpFamily, MacAddr};
 
 use crate::kernel::objects::MAIN_TABLE;
 use crate::kernel::sysctl::{Sysctl, SysctlError, ipv6_conf};
-use crate::kernel::{Address, KernelError, Netlink, Netns, NetnsError, Route, RouteFilter, RouteKind, Scope};
+use crate::kernel::{
+    Address, KernelError, Netlink, Netns, NetnsError, NicError, NicRule, Route, RouteFilter, RouteKind,
+    Scope, wait_for_nic,
+};
 
 /// Facts about the node, true at the moment they were observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +22,23 @@ pub struct HostFacts {
     pub uplink_index: u32,
     /// The node's primary address per family, each on the link of that family's default route.
     pub addresses: Addresses,
+    /// Its MTU in bytes.
+    pub uplink_mtu: u32,
     /// The uplink's `accept_ra`: `0` never, `1` unless it forwards, `2` always. None without IPv6.
     pub uplink_accept_ra: Option<u8>,
+    /// The ENIs on the node that were asked for.
+    pub nics: Vec<NicFacts>,
+}
+
+/// What there is to know about an ENI that stays on the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NicFacts {
+    /// Its hardware address.
+    pub mac: MacAddr,
+    /// The name of its netdev.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
 }
 
 /// A fact that is missing.
@@ -79,13 +98,31 @@ impl HostFacts {
                 IpAddr::V6(address) => facts.addresses.v6 = Some(address),
             }
             if facts.uplink.is_empty() || family == IpFamily::V4 {
-                (facts.uplink, facts.uplink_index) = (link.name, index);
+                (facts.uplink, facts.uplink_index, facts.uplink_mtu) = (link.name, index, link.mtu);
             }
         }
         if facts.addresses.v6.is_some() {
             facts.uplink_accept_ra = accept_ra(host, &facts.uplink)?;
         }
         Ok(facts)
+    }
+
+    /// Looks for an ENI on the node, and waits for it until the deadline.
+    pub fn find_nic(
+        &mut self,
+        host: &Netns,
+        mac: MacAddr,
+        rule: &NicRule,
+        deadline: Instant,
+    ) -> Result<(), NicError> {
+        let link = wait_for_nic(host, mac, rule, deadline)?;
+        self.nics.push(NicFacts { mac, name: link.name, index: link.index });
+        Ok(())
+    }
+
+    /// The ENI with this hardware address, if it was found.
+    pub fn nic(&self, mac: MacAddr) -> Option<&NicFacts> {
+        self.nics.iter().find(|nic| nic.mac == mac)
     }
 
     /// Whether the uplink takes router advertisements, and would stop doing so when it begins to forward.

@@ -18,6 +18,7 @@ pub mod monitor;
 pub mod names;
 pub mod observe;
 pub mod remove;
+pub mod rules;
 mod source_nat;
 
 pub use apply::{Applied, ApplyError, AttachmentContext, Step, apply};

@@ -7,7 +7,8 @@ use terway_types::{AttachmentKey, IfName, MacAddr, PodRef};
 /// The pod's end of the host pair.
 pub const POD_PEER: &str = "veth1";
 
-/// What the names of all host links start with; Felix and other agents know pods' links by it.
+/// What the names of host links start with unless `veth_prefix` says otherwise; Felix and other agents know pods'
+/// links by it.
 pub const HOST_LINK_PREFIX: &str = "cali";
 
 /// The name a pod's main interface has unless the runtime says otherwise.
@@ -15,7 +16,7 @@ const USUAL_IFNAME: &str = "eth0";
 
 /// The host's end of the pair: `cali` and 11 hex digits of a SHA-1 over `<namespace>.<pod>`, followed by the
 /// interface's name if it is not `eth0`. Felix computes the same. Without a pod: over `<container>.<ifname>`.
-pub fn host_link(key: &AttachmentKey, pod: &PodRef) -> String {
+pub fn host_link(prefix: &str, key: &AttachmentKey, pod: &PodRef) -> String {
     let ifname = key.ifname.as_str();
     let text = if pod.is_empty() {
         format!("{}.{ifname}", key.container)
@@ -23,7 +24,7 @@ pub fn host_link(key: &AttachmentKey, pod: &PodRef) -> String {
         let suffix = if ifname == USUAL_IFNAME { "" } else { ifname };
         format!("{}.{}{suffix}", pod.namespace, pod.name)
     };
-    format!("{HOST_LINK_PREFIX}{}", &sha1_hex(&text)[..11])
+    format!("{prefix}{}", &sha1_hex(&text)[..11])
 }
 
 /// The name an ENI's netdev has while no pod has it.
@@ -86,9 +87,9 @@ mod tests {
     #[test]
     fn host_links_are_named_as_felix_expects() {
         // printf default.web | sha1sum
-        assert_eq!(host_link(&key("eth0"), &pod()), "cali68caf03a5f4");
-        assert_eq!(host_link(&key("eth1"), &pod()), "cali2a38786bc9a");
-        assert_eq!(host_link(&key("eth0"), &PodRef::default()), "cali3e52eb8f9f8");
+        assert_eq!(host_link("cali", &key("eth0"), &pod()), "cali68caf03a5f4");
+        assert_eq!(host_link("cali", &key("eth1"), &pod()), "cali2a38786bc9a");
+        assert_eq!(host_link("cali", &key("eth0"), &PodRef::default()), "cali3e52eb8f9f8");
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! What is there of a layout's objects: reads the kernel, judges nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use terway_types::{Fault, FaultCode, fault::chain};
 
-use crate::describe::{Layout, NamespaceLayout};
+use crate::describe::{Layout, NamespaceLayout, Table};
 use crate::kernel::nft::RuleBody;
-use crate::kernel::objects::{Address, Link, MAIN_TABLE, Neighbour, Qdisc, Route, RouteFilter};
+use crate::kernel::objects::{Address, Link, Neighbour, OUR_PROTOCOL, Qdisc, Route, RouteFilter, Rule};
 use crate::kernel::sysctl::{Sysctl, SysctlError};
 use crate::kernel::{Cause, KernelError, Netlink, Netns, NetnsError};
 use crate::mark::Mark;
-use crate::source_nat;
+use crate::{rules, source_nat};
 
 /// What the kernel has, in both namespaces of an attachment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,8 +28,10 @@ pub struct NamespaceState {
     pub links: Vec<Link>,
     /// All addresses of those links.
     pub addresses: Vec<Address>,
-    /// All routes of the main table: a foreign one may take a destination over.
+    /// All routes of the layout's tables: a foreign one may take a destination over.
     pub routes: Vec<Route>,
+    /// All rules, in the order the kernel goes through them.
+    pub rules: Vec<Rule>,
     /// All neighbours of those links.
     pub neighbours: Vec<Neighbour>,
     /// All queueing disciplines of those links.
@@ -96,7 +98,8 @@ fn namespace(
     let mut netlink = Netlink::open(netns)?;
     let mut state = NamespaceState::default();
     let loopback = wanted.loopback.map(|_| "lo");
-    for name in wanted.links.iter().map(|link| link.name.as_str()).chain(loopback) {
+    let nics = wanted.nics.iter().map(|nic| nic.name.as_str());
+    for name in wanted.links.iter().map(|link| link.name.as_str()).chain(nics).chain(loopback) {
         let Some(link) = netlink.link_by_name(name)? else { continue };
         state.addresses.extend(netlink.addresses(Some(link.index))?);
         state.neighbours.extend(netlink.neighbours(link.index)?);
@@ -112,10 +115,29 @@ fn namespace(
     if !wanted.source_nat.is_empty() {
         state.source_nat = source_nat::installed(&Mark::of(&layout.key), netns)?;
     }
-    if !wanted.routes.is_empty() {
-        state.routes = netlink.routes(RouteFilter { table: Some(MAIN_TABLE), ..RouteFilter::default() })?;
+    state.routes = routes(wanted, &state, &mut netlink)?;
+    if !wanted.rules.is_empty() {
+        state.rules = netlink.rules()?;
     }
     Ok(state)
+}
+
+/// Reads the tables that the layout has routes in. A shared route that somebody wanted to take away a moment ago is
+/// as good as before: whoever it was looks again.
+fn routes(
+    wanted: &NamespaceLayout,
+    state: &NamespaceState,
+    netlink: &mut Netlink,
+) -> Result<Vec<Route>, KernelError> {
+    let tables: BTreeSet<_> = wanted.routes.iter().filter_map(|route| state.table(&route.table)).collect();
+    let mut found = Vec::new();
+    for table in tables {
+        found.extend(netlink.routes(RouteFilter { table: Some(table), ..RouteFilter::default() })?);
+    }
+    for route in found.iter_mut().filter(|route| route.protocol == rules::LEAVING) {
+        route.protocol = OUR_PROTOCOL;
+    }
+    Ok(found)
 }
 
 /// Reads the switches that are there.
@@ -139,6 +161,11 @@ impl NamespaceState {
     /// The link of this name.
     pub fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The number of a table; none if its link is not there.
+    pub(crate) fn table(&self, table: &Table) -> Option<u32> {
+        table.number(|name| self.link(name).map(|link| link.index))
     }
 
     /// The name of the link with this index, or `#` and the index.

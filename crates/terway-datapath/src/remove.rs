@@ -4,6 +4,7 @@
 //! Everything is attempted; one refusal does not keep the rest from being removed. What is not there counts as
 //! removed. A link with the mark of another attachment is never touched, nor is the node's uplink.
 
+use std::net::IpAddr;
 use std::panic::resume_unwind;
 use std::thread;
 
@@ -11,19 +12,22 @@ use terway_types::{AttachmentKey, Fault, FaultCode, MacAddr, fault::chain};
 
 use crate::facts::uplink_index;
 use crate::home;
-use crate::kernel::objects::Link;
+use crate::kernel::objects::{Link, Rule};
 use crate::kernel::{KernelError, Netlink, Netns, NicRule, Request};
 use crate::mark::Mark;
 use crate::names::{self, OwnLink};
-use crate::source_nat;
+use crate::{rules, source_nat};
 
 /// What shall be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
     /// The attachment.
     pub key: AttachmentKey,
-    /// Its ENI, if known: a netdev that lost its mark is recognised by it.
+    /// The ENI that is its own, if known: a netdev that lost its mark is recognised by it. An ENI it shares must not
+    /// be named here.
     pub mac: Option<MacAddr>,
+    /// Its addresses, if known: rules that its link does not lead to any more are recognised by them.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What was there and has been removed. All empty if there was nothing.
@@ -33,6 +37,8 @@ pub struct Removed {
     pub nics: Vec<MacAddr>,
     /// Links deleted, by name.
     pub links: Vec<String>,
+    /// Policy routing rules deleted.
+    pub rules: usize,
     /// Translation rules deleted.
     pub nat_rules: usize,
 }
@@ -70,7 +76,10 @@ pub fn remove(
     thread::scope(|scope| {
         let mark = work.mark.clone();
         let translation = scope.spawn(move || source_nat::remove(&mark, host));
+        // What the links tell must be read before they go.
+        let rules = work.rules(host);
         work.clear_links(host, pod);
+        work.clear_rules(host, rules);
         match translation.join().unwrap_or_else(|panic| resume_unwind(panic)) {
             Ok(count) => work.removed.nat_rules = count,
             Err(error) => work.note(Err(error)),
@@ -149,6 +158,20 @@ impl<'a> Work<'a> {
             && self.rule.is_nic(link)
             && link.alias.as_deref().and_then(Mark::parse).is_none()
             && link.name == self.removal.key.ifname.as_str()
+    }
+
+    fn rules(&self, host: &Netns) -> Result<Vec<Rule>, KernelError> {
+        rules::of_attachment(&mut Netlink::open(host)?, &self.mark, &self.removal.addresses)
+    }
+
+    fn clear_rules(&mut self, host: &Netns, found: Result<Vec<Rule>, KernelError>) {
+        let cleared = found.and_then(|found| {
+            if found.is_empty() { Ok(0) } else { rules::remove(&mut Netlink::open(host)?, &found) }
+        });
+        match cleared {
+            Ok(count) => self.removed.rules = count,
+            Err(error) => self.note(Err(error)),
+        }
     }
 
     fn clear_links(&mut self, host: &Netns, pod: Option<&Netns>) {
@@ -238,7 +261,7 @@ mod tests {
             container: ContainerId::new("c0ffee").unwrap(),
             ifname: IfName::new("eth0").unwrap(),
         };
-        Removal { key, mac }
+        Removal { key, mac, addresses: Vec::new() }
     }
 
     fn link(name: &str, kind: Option<&str>, mac: MacAddr, alias: Option<&str>) -> Link {

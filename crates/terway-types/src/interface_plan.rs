@@ -12,6 +12,9 @@ use crate::eni::EniId;
 pub enum Datapath {
     /// The pod gets the whole ENI: its netdev moves into the pod.
     Exclusive,
+    /// The pod gets an address of an ENI that stays on the node: a pair of links, and rules that send the pod's
+    /// packets out by that ENI.
+    PolicyRoute,
 }
 
 /// A traffic limit in one direction.
@@ -49,8 +52,12 @@ pub struct InterfacePlan {
     pub service_cidrs: Vec<IpNetwork>,
     /// Further destinations that must pass the host's stack (e.g. a node-local DNS cache).
     pub host_stack_cidrs: Vec<IpNetwork>,
-    /// Whether the pod gets the pair of links (`veth1` and its host end) to the node.
+    /// Whether a pod with a whole ENI gets the pair of links (`veth1` and its host end) to the node.
     pub host_peer: bool,
+    /// What the name of the pod's link on the node begins with: 1 to 4 letters or digits.
+    pub host_prefix: String,
+    /// Whether the pod has several interfaces, so that this one needs a routing table of its own.
+    pub own_table: bool,
     /// MTU in bytes of every link of this attachment: 1280 to 9600 with IPv6, 576 to 9600 without.
     pub mtu: u32,
     /// Limit of traffic into the pod.

@@ -1,7 +1,7 @@
 //! What could speak against a layout, looked at before the first change.
 
 use super::{ApplyError, AttachmentContext};
-use crate::describe::Layout;
+use crate::describe::{Eni, Layout};
 use crate::kernel::objects::Link;
 use crate::kernel::{self, Netlink, NicError, Request};
 use crate::mark::Mark;
@@ -13,13 +13,15 @@ pub(super) fn names_are_free(layout: &Layout, pod: &mut Netlink) -> Result<(), A
     if names.is_empty() { Ok(()) } else { Err(ApplyError::NameTaken { names }) }
 }
 
-/// The ENI's netdev, once it is there. A wrong MAC must not take a link the node lives by.
+/// The ENI's netdev, once it is there; none if the layout has no ENI. A wrong MAC must not take a link the node lives
+/// by; one that stays on the node may be the node's own.
 pub(super) fn find_nic(
     layout: &Layout,
     context: &AttachmentContext<'_>,
     host: &mut Netlink,
-) -> Result<Link, ApplyError> {
-    let mac = layout.nic().ok_or(ApplyError::NoNic)?.mac;
+) -> Result<Option<Link>, ApplyError> {
+    let Some(eni) = layout.eni() else { return Ok(None) };
+    let mac = eni.mac();
     let nic = match kernel::find_nic(&host.links()?, mac, context.rule) {
         Ok(nic) => nic.clone(),
         Err(NicError::Missing { .. }) => {
@@ -27,14 +29,17 @@ pub(super) fn find_nic(
         }
         Err(error) => return Err(error.into()),
     };
-    let why = if nic.name == layout.uplink {
-        "the node's uplink".to_owned()
-    } else if let Some(master) = nic.master {
-        format!("a port of link #{master}")
-    } else {
-        return Ok(nic);
-    };
-    Err(ApplyError::NicInUse { name: nic.name, mac, why })
+    let in_use = |why| ApplyError::NicInUse { name: nic.name.clone(), mac, why };
+    if let Some(master) = nic.master {
+        return Err(in_use(format!("a port of link #{master}")));
+    }
+    match eni {
+        Eni::Moved(_) if nic.name == layout.uplink => Err(in_use("the node's uplink".to_owned())),
+        Eni::Shared(wanted) if nic.name != wanted.name => {
+            Err(ApplyError::NicRenamed { from: wanted.name.clone(), to: nic.name, mac })
+        }
+        _ => Ok(Some(nic)),
+    }
 }
 
 /// Removes what an older sandbox of the pod left under the host link's name. Its own DEL may come later and finds

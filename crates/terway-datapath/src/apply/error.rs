@@ -59,9 +59,16 @@ pub enum ApplyError {
     /// The ENI's netdev cannot be told.
     #[error(transparent)]
     Nic(#[from] NicError),
-    /// The layout has no ENI: a defect of whoever made it.
-    #[error("the layout has no ENI")]
-    NoNic,
+    /// The ENI got another name since the node was looked at.
+    #[error("the NIC with MAC {mac} was renamed from {from} to {to} meanwhile")]
+    NicRenamed {
+        /// The name it had.
+        from: String,
+        /// The name it has.
+        to: String,
+        /// Its MAC.
+        mac: MacAddr,
+    },
     /// The MAC leads to a link the node needs for itself.
     #[error("{name}, the NIC with MAC {mac}, is {why}")]
     NicInUse {
@@ -125,7 +132,7 @@ impl ApplyError {
             }
             Self::HostNamespace => FaultCode::NetnsInvalid,
             Self::NameTaken { .. } => FaultCode::InterfaceExists,
-            Self::NoNic => FaultCode::Internal,
+            Self::NicRenamed { .. } => FaultCode::KernelRefused,
             Self::NicInUse { .. } => FaultCode::PlanInvalid,
             Self::Look(error) => code_of(error),
             Self::Step { source, .. } => source.code(),

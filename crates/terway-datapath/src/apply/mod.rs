@@ -11,13 +11,14 @@ use std::thread;
 use std::time::Instant;
 
 pub use error::{ApplyError, Step, StepError};
+use terway_types::IpFamily;
 
-use crate::describe::Layout;
+use crate::describe::{Eni, Layout, NamespaceLayout};
 use crate::kernel::objects as kernel;
 use crate::kernel::{KernelError, LinkChange, Netlink, Netns, NicRule, Request};
 use crate::mark::Mark;
 use crate::remove::{Removal, RemoveError, remove};
-use crate::source_nat;
+use crate::{rules, source_nat};
 
 /// Where and how a layout is applied.
 pub struct AttachmentContext<'a> {
@@ -36,11 +37,9 @@ pub struct AttachmentContext<'a> {
 /// What was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// The ENI's netdev as it was in the host.
-    pub nic: String,
-    /// Its index in the pod.
+    /// The index of the pod's interface in the pod.
     pub index: u32,
-    /// Its address on the PCI bus, e.g. `0000:00:06.0`, if it is there.
+    /// The address on the PCI bus, e.g. `0000:00:06.0`, of an ENI that is the pod's own.
     pub pci: Option<String>,
 }
 
@@ -55,9 +54,10 @@ pub fn apply(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Applied
     check::names_are_free(layout, &mut pod)?;
     let nic = check::find_nic(layout, context, &mut host)?;
     check::clear_host_name(layout, &mut host)?;
-    let mut work = Work { layout, context, host, pod, nic: &nic };
+    let moved = nic.as_ref().filter(|_| matches!(layout.eni(), Some(Eni::Moved(_))));
+    let mut work = Work { layout, context, host, pod, moved };
     match work.all_steps() {
-        Ok(index) => Ok(Applied { nic: nic.name.clone(), index, pci: nic.pci.clone() }),
+        Ok(index) => Ok(Applied { index, pci: moved.and_then(|nic| nic.pci.clone()) }),
         Err((step, source)) => {
             let undo = work.undo(step).map(Box::new);
             Err(ApplyError::Step { step, source: Box::new(source), undo })
@@ -70,11 +70,12 @@ struct Work<'a> {
     context: &'a AttachmentContext<'a>,
     host: Netlink,
     pod: Netlink,
-    nic: &'a kernel::Link,
+    /// The ENI's netdev, if it moves.
+    moved: Option<&'a kernel::Link>,
 }
 
 impl Work<'_> {
-    /// The steps in order; gives the ENI's index in the pod.
+    /// The steps in order; gives the index of the pod's interface.
     fn all_steps(&mut self) -> Result<u32, (Step, StepError)> {
         self.step(Step::NodeSwitches, Self::node_switches)?;
         self.step(Step::Links, Self::links)?;
@@ -105,8 +106,9 @@ impl Work<'_> {
     /// readers too, so both wait at the same time.
     fn links(&mut self) -> Result<(), StepError> {
         let mut batch = requests::make_links(self.layout, self.context.pod);
-        let nic = self.layout.nic().map(|link| requests::move_nic(link, self.nic, self.context.pod));
-        batch.extend(nic);
+        if let (Some(Eni::Moved(link)), Some(nic)) = (self.layout.eni(), self.moved) {
+            batch.push(requests::move_nic(link, nic, self.context.pod));
+        }
         let (layout, netns) = (self.layout, self.context.host);
         thread::scope(|scope| {
             let mark = Mark::of(&layout.key);
@@ -123,17 +125,21 @@ impl Work<'_> {
 
     fn pod_side(&mut self) -> Result<u32, StepError> {
         let links = self.pod.links()?;
-        self.pod.transact(&requests::inside(&self.layout.pod, &links)?)?;
-        let nic = links.iter().find(|link| link.mac == self.nic.mac);
-        Ok(nic.map_or(self.nic.index, |nic| nic.index))
+        let rules = rules_there(&self.layout.pod, &mut self.pod)?;
+        self.pod.transact(&requests::inside(&self.layout.pod, &links, &rules)?)?;
+        let main = self.layout.main().and_then(|main| links.iter().find(|link| link.name == main.name));
+        Ok(main.map_or(0, |main| main.index))
     }
 
     fn host_side(&mut self) -> Result<(), StepError> {
+        let host = &self.layout.host;
+        let names = host.nics.iter().map(|nic| &nic.name).chain(host.links.iter().map(|link| &link.name));
         let mut links = Vec::new();
-        for link in &self.layout.host.links {
-            links.extend(self.host.link_by_name(&link.name)?);
+        for name in names {
+            links.extend(self.host.link_by_name(name)?);
         }
-        Ok(self.host.transact(&requests::inside(&self.layout.host, &links)?)?)
+        let rules = rules_there(host, &mut self.host)?;
+        Ok(self.host.transact(&requests::inside(host, &links, &rules)?)?)
     }
 
     /// Last, because it needs no undoing then: the runtime or another plugin may have set it up before.
@@ -150,10 +156,12 @@ impl Work<'_> {
         if failed < Step::Links {
             return None;
         }
-        let removal = Removal { key: self.layout.key.clone(), mac: self.nic.mac };
+        let addresses = self.layout.pod.addresses.iter().map(|address| address.address.ip()).collect();
+        let mac = self.moved.and_then(|nic| nic.mac);
+        let removal = Removal { key: self.layout.key.clone(), mac, addresses };
         let outcome = remove(&removal, self.context.host, Some(self.context.pod), self.context.rule);
-        // DEL leaves the MTU as it is; here it must be as before.
-        let restored = self.restore_mtu();
+        // DEL leaves the MTU as it is, and finds tables by the rules that lead there; here all must be as before.
+        let restored = self.free_tables().and_then(|()| self.restore_mtu());
         match (outcome, restored) {
             (Err(error), _) => Some(error),
             (Ok(_), Err(failure)) => Some(RemoveError { key: removal.key, failures: vec![failure] }),
@@ -161,11 +169,29 @@ impl Work<'_> {
         }
     }
 
+    /// The rule that leads to a table may be what was refused.
+    fn free_tables(&mut self) -> Result<(), KernelError> {
+        for route in self.layout.host.routes.iter().filter(|route| route.shared) {
+            let Some(link) = route.table.link() else { continue };
+            let index = self.host.link_by_name(link)?.map(|link| link.index);
+            if let Some(table) = route.table.number(|_| index) {
+                rules::free(&mut self.host, IpFamily::of(&route.destination.ip()), table)?;
+            }
+        }
+        Ok(())
+    }
+
     fn restore_mtu(&mut self) -> Result<(), KernelError> {
+        let Some(moved) = self.moved else { return Ok(()) };
         let links = self.host.links()?;
-        let at_home = links.iter().find(|link| link.mac == self.nic.mac && self.context.rule.is_nic(link));
-        let Some(nic) = at_home.filter(|link| link.mtu != self.nic.mtu) else { return Ok(()) };
-        let change = LinkChange { mtu: Some(self.nic.mtu), ..LinkChange::default() };
+        let at_home = links.iter().find(|link| link.mac == moved.mac && self.context.rule.is_nic(link));
+        let Some(nic) = at_home.filter(|link| link.mtu != moved.mtu) else { return Ok(()) };
+        let change = LinkChange { mtu: Some(moved.mtu), ..LinkChange::default() };
         self.host.transact(&[Request::set_link(nic.index, &change)])
     }
+}
+
+/// The rules of a namespace, where it matters which there are.
+fn rules_there(wanted: &NamespaceLayout, netlink: &mut Netlink) -> Result<Vec<kernel::Rule>, KernelError> {
+    if wanted.rules.is_empty() { Ok(Vec::new()) } else { netlink.rules() }
 }

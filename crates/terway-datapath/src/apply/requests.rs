@@ -1,9 +1,10 @@
 //! A layout's objects as requests to the kernel.
 
 use super::StepError;
-use crate::describe::{Layout, Link, LinkKind, NamespaceLayout};
+use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route, Table};
 use crate::kernel::objects as kernel;
 use crate::kernel::{LinkChange, Netns, NewLink, Request};
+use crate::rules;
 
 /// Makes the links that do not exist yet, each at once in its namespace. Sent in the host.
 pub(super) fn make_links(layout: &Layout, pod: &Netns) -> Vec<Request> {
@@ -36,13 +37,39 @@ pub(super) fn move_nic(link: &Link, nic: &kernel::Link, pod: &Netns) -> Request 
     Request::set_link(nic.index, &change).described(what)
 }
 
-/// Everything on the links of one namespace. Limits come before the links are up: no packet passes unlimited.
-pub(super) fn inside(wanted: &NamespaceLayout, links: &[kernel::Link]) -> Result<Vec<Request>, StepError> {
-    let index = |name: &str| {
-        let link = links.iter().find(|link| link.name == name);
-        link.map(|link| link.index).ok_or_else(|| StepError::Vanished(name.to_owned()))
-    };
+/// Brings the ENIs that stay to the state they must have; what they have already is not asked for again, because
+/// every change of a link is an event for the whole node.
+fn shared_nics(wanted: &NamespaceLayout, links: &[kernel::Link]) -> Result<Vec<Request>, StepError> {
     let mut requests = Vec::new();
+    for nic in &wanted.nics {
+        let link = links.iter().find(|link| link.name == nic.name);
+        let link = link.ok_or_else(|| StepError::Vanished(nic.name.clone()))?;
+        let change = LinkChange {
+            mtu: nic.mtu.filter(|mtu| link.mtu < *mtu),
+            up: (!link.up).then_some(true),
+            ..LinkChange::default()
+        };
+        if change.mtu.is_some() || change.up.is_some() {
+            let what = format!("set up the shared ENI {}", nic.name);
+            requests.push(Request::set_link(link.index, &change).described(what));
+        }
+    }
+    Ok(requests)
+}
+
+/// Everything on the links of one namespace. Limits come before the links are up: no packet passes unlimited. The
+/// rules come between the routes of the main table and those of other tables ([`crate::rules`] says why).
+pub(super) fn inside(
+    wanted: &NamespaceLayout,
+    links: &[kernel::Link],
+    there: &[kernel::Rule],
+) -> Result<Vec<Request>, StepError> {
+    let index_of = |name: &str| links.iter().find(|link| link.name == name).map(|link| link.index);
+    let vanished = |name: &str| StepError::Vanished(name.to_owned());
+    let index = |name: &str| index_of(name).ok_or_else(|| vanished(name));
+    let number =
+        |table: &Table| table.number(index_of).ok_or_else(|| vanished(table.link().unwrap_or_default()));
+    let mut requests = shared_nics(wanted, links)?;
     for limit in &wanted.limits {
         let what = format!("add {limit} (needs kernel module sch_tbf)");
         requests.push(Request::replace_tbf(index(&limit.link)?, &limit.bucket).described(what));
@@ -67,18 +94,34 @@ pub(super) fn inside(wanted: &NamespaceLayout, links: &[kernel::Link]) -> Result
         let request = Request::replace_neighbour(index(&neighbour.link)?, neighbour.address, neighbour.mac);
         requests.push(request.described(format!("add {neighbour}")));
     }
-    for route in &wanted.routes {
-        requests.push(self::route(route, index(&route.link)?));
+    let (main, others): (Vec<_>, Vec<_>) = wanted.routes.iter().partition(|route| route.table == Table::Main);
+    for route in main {
+        requests.push(self::route(route, index(&route.link)?, number(&route.table)?));
+    }
+    let rules: Vec<_> = wanted
+        .rules
+        .iter()
+        .map(|rule| Ok(rule.request(number(&rule.table)?)))
+        .collect::<Result<_, StepError>>()?;
+    let (stale, missing) = rules::make_way(&rules, there);
+    requests.extend(stale);
+    requests.extend(missing.iter().map(Request::add_rule));
+    for route in others {
+        requests.push(self::route(route, index(&route.link)?, number(&route.table)?));
     }
     Ok(requests)
 }
 
 /// A route with a preferred source is the node's way to a pod: it replaces one an older attachment of the same
-/// address left. In the pod nothing is replaced; what stands there is another plugin's.
-fn route(route: &crate::describe::Route, index: u32) -> Request {
-    let wanted = route.request(index);
-    let request =
-        if route.source.is_some() { Request::replace_route(&wanted) } else { Request::add_route(&wanted) };
+/// address left. A shared one may be there already. In the pod nothing is replaced; what stands there is another
+/// plugin's.
+fn route(route: &Route, index: u32, table: u32) -> Request {
+    let wanted = route.request(index, table);
+    let request = if route.source.is_some() || route.shared {
+        Request::replace_route(&wanted)
+    } else {
+        Request::add_route(&wanted)
+    };
     request.described(format!("add {route}"))
 }
 

@@ -10,6 +10,18 @@ use crate::mark::Mark;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loopback;
 
+/// An ENI's netdev that stays on the node and serves several attachments. It is never made, moved, marked or given
+/// an address: it must be there, up, and take packets of this size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedNic {
+    /// Its name on the node.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: MacAddr,
+    /// The least MTU it must have; none if its MTU is not ours to change.
+    pub mtu: Option<u32>,
+}
+
 /// A link that must exist, be up, and look like this.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -56,6 +68,16 @@ impl LinkKind {
 impl fmt::Display for Loopback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("link lo up")
+    }
+}
+
+impl fmt::Display for SharedNic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "link {} shared nic address {}", self.name, self.mac)?;
+        if let Some(mtu) = self.mtu {
+            write!(f, " mtu {mtu} or more")?;
+        }
+        f.write_str(" up")
     }
 }
 

@@ -7,9 +7,9 @@ mod traffic;
 
 use std::fmt;
 
-pub use ip::{Address, Neighbour, Route};
-pub use link::{Link, LinkKind, Loopback};
-use terway_types::AttachmentKey;
+pub use ip::{Address, FIRST_TABLE, Neighbour, Route, Rule, Table};
+pub use link::{Link, LinkKind, Loopback, SharedNic};
+use terway_types::{AttachmentKey, MacAddr};
 pub use traffic::{IngressRedirect, Limit, SourceNat, Sysctl};
 
 /// All that one attachment needs in the kernel.
@@ -30,14 +30,19 @@ pub struct Layout {
 pub struct NamespaceLayout {
     /// Whether `lo` must be up.
     pub loopback: Option<Loopback>,
+    /// ENIs that stay here and serve several attachments.
+    pub nics: Vec<SharedNic>,
     /// Links that must exist and be up.
     pub links: Vec<Link>,
     /// Kernel switches, set before the links come up.
     pub sysctls: Vec<Sysctl>,
     /// Addresses of the links.
     pub addresses: Vec<Address>,
-    /// Routes of the main table.
+    /// Routes.
     pub routes: Vec<Route>,
+    /// Policy routing rules. Made after the routes of the main table and before those of other tables, see
+    /// [`crate::rules`].
+    pub rules: Vec<Rule>,
     /// Permanent neighbour entries.
     pub neighbours: Vec<Neighbour>,
     /// Token buckets at the root of links.
@@ -53,6 +58,8 @@ pub struct NamespaceLayout {
 pub enum Object {
     /// The loopback link.
     Loopback(Loopback),
+    /// An ENI that stays where it is.
+    SharedNic(SharedNic),
     /// A link.
     Link(Link),
     /// A kernel switch.
@@ -61,6 +68,8 @@ pub enum Object {
     Address(Address),
     /// A route.
     Route(Route),
+    /// A policy routing rule.
+    Rule(Rule),
     /// A neighbour entry.
     Neighbour(Neighbour),
     /// A token bucket.
@@ -74,14 +83,27 @@ pub enum Object {
 impl NamespaceLayout {
     /// Every object, in order of creation. A new kind of object that is left out here does not compile.
     pub fn objects(&self) -> Vec<Object> {
-        let Self { loopback, links, sysctls, addresses, routes, neighbours, limits, redirects, source_nat } =
-            self;
+        let Self {
+            loopback,
+            nics,
+            links,
+            sysctls,
+            addresses,
+            routes,
+            rules,
+            neighbours,
+            limits,
+            redirects,
+            source_nat,
+        } = self;
         let mut all = Vec::new();
         all.extend(loopback.iter().copied().map(Object::Loopback));
+        all.extend(nics.iter().cloned().map(Object::SharedNic));
         all.extend(links.iter().cloned().map(Object::Link));
         all.extend(sysctls.iter().cloned().map(Object::Sysctl));
         all.extend(addresses.iter().cloned().map(Object::Address));
         all.extend(routes.iter().cloned().map(Object::Route));
+        all.extend(rules.iter().cloned().map(Object::Rule));
         all.extend(neighbours.iter().cloned().map(Object::Neighbour));
         all.extend(limits.iter().cloned().map(Object::Limit));
         all.extend(redirects.iter().cloned().map(Object::Redirect));
@@ -93,12 +115,42 @@ impl NamespaceLayout {
     pub fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name == name)
     }
+
+    /// Whether the layout says anything about the link of this name itself.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        self.link(name).is_some() || self.nics.iter().any(|nic| nic.name == name)
+    }
+}
+
+/// How a layout uses its ENI's netdev.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eni<'a> {
+    /// It moves into the pod.
+    Moved(&'a Link),
+    /// It stays on the node.
+    Shared(&'a SharedNic),
+}
+
+impl Eni<'_> {
+    /// The hardware address it is found by.
+    pub fn mac(&self) -> MacAddr {
+        match self {
+            Self::Moved(link) => link.mac,
+            Self::Shared(nic) => nic.mac,
+        }
+    }
 }
 
 impl Layout {
-    /// The ENI's link in the pod; every layout has one.
-    pub fn nic(&self) -> Option<&Link> {
-        self.pod.links.iter().find(|link| matches!(link.kind, LinkKind::Nic { .. }))
+    /// The ENI; a layout without one lives by the node's own NIC.
+    pub fn eni(&self) -> Option<Eni<'_>> {
+        let moved = self.pod.links.iter().find(|link| matches!(link.kind, LinkKind::Nic { .. }));
+        moved.map(Eni::Moved).or_else(|| self.host.nics.first().map(Eni::Shared))
+    }
+
+    /// The pod's own interface.
+    pub fn main(&self) -> Option<&Link> {
+        self.pod.links.first()
     }
 }
 
@@ -106,10 +158,12 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Loopback(object) => object.fmt(f),
+            Self::SharedNic(object) => object.fmt(f),
             Self::Link(object) => object.fmt(f),
             Self::Sysctl(object) => object.fmt(f),
             Self::Address(object) => object.fmt(f),
             Self::Route(object) => object.fmt(f),
+            Self::Rule(object) => object.fmt(f),
             Self::Neighbour(object) => object.fmt(f),
             Self::Limit(object) => object.fmt(f),
             Self::Redirect(object) => object.fmt(f),
@@ -135,10 +189,12 @@ impl Object {
     pub fn link(&self) -> Option<&str> {
         match self {
             Self::Loopback(_) => Some("lo"),
+            Self::SharedNic(nic) => Some(&nic.name),
             Self::Link(link) => Some(&link.name),
             Self::Sysctl(sysctl) => sysctl.link(),
             Self::Address(address) => Some(&address.link),
             Self::Route(route) => Some(&route.link),
+            Self::Rule(rule) => rule.table.link(),
             Self::Neighbour(neighbour) => Some(&neighbour.link),
             Self::Limit(limit) => Some(&limit.link),
             Self::Redirect(redirect) => Some(&redirect.from),
@@ -149,6 +205,7 @@ impl Object {
     /// A short name, enough to find the object with the usual tools.
     pub fn name(&self) -> String {
         match self {
+            Self::SharedNic(nic) => format!("link {}", nic.name),
             Self::Link(link) => format!("link {}", link.name),
             Self::Sysctl(sysctl) => format!("sysctl {}", sysctl.path),
             Self::Neighbour(neighbour) => format!("neighbour {} dev {}", neighbour.address, neighbour.link),

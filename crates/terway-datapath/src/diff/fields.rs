@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::describe::{
-    Address, IngressRedirect, Limit, Link, LinkKind, NamespaceLayout, Neighbour, Object, Route, SourceNat,
-    Sysctl,
+    Address, IngressRedirect, Limit, Link, LinkKind, NamespaceLayout, Neighbour, Object, Route, Rule,
+    SharedNic, SourceNat, Sysctl,
 };
 use crate::diff::Deviation;
 use crate::kernel::objects::{self as kernel, OUR_PROTOCOL, RouteKind, Scope};
@@ -39,10 +39,12 @@ pub(super) fn deviation(
 ) -> Option<Deviation> {
     match object {
         Object::Loopback(_) => loopback(found),
+        Object::SharedNic(nic) => shared_nic(nic, found),
         Object::Link(link) => self::link(link, found),
         Object::Sysctl(sysctl) => self::sysctl(sysctl, found),
         Object::Address(address) => self::address(address, found),
         Object::Route(route) => self::route(route, found),
+        Object::Rule(rule) => self::rule(rule, found),
         Object::Neighbour(neighbour) => self::neighbour(neighbour, found),
         Object::Limit(limit) => self::limit(limit, found),
         Object::Redirect(redirect) => self::redirect(redirect, wanted, found),
@@ -80,6 +82,19 @@ fn word<T: fmt::Display>(value: Option<T>) -> String {
 fn loopback(found: &NamespaceState) -> Option<Deviation> {
     let Some(link) = found.link("lo") else { return Some(Deviation::Missing) };
     let mut compared = Compared::default();
+    compared.switch("up", true, link.up);
+    compared.outcome()
+}
+
+/// What else the node's owner does with it is his business.
+fn shared_nic(wanted: &SharedNic, found: &NamespaceState) -> Option<Deviation> {
+    let Some(link) = found.link(&wanted.name) else { return Some(Deviation::Missing) };
+    let mut compared = Compared::default();
+    compared.field("address", wanted.mac, word(link.mac));
+    if let Some(least) = wanted.mtu {
+        compared.field("mtu", least, link.mtu.min(least));
+    }
+    compared.field("master", "none", word(link.master.map(|index| found.name_of(index))));
     compared.switch("up", true, link.up);
     compared.outcome()
 }
@@ -131,8 +146,10 @@ fn address(wanted: &Address, found: &NamespaceState) -> Option<Deviation> {
 
 fn route(wanted: &Route, found: &NamespaceState) -> Option<Deviation> {
     let index = found.link(&wanted.link)?.index;
-    let exact = as_kernel_has_it(wanted, index);
-    let rivals: Vec<_> = found.routes.iter().filter(|route| route.destination == exact.destination).collect();
+    let exact = as_kernel_has_it(wanted, index, found.table(&wanted.table)?);
+    let is_rival =
+        |route: &&kernel::Route| (route.destination, route.table) == (exact.destination, exact.table);
+    let rivals: Vec<_> = found.routes.iter().filter(is_rival).collect();
     if let Some(place) = rivals.iter().position(|route| **route == exact) {
         let wins = |(at, rival): (usize, &&kernel::Route)| {
             // IPv6 routes of one metric share the traffic; of IPv4 routes the first listed is used.
@@ -149,10 +166,10 @@ fn route(wanted: &Route, found: &NamespaceState) -> Option<Deviation> {
 }
 
 /// The route as a dump gives it.
-fn as_kernel_has_it(wanted: &Route, index: u32) -> kernel::Route {
+fn as_kernel_has_it(wanted: &Route, index: u32, table: u32) -> kernel::Route {
     let is_ipv6 = wanted.destination.is_ipv6();
     let metric = if is_ipv6 { USUAL_IPV6_METRIC } else { 0 };
-    wanted.request(index).metric(metric)
+    wanted.request(index, table).metric(metric)
 }
 
 fn compare_routes(
@@ -170,6 +187,29 @@ fn compare_routes(
     compared.field("protocol", wanted.protocol, route.protocol);
     compared.field("metric", wanted.metric, route.metric);
     compared.switch("onlink", wanted.onlink, route.onlink);
+    compared.outcome()
+}
+
+/// A rule counts by what it says and where it stands. Kernels before 4.17 do not tell who made it.
+fn rule(wanted: &Rule, found: &NamespaceState) -> Option<Deviation> {
+    let exact = wanted.request(found.table(&wanted.table)?);
+    let selects = |rule: &kernel::Rule| (rule.family, rule.from, rule.to, rule.oif.clone());
+    let is_plain = |rule: &&kernel::Rule| rule.iif.is_none() && rule.mark.is_none();
+    let rivals: Vec<_> =
+        found.rules.iter().filter(is_plain).filter(|rule| selects(rule) == selects(&exact)).collect();
+    let is_it = |rule: &kernel::Rule| {
+        (rule.priority, rule.table) == (exact.priority, exact.table)
+            && [exact.protocol, 0].contains(&rule.protocol)
+    };
+    if rivals.iter().any(|rule| is_it(rule)) {
+        let before = |rule: &&&kernel::Rule| rule.priority <= exact.priority && rule.table != exact.table;
+        return rivals.iter().find(before).map(|rule| Deviation::Overridden { by: format!("rule {rule}") });
+    }
+    let Some(altered) = rivals.first() else { return Some(Deviation::Missing) };
+    let mut compared = Compared::default();
+    compared.field("priority", exact.priority, altered.priority);
+    compared.field("table", exact.table, altered.table);
+    compared.field("protocol", exact.protocol, altered.protocol);
     compared.outcome()
 }
 

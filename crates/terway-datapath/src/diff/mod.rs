@@ -66,9 +66,8 @@ fn namespace(place: Place, wanted: &NamespaceLayout, found: &NamespaceState) -> 
     let is_missing = |name: &str| !found.links.iter().any(|link| link.name == name);
     let mut drifts = Vec::new();
     for object in wanted.objects() {
-        let is_itself_a_link = matches!(object, Object::Link(_) | Object::Loopback(_));
-        let hangs_on_nothing =
-            object.link().is_some_and(|name| wanted.link(name).is_some() && is_missing(name));
+        let is_itself_a_link = matches!(object, Object::Link(_) | Object::SharedNic(_) | Object::Loopback(_));
+        let hangs_on_nothing = object.link().is_some_and(|name| wanted.names(name) && is_missing(name));
         if hangs_on_nothing && !is_itself_a_link {
             continue;
         }

@@ -8,19 +8,28 @@ use terway_types::{
 };
 
 use super::{Deviation, Drift, Place, diff, fault};
-use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Object};
-use crate::facts::HostFacts;
+use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Object, Rule, Table};
+use crate::facts::{HostFacts, NicFacts};
 use crate::kernel::objects::{self as kernel, Scope};
 use crate::observe::{NamespaceState, Observed};
 use crate::source_nat::rules;
 
-/// A layout with every sort of object.
+/// An exclusive layout with every sort of object it can have.
 fn everything() -> Layout {
+    of(Datapath::Exclusive)
+}
+
+/// Layouts that have every sort of object between them.
+fn layouts() -> [Layout; 2] {
+    [everything(), of(Datapath::PolicyRoute)]
+}
+
+fn of(datapath: Datapath) -> Layout {
     let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
     let ifname = IfName::new("eth0").unwrap();
     let plan = InterfacePlan {
         ifname: ifname.clone(),
-        datapath: Datapath::Exclusive,
+        datapath,
         eni: None,
         mac: MacAddr([0, 0x16, 0x3e, 1, 2, 3]),
         addresses: Addresses::new("10.0.1.5".parse().ok(), "fd00:1::5".parse().ok()),
@@ -31,6 +40,8 @@ fn everything() -> Layout {
         service_cidrs: vec!["172.16.0.0/16".parse().unwrap(), "fd00:172::/112".parse().unwrap()],
         host_stack_cidrs: vec!["169.254.20.10/32".parse().unwrap()],
         host_peer: true,
+        host_prefix: "cali".into(),
+        own_table: datapath == Datapath::PolicyRoute,
         mtu: 1500,
         ingress: limit,
         egress: limit,
@@ -44,8 +55,10 @@ fn everything() -> Layout {
     let facts = HostFacts {
         uplink: "ens3".into(),
         uplink_index: 2,
+        uplink_mtu: 1500,
         addresses: Addresses::new("10.0.0.9".parse().ok(), "fd00::9".parse().ok()),
         uplink_accept_ra: Some(0),
+        nics: vec![NicFacts { mac: plan.mac, name: "eth1".into(), index: 3 }],
     };
     crate::layout(&plan, &key, &PodRef::default(), &facts).unwrap()
 }
@@ -64,10 +77,20 @@ fn state(layout: &NamespaceLayout) -> NamespaceState {
         ..kernel_link(1, &layout.links[0])
     }));
     state.links.extend((10..).zip(&layout.links).map(|(index, link)| kernel_link(index, link)));
+    state.links.extend((50..).zip(&layout.nics).map(|(index, nic)| kernel::Link {
+        name: nic.name.clone(),
+        mac: Some(nic.mac),
+        kind: None,
+        alias: Some("the node's owner's words".into()),
+        ..kernel_link(index, &layout.links[0])
+    }));
     let index = |name: &str| state.links.iter().find(|link| link.name == name).unwrap().index;
     state.addresses =
         layout.addresses.iter().map(|one| kernel_address(index(&one.link), one.address)).collect();
-    state.routes = layout.routes.iter().map(|one| kernel_route(index(&one.link), one)).collect();
+    let table = |table: &Table| table.number(|name| Some(index(name))).unwrap();
+    state.routes =
+        layout.routes.iter().map(|one| kernel_route(index(&one.link), table(&one.table), one)).collect();
+    state.rules = layout.rules.iter().map(|one| one.request(table(&one.table))).collect();
     let neighbours = layout.neighbours.iter().map(|one| kernel::Neighbour {
         index: index(&one.link),
         address: one.address,
@@ -125,8 +148,8 @@ fn kernel_address(index: u32, network: ipnetwork::IpNetwork) -> kernel::Address 
     }
 }
 
-fn kernel_route(index: u32, route: &crate::describe::Route) -> kernel::Route {
-    let route = route.request(index);
+fn kernel_route(index: u32, table: u32, route: &crate::describe::Route) -> kernel::Route {
+    let route = route.request(index, table);
     let metric = if route.destination.is_ipv6() { 1024 } else { 0 };
     kernel::Route { metric, ..route }
 }
@@ -159,6 +182,7 @@ fn take(object: &Object, state: &mut NamespaceState) {
     let index = |name: &str| state.links.iter().find(|link| link.name == name).map_or(0, |link| link.index);
     match object {
         Object::Loopback(_) => change(&mut state.links, |link| link.name == "lo", None),
+        Object::SharedNic(wanted) => change(&mut state.links, |link| link.name == wanted.name, None),
         Object::Link(wanted) => change(&mut state.links, |link| link.name == wanted.name, None),
         // A switch whose file is gone counts as off: the value is turned instead.
         Object::Sysctl(wanted) => {
@@ -170,8 +194,11 @@ fn take(object: &Object, state: &mut NamespaceState) {
             change(&mut state.addresses, |one| one.index == index && one.network == wanted.address, None);
         }
         Object::Route(wanted) => {
-            change(&mut state.routes, |one| one.destination == wanted.destination, None);
+            let table = state.table(&wanted.table).unwrap();
+            let which = |one: &kernel::Route| (one.destination, one.table) == (wanted.destination, table);
+            change(&mut state.routes, which, None);
         }
+        Object::Rule(wanted) => change(&mut state.rules, |one| is_it(wanted, one), None),
         Object::Neighbour(wanted) => {
             change(&mut state.neighbours, |one| one.address == wanted.address, None);
         }
@@ -187,6 +214,10 @@ fn take(object: &Object, state: &mut NamespaceState) {
     }
 }
 
+fn is_it(wanted: &Rule, one: &kernel::Rule) -> bool {
+    (wanted.from, wanted.to, &wanted.oif, wanted.family) == (one.from, one.to, &one.oif, one.family)
+}
+
 /// Every way to alter one field of an object, by the name the field is reported under.
 fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'static str, NamespaceState)> {
     let mut all = Vec::new();
@@ -200,6 +231,17 @@ fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'static str, Na
         Object::Loopback(_) => alter("up", &|state| {
             change(&mut state.links, |link| link.name == "lo", Some(|link| link.up = false));
         }),
+        Object::SharedNic(wanted) => {
+            let fields: [(_, fn(&mut kernel::Link)); 4] = [
+                ("address", |link| link.mac = Some(MacAddr([2; 6]))),
+                ("mtu", |link| link.mtu = 1400),
+                ("master", |link| link.master = Some(77)),
+                ("up", |link| link.up = false),
+            ];
+            for (field, how) in fields {
+                alter(field, &|state| change(&mut state.links, |link| link.name == wanted.name, Some(how)));
+            }
+        }
         Object::Link(wanted) => {
             let fields: [(_, fn(&mut kernel::Link)); 5] = [
                 ("address", |link| link.mac = Some(MacAddr([2; 6]))),
@@ -249,9 +291,20 @@ fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'static str, Na
                 ("metric", |route| route.metric = 9),
                 ("onlink", |route| route.onlink = !route.onlink),
             ];
+            let table = state.table(&wanted.table).unwrap();
             for (field, how) in fields {
-                let which = |one: &kernel::Route| one.destination == wanted.destination;
+                let which = |one: &kernel::Route| (one.destination, one.table) == (wanted.destination, table);
                 alter(field, &|state| change(&mut state.routes, which, Some(how)));
+            }
+        }
+        Object::Rule(wanted) => {
+            let fields: [(_, fn(&mut kernel::Rule)); 3] = [
+                ("priority", |rule| rule.priority += 1),
+                ("table", |rule| rule.table += 1),
+                ("protocol", |rule| rule.protocol = 3),
+            ];
+            for (field, how) in fields {
+                alter(field, &|state| change(&mut state.rules, |one| is_it(wanted, one), Some(how)));
             }
         }
         Object::Neighbour(wanted) => {
@@ -293,51 +346,83 @@ fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'static str, Na
 
 #[test]
 fn what_was_just_made_has_no_drift() {
-    let layout = everything();
-    assert_eq!(diff(&layout, &as_made(&layout)), []);
-    assert_eq!(fault(&layout, &[]), None);
+    for layout in layouts() {
+        assert_eq!(diff(&layout, &as_made(&layout)), []);
+        assert_eq!(fault(&layout, &[]), None);
+    }
 }
 
 #[test]
 fn every_object_taken_away_is_named_and_nothing_else() {
-    let layout = everything();
-    let objects = all_objects(&layout);
-    let sorts: BTreeSet<_> =
-        objects.iter().map(|(_, object)| object.name().split(' ').next().map(str::to_owned)).collect();
-    assert!(sorts.len() >= 8, "the layout has every sort of object: {sorts:?}");
-    for (place, object) in objects {
-        let mut observed = as_made(&layout);
-        take(&object, side(&mut observed, place));
-        let drifts = diff(&layout, &observed);
-        assert_eq!(drifts.len(), 1, "{place}: {object}: {drifts:?}");
-        assert_eq!((drifts[0].place, &drifts[0].object), (place, &object));
-        if !matches!(object, Object::Sysctl(_)) {
-            assert_eq!(drifts[0].deviation, Deviation::Missing, "{object}");
+    let mut sorts = BTreeSet::new();
+    for layout in layouts() {
+        for (place, object) in all_objects(&layout) {
+            sorts.extend(object.name().split(' ').next().map(str::to_owned));
+            let mut observed = as_made(&layout);
+            take(&object, side(&mut observed, place));
+            // With an ENI its table cannot be told any more, nor what is in it.
+            let drifts = diff(&layout, &observed);
+            assert_eq!(drifts.len(), 1, "{place}: {object}: {drifts:?}");
+            assert_eq!((drifts[0].place, &drifts[0].object), (place, &object));
+            if !matches!(object, Object::Sysctl(_)) {
+                assert_eq!(drifts[0].deviation, Deviation::Missing, "{object}");
+            }
         }
     }
+    assert!(sorts.len() >= 9, "the layouts have every sort of object: {sorts:?}");
 }
 
 #[test]
 fn every_field_altered_is_named_and_nothing_else() {
-    let layout = everything();
-    for (place, object) in all_objects(&layout) {
-        let made = as_made(&layout);
-        let state = if place == Place::Pod { &made.pod } else { &made.host };
-        let ways = alterations(&object, state);
-        assert!(!ways.is_empty());
-        for (field, altered) in ways {
-            let mut observed = made.clone();
-            *side(&mut observed, place) = altered;
-            let drifts = diff(&layout, &observed);
-            assert_eq!(drifts.len(), 1, "{place}: {object}: {field}: {drifts:?}");
-            let Drift { object: named, deviation: Deviation::Altered(differences), .. } = &drifts[0] else {
-                panic!("{object}: {field}: {drifts:?}");
-            };
-            assert_eq!(named, &object);
-            let fields: Vec<_> = differences.iter().map(|difference| difference.field).collect();
-            assert_eq!(fields, [field], "{place}: {object}");
+    for layout in layouts() {
+        for (place, object) in all_objects(&layout) {
+            let made = as_made(&layout);
+            let state = if place == Place::Pod { &made.pod } else { &made.host };
+            let ways = alterations(&object, state);
+            assert!(!ways.is_empty());
+            for (field, altered) in ways {
+                let mut observed = made.clone();
+                *side(&mut observed, place) = altered;
+                assert_only(&layout, &observed, place, &object, field);
+            }
         }
     }
+}
+
+/// One field of one object differs, and it is named.
+fn assert_only(layout: &Layout, observed: &Observed, place: Place, object: &Object, field: &str) {
+    let drifts = diff(layout, observed);
+    assert_eq!(drifts.len(), 1, "{place}: {object}: {field}: {drifts:?}");
+    let Drift { object: named, deviation: Deviation::Altered(differences), .. } = &drifts[0] else {
+        panic!("{object}: {field}: {drifts:?}");
+    };
+    assert_eq!(named, object);
+    let fields: Vec<_> = differences.iter().map(|difference| difference.field).collect();
+    assert_eq!(fields, [field], "{place}: {object}");
+}
+
+#[test]
+fn a_rule_that_takes_ours_over_is_drift() {
+    let layout = of(Datapath::PolicyRoute);
+    let made = as_made(&layout);
+    let ours = made.host.rules.iter().find(|rule| rule.priority == 2048).unwrap();
+    for (priority, table, wins) in
+        [(100, 7, true), (2048, 7, true), (2049, 7, false), (100, ours.table, false)]
+    {
+        let mut observed = made.clone();
+        observed.host.rules.insert(0, kernel::Rule { priority, table, protocol: 3, ..ours.clone() });
+        let drifts = diff(&layout, &observed);
+        let overridden = matches!(&drifts[..], [Drift { deviation: Deviation::Overridden { .. }, .. }]);
+        assert_eq!((overridden, drifts.is_empty()), (wins, !wins), "{priority} {table}: {drifts:?}");
+    }
+}
+
+#[test]
+fn a_kernel_that_does_not_say_who_made_a_rule_is_believed() {
+    let layout = of(Datapath::PolicyRoute);
+    let mut observed = as_made(&layout);
+    observed.host.rules.iter_mut().for_each(|rule| rule.protocol = 0);
+    assert_eq!(diff(&layout, &observed), []);
 }
 
 #[test]

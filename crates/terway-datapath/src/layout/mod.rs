@@ -3,7 +3,11 @@
 
 mod bandwidth;
 mod exclusive;
+mod own_table;
+mod pair;
+mod policy_route;
 mod validate;
+mod ways;
 
 use terway_types::{AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, PodRef};
 
@@ -39,14 +43,23 @@ pub fn layout(
     if !problems.is_empty() {
         return Err(LayoutError { ifname: plan.ifname.to_string(), problems });
     }
-    Ok(match plan.datapath {
-        Datapath::Exclusive => exclusive::layout(plan, key, pod, facts),
-    })
+    match (plan.datapath, facts.nic(plan.mac)) {
+        (Datapath::Exclusive, _) => Ok(exclusive::layout(plan, key, pod, facts)),
+        (Datapath::PolicyRoute, Some(nic)) => Ok(policy_route::layout(plan, key, pod, facts, nic)),
+        (Datapath::PolicyRoute, None) => {
+            Err(LayoutError { ifname: plan.ifname.to_string(), problems: vec![Problem::NoNic(plan.mac)] })
+        }
+    }
 }
 
-/// Whether the interface is the one the pod's pair of links to the node belongs to.
+/// Whether the interface is the one that a pair of links to the node belongs to, beside an ENI of its own.
 fn has_host_pair(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
-    plan.host_peer && plan.ifname == key.ifname
+    plan.datapath == Datapath::Exclusive && plan.host_peer && plan.ifname == key.ifname
+}
+
+/// Whether the node itself speaks with the interface, and needs an address of its own for that.
+fn meets_the_node(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
+    plan.datapath == Datapath::PolicyRoute || has_host_pair(plan, key)
 }
 
 fn list(problems: &[Problem]) -> String {

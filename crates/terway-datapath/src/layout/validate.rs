@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use terway_types::{AttachmentKey, Bandwidth, InterfacePlan, IpFamily, MacAddr};
 
 use super::bandwidth::{LATENCY_MS, least_rate};
-use super::has_host_pair;
+use super::{has_host_pair, meets_the_node};
 use crate::facts::HostFacts;
 use crate::names;
 
@@ -32,9 +32,15 @@ pub enum Problem {
     /// The ENI's MAC cannot belong to a NIC.
     #[error("{0} is not the MAC address of one card")]
     Mac(MacAddr),
+    /// The ENI that shall be shared is not on the node.
+    #[error("no NIC of the node has MAC {0}")]
+    NoNic(MacAddr),
     /// The name cannot be used.
     #[error("the name {0:?} {1}")]
     Name(String, &'static str),
+    /// The node's links cannot be called so.
+    #[error("{0:?} is not 1 to 4 letters or digits, so no link's name can begin with it")]
+    Prefix(String),
     /// The MTU is out of range.
     #[error("MTU {mtu} is not within {} to {}", range.start(), range.end())]
     Mtu {
@@ -124,6 +130,10 @@ fn links(plan: &InterfacePlan, key: &AttachmentKey, all: &mut Vec<Problem>) {
     if name.contains('%') {
         refuse("contains '%', which the kernel takes for a pattern");
     }
+    let is_short = (1..=4).contains(&plan.host_prefix.len());
+    if !is_short || !plan.host_prefix.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        all.push(Problem::Prefix(plan.host_prefix.clone()));
+    }
     if !plan.mac.is_unicast() {
         all.push(Problem::Mac(plan.mac));
     }
@@ -146,7 +156,7 @@ fn addresses(plan: &InterfacePlan, key: &AttachmentKey, facts: &HostFacts, all: 
             Some(_) => {}
         }
         match facts.addresses.get(family) {
-            None if has_host_pair(plan, key) => all.push(Problem::NoNodeAddress(address, family)),
+            None if meets_the_node(plan, key) => all.push(Problem::NoNodeAddress(address, family)),
             Some(node) if node == address => all.push(Problem::NodesOwnAddress(address)),
             _ => {}
         }

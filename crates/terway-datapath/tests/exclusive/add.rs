@@ -11,7 +11,7 @@ use terway_types::{FaultCode, IpFamily, IpFamily::V4, IpFamily::V6};
 
 use crate::sandbox::run;
 use crate::state::state;
-use crate::world::World;
+use crate::world::{World, similar};
 
 pub(crate) fn an_ipv4_pod() {
     compare(
@@ -213,14 +213,4 @@ pub(crate) fn advertisements_outlive_forwarding() {
     assert_eq!(read().trim(), "1");
     world.add(&pod);
     assert_eq!(read().trim(), "2");
-}
-
-/// Two recordings are equal; if not, only the lines that differ are shown.
-pub(crate) fn similar(before: &str, after: &str) {
-    let lines =
-        |text: &str| text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>();
-    let (before, after) = (lines(before), lines(after));
-    let gone: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
-    let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
-    assert!(before == after, "gone: {gone:#?}\nnew: {new:#?}");
 }

@@ -6,9 +6,8 @@ use terway_datapath::kernel::NicRule;
 use terway_datapath::{Removed, Step, apply, remove};
 use terway_types::{IpFamily, IpFamily::V4, IpFamily::V6};
 
-use crate::add::similar;
 use crate::sandbox::run;
-use crate::world::{Pod, World};
+use crate::world::{Pod, World, similar};
 
 const BOTH: [IpFamily; 2] = [V4, V6];
 

@@ -5,6 +5,8 @@
 
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
+#[path = "../sandbox/talk.rs"]
+mod talk;
 
 #[path = "../sandbox/needs.rs"]
 mod needs;

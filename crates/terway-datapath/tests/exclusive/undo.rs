@@ -3,8 +3,7 @@
 use terway_datapath::{ApplyError, Step, apply};
 use terway_types::{Bandwidth, IpFamily::V4, IpFamily::V6};
 
-use crate::add::similar;
-use crate::world::World;
+use crate::world::{World, similar};
 
 pub(crate) fn stopped_before_each_step() {
     let world = World::new();

@@ -66,29 +66,43 @@ impl World {
             "ip netns exec vpc{id} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
         ));
         let uplink = MacAddr([0, 0x16, 0x3e, 0, 0, 9]);
-        world.port("eth0", uplink, Addresses::new("10.0.0.9".parse().ok(), "fd00::9".parse().ok()));
-        world.node("link set lo up");
-        world.node("link set eth0 addrgenmode none up");
-        world.node("addr add 10.0.0.9/24 dev eth0");
-        world.node("addr add fd00::9/64 dev eth0 nodad");
-        world.node("route add default via 10.0.0.253");
-        world.node("route add default via fd00::fffd dev eth0");
+        world.port("eth0", uplink, &[Addresses::new("10.0.0.9".parse().ok(), "fd00::9".parse().ok())]);
+        world.boot();
         world
     }
 
-    fn port(&self, name: &str, mac: MacAddr, addresses: Addresses) {
+    /// What the node's image does to its NIC.
+    pub(crate) fn boot(&self) {
+        self.node("link set lo up");
+        self.node("link set eth0 addrgenmode none up");
+        self.node("addr add 10.0.0.9/24 dev eth0");
+        self.node("addr add fd00::9/64 dev eth0 nodad");
+        self.node("route add default via 10.0.0.253");
+        self.node("route add default via fd00::fffd dev eth0");
+    }
+
+    /// An ENI's link. The VPC knows who has which address and asks nobody; what asks for its gateway may do so with
+    /// the node's address, because an ENI that pods share has none of its own.
+    pub(crate) fn port(&self, name: &str, mac: MacAddr, addresses: &[Addresses]) {
         let (id, port) = (self.id, format!("p{}", mac.hex()));
         run(&format!(
             "ip -n node{id} link add {name} address {mac} type veth peer name {port} netns vpc{id}"
         ));
         self.vpc(&format!("link set {port} master br0 addrgenmode none up"));
-        let (v4, v6) = (addresses.v4.unwrap(), addresses.v6.unwrap());
+        for address in addresses.iter().flat_map(Addresses::iter) {
+            self.vpc(&format!("neigh replace {address} lladdr {mac} dev br0 nud permanent"));
+        }
+        let list = |family| {
+            let own = addresses.iter().filter_map(|pair| pair.get(family));
+            own.map(|address| address.to_string()).collect::<Vec<_>>().join(", ")
+        };
+        let (v4, v6) = (list(IpFamily::V4), list(IpFamily::V6));
         let mut rules = String::new();
         writeln!(rules, "table netdev ports {{ chain {port} {{").unwrap();
         writeln!(rules, "type filter hook ingress device {port} priority 0;").unwrap();
         writeln!(rules, "ether saddr != {mac} drop").unwrap();
-        writeln!(rules, "ether type ip ip saddr != {v4} drop").unwrap();
-        writeln!(rules, "ether type arp arp saddr ip != {v4} drop").unwrap();
+        writeln!(rules, "ether type ip ip saddr != {{ {v4} }} drop").unwrap();
+        writeln!(rules, "ether type arp arp saddr ip != {{ {v4}, 10.0.0.9 }} drop").unwrap();
         writeln!(rules, "ether type ip6 ip6 saddr != {{ {v6}, fe80::/10, :: }} drop\n}}\n}}").unwrap();
         run(&format!("ip netns exec vpc{id} nft -f - <<'END'\n{rules}END"));
     }
@@ -100,7 +114,7 @@ impl World {
         let v4 = format!("10.0.1.{number}").parse().ok();
         let v6 = format!("fd00:1::{number:x}").parse().ok();
         let eni = Eni { number, mac, addresses: Addresses::new(v4, v6) };
-        self.port(&eni.home(), mac, eni.addresses);
+        self.port(&eni.home(), mac, &[eni.addresses]);
         eni
     }
 
@@ -138,6 +152,8 @@ impl World {
             service_cidrs: vec!["172.16.0.0/16".parse().unwrap(), "fd00:172::/112".parse().unwrap()],
             host_stack_cidrs: vec![],
             host_peer: true,
+            host_prefix: "cali".into(),
+            own_table: false,
             mtu: 1500,
             ingress: None,
             egress: None,
@@ -149,7 +165,10 @@ impl World {
 
     pub(crate) fn layout(&self, pod: &Pod) -> Layout {
         let families = pod.plan.addresses.iter().map(|address| IpFamily::of(&address));
-        let facts = HostFacts::observe(&self.node, families).unwrap();
+        let mut facts = HostFacts::observe(&self.node, families).unwrap();
+        if pod.plan.datapath == Datapath::PolicyRoute {
+            facts.find_nic(&self.node, pod.plan.mac, &self.rule, Instant::now() + PATIENCE).unwrap();
+        }
         terway_datapath::layout(&pod.plan, &pod.key, &pod.reference, &facts).unwrap()
     }
 
@@ -202,7 +221,7 @@ impl World {
 
     /// Everything about the node's network, as text.
     pub(crate) fn record(&self) -> String {
-        record(&format!("node{}", self.id))
+        record(&self.node_name())
     }
 }
 
@@ -215,7 +234,8 @@ impl Eni {
 
 impl Pod {
     pub(crate) fn removal(&self) -> Removal {
-        Removal { key: self.key.clone(), mac: Some(self.eni.mac) }
+        let own = (self.plan.datapath == Datapath::Exclusive).then_some(self.eni.mac);
+        Removal { key: self.key.clone(), mac: own, addresses: self.plan.addresses.iter().collect() }
     }
 
     /// `ip` in the pod.
@@ -267,4 +287,14 @@ fn record(netns: &str) -> String {
     }
     writeln!(text, "{}", run(&format!("ip netns exec {netns} nft list ruleset"))).unwrap();
     text
+}
+
+/// Two recordings are equal; if not, only the lines that differ are shown.
+pub(crate) fn similar(before: &str, after: &str) {
+    let lines =
+        |text: &str| text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let (before, after) = (lines(before), lines(after));
+    let gone: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
+    let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
+    assert!(before == after, "gone: {gone:#?}\nnew: {new:#?}");
 }

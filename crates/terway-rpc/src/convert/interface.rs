@@ -73,6 +73,7 @@ pub enum InterfaceError {
 pub fn datapath(kind: i32) -> Result<Datapath, InterfaceError> {
     match AttachmentType::try_from(kind) {
         Ok(AttachmentType::TypeVpceni) => Ok(Datapath::Exclusive),
+        Ok(AttachmentType::TypeEniMultiIp) => Ok(Datapath::PolicyRoute),
         Ok(other) => Err(unsupported("type", &other.as_str_name())),
         Err(_) => Err(unsupported("type", &kind)),
     }

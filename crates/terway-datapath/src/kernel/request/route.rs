@@ -1,5 +1,6 @@
 //! Requests about routes.
 
+use netlink_packet_core::NLM_F_REPLACE;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -19,6 +20,15 @@ impl Request {
     /// link that one used.
     pub fn replace_route(route: &Route) -> Self {
         Self::new(format!("set route {route}"), REPLACE, &RouteNetlinkMessage::NewRoute(message(route)))
+    }
+
+    /// Makes the route of the same destination, table and metric like this; refused if there is none.
+    pub fn change_route(route: &Route) -> Self {
+        Self::new(
+            format!("change route {route}"),
+            NLM_F_REPLACE,
+            &RouteNetlinkMessage::NewRoute(message(route)),
+        )
     }
 
     /// Deletes the route that is like this one in everything said.

@@ -116,6 +116,7 @@ fn what_is_no_whole_eni_is_not_taken_for_one() {
     assert!(refusal(|m| eni(m).vlan_id = 7).starts_with("eni.vlan_id is 7"));
     assert!(refusal(|m| eni(m).vf_id = Some(0)).starts_with("eni.vf_id is 0"));
     assert_eq!(datapath(1), Ok(Datapath::Exclusive));
-    assert!(datapath(2).unwrap_err().to_string().starts_with("type is TypeENIMultiIP"));
+    assert_eq!(datapath(2), Ok(Datapath::PolicyRoute));
+    assert!(datapath(0).unwrap_err().to_string().starts_with("type is TypeVPCIP"));
     assert!(datapath(9).unwrap_err().to_string().starts_with("type is 9"));
 }

@@ -1,0 +1,176 @@
+//! Policy routing of pods on the node: the rules to and from one pod's address, and the table of the ENI they lead to.
+//!
+//! Rules carry no mark that says whose they are, so they are told by what they are: our priorities, one whole address.
+//! An address has one owner, and where another attachment's link leads to it, the rules are that attachment's.
+//!
+//! The routes of an ENI's table serve every attachment on it, and come and go without any lock. Who needs them makes
+//! its rule first and the route second. Who goes deletes its rules, gives the route the protocol of what is leaving,
+//! looks whether a rule leads to the table, and deletes only what is still leaving. So a route is missing only where
+//! no rule is, whoever dies wherever: somebody who came in between has made it ours again, or makes it afterwards.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use terway_types::IpFamily;
+
+use crate::describe::FIRST_TABLE;
+use crate::kernel::objects::{Link, MAIN_TABLE, OUR_PROTOCOL, Route, RouteFilter, Rule};
+use crate::kernel::{KernelError, Netlink, Request};
+use crate::mark::Mark;
+
+/// The priority of rules for packets to a pod. The existing implementation's; chained agents know it.
+pub const TO_POD: u32 = 512;
+
+/// The priority of rules for packets from a pod.
+pub const FROM_POD: u32 = 2048;
+
+/// The protocol number of a shared route that is about to go: one more than that of those that stay.
+pub(crate) const LEAVING: u8 = OUR_PROTOCOL + 1;
+
+/// The pod's address, if this is a rule of a pod on the node, whoever made it.
+pub(crate) fn pod_of(rule: &Rule) -> Option<IpAddr> {
+    let prefix = match (rule.priority, rule.from, rule.to) {
+        (TO_POD, None, Some(to)) if rule.table == MAIN_TABLE => to,
+        (FROM_POD, Some(from), None) if rule.table > FIRST_TABLE => from,
+        _ => return None,
+    };
+    let plain = rule.iif.is_none() && rule.oif.is_none() && rule.mark.is_none();
+    (plain && is_one_address(&prefix)).then(|| prefix.ip())
+}
+
+/// Whether a prefix holds one address only.
+pub(crate) fn is_one_address(prefix: &IpNetwork) -> bool {
+    prefix.prefix() == if prefix.is_ipv4() { 32 } else { 128 }
+}
+
+/// The addresses that links of attachments lead to: each with whether the link is this attachment's.
+pub(crate) fn led_to(host: &mut Netlink, mark: &Mark) -> Result<Vec<(IpAddr, bool)>, KernelError> {
+    let links = host.links()?;
+    let of_link = |index: u32| links.iter().find(|link| link.index == index);
+    let mark_of = |link: &Link| link.alias.as_deref().and_then(Mark::parse);
+    let routes = host.routes(RouteFilter { table: Some(MAIN_TABLE), ..RouteFilter::default() })?;
+    let to_pods = routes.iter().filter(|route| is_one_address(&route.destination));
+    Ok(to_pods
+        .filter_map(|route| {
+            let owner = mark_of(of_link(route.oif?)?)?;
+            Some((route.destination.ip(), owner == *mark))
+        })
+        .collect())
+}
+
+/// The rules of an attachment: those of the addresses known to be its own, and of those its links lead to.
+pub(crate) fn of_attachment(
+    host: &mut Netlink,
+    mark: &Mark,
+    known: &[IpAddr],
+) -> Result<Vec<Rule>, KernelError> {
+    let rules: Vec<_> = host.rules()?.into_iter().filter(|rule| pod_of(rule).is_some()).collect();
+    if rules.is_empty() {
+        return Ok(rules);
+    }
+    let led_to = led_to(host, mark)?;
+    let leads = |address: IpAddr, own: bool| led_to.contains(&(address, own));
+    let is_own =
+        |address: IpAddr| leads(address, true) || (known.contains(&address) && !leads(address, false));
+    Ok(rules.into_iter().filter(|rule| pod_of(rule).is_some_and(is_own)).collect())
+}
+
+/// What is in the way of the rules wanted and what of them is there: an address has one owner, so a rule about it
+/// that leads elsewhere is one an older attachment left.
+pub(crate) fn make_way(wanted: &[Rule], there: &[Rule]) -> (Vec<Request>, Vec<Rule>) {
+    let about = |rule: &Rule| (rule.family, rule.priority, rule.from, rule.to, rule.oif.clone());
+    let rivals = there.iter().filter(|rule| wanted.iter().any(|own| about(own) == about(rule)));
+    let stale = rivals.filter(|rule| !wanted.contains(rule)).map(Request::delete_rule);
+    let missing = wanted.iter().filter(|rule| !there.contains(rule)).cloned();
+    (stale.collect(), missing.collect())
+}
+
+/// Deletes rules, and what is in the tables they led to if nobody else is led there. Says how many rules there were.
+pub(crate) fn remove(host: &mut Netlink, rules: &[Rule]) -> Result<usize, KernelError> {
+    let requests: Vec<_> = rules.iter().map(Request::delete_rule).collect();
+    let outcomes = host.transact_each(&requests);
+    let deleted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    let tables: BTreeSet<_> =
+        rules.iter().filter(|rule| rule.table > FIRST_TABLE).map(|rule| (rule.family, rule.table)).collect();
+    let freed = tables.into_iter().try_for_each(|(family, table)| free(host, family, table));
+    // A rule that is gone was deleted by somebody else meanwhile.
+    outcomes.into_iter().filter_map(Result::err).find(|error| !error.is_absent()).map_or(freed, Err)?;
+    Ok(deleted)
+}
+
+/// Deletes our routes of a table unless a rule leads there.
+pub(crate) fn free(host: &mut Netlink, family: IpFamily, table: u32) -> Result<(), KernelError> {
+    if is_used(host, family, table)? {
+        return Ok(());
+    }
+    let filter = RouteFilter { family: Some(family), table: Some(table), oif: None };
+    let ours = |route: &Route| [OUR_PROTOCOL, LEAVING].contains(&route.protocol);
+    let mut routes: Vec<_> = host.routes(filter)?.into_iter().filter(ours).collect();
+    // What is on the link first: the next hop of the others is among it.
+    routes.sort_by_key(|route| route.gateway.is_some());
+    let leaving = |route: &Route| Route { protocol: LEAVING, ..route.clone() };
+    let changes: Vec<_> = routes.iter().map(|route| Request::change_route(&leaving(route))).collect();
+    // A route whose next hop somebody took away cannot be changed any more; it goes as it is.
+    let changed = host.transact_each(&changes);
+    let last: Vec<_> = if is_used(host, family, table)? {
+        let ours = routes.iter().map(|route| Route { protocol: OUR_PROTOCOL, ..route.clone() });
+        ours.map(|route| Request::replace_route(&route)).collect()
+    } else {
+        let pairs = routes.iter().zip(&changed);
+        pairs
+            .map(|(route, changed)| if changed.is_ok() { leaving(route) } else { route.clone() })
+            .map(|route| Request::delete_route(&route))
+            .collect()
+    };
+    settle(host, &last)
+}
+
+fn is_used(host: &mut Netlink, family: IpFamily, table: u32) -> Result<bool, KernelError> {
+    Ok(host.rules()?.iter().any(|rule| rule.family == family && rule.table == table))
+}
+
+/// What is not there any more need not be changed.
+fn settle(host: &mut Netlink, requests: &[Request]) -> Result<(), KernelError> {
+    let outcomes = host.transact_each(requests);
+    outcomes.into_iter().filter_map(Result::err).find(|error| !error.is_absent()).map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(priority: u32, from: Option<&str>, to: Option<&str>, table: u32) -> Rule {
+        let prefix = |text: Option<&str>| text.map(|text| text.parse().unwrap());
+        Rule { from: prefix(from), to: prefix(to), ..Rule::lookup(IpFamily::V4, priority, table) }
+    }
+
+    #[test]
+    fn a_pods_rules_are_told_by_priority_address_and_table() {
+        let pod = "10.0.1.5".parse().ok();
+        for (rule, wanted) in [
+            (rule(512, None, Some("10.0.1.5/32"), 254), pod),
+            (rule(2048, Some("10.0.1.5/32"), None, 1003), pod),
+            (rule(512, None, Some("10.0.1.0/24"), 254), None),
+            (rule(512, None, Some("10.0.1.5/32"), 1003), None),
+            (rule(2048, Some("10.0.1.5/32"), None, 254), None),
+            (rule(2048, Some("10.0.1.5/32"), Some("10.0.0.0/8"), 1003), None),
+            (rule(600, Some("10.0.1.5/32"), None, 1003), None),
+            (Rule { iif: Some("eth0".into()), ..rule(512, None, Some("10.0.1.5/32"), 254) }, None),
+            (Rule { mark: Some((1, 1)), ..rule(2048, Some("10.0.1.5/32"), None, 1003) }, None),
+        ] {
+            assert_eq!(pod_of(&rule), wanted, "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_an_older_attachment_of_the_address_left_makes_way() {
+        let wanted = [rule(512, None, Some("10.0.1.5/32"), 254), rule(2048, Some("10.0.1.5/32"), None, 1003)];
+        let old = rule(2048, Some("10.0.1.5/32"), None, 1007);
+        let others = rule(2048, Some("10.0.1.6/32"), None, 1007);
+        let (stale, missing) = make_way(&wanted, &[wanted[0].clone(), old, others]);
+        let stale: Vec<_> = stale.iter().map(Request::what).collect();
+        assert_eq!(stale, ["delete rule 2048 from 10.0.1.5/32 lookup 1007"]);
+        assert_eq!(missing, wanted[1..]);
+    }
+}

@@ -1,0 +1,63 @@
+//! Pods on shared ENIs in a real kernel: made, compared, broken, undone and removed, with real packets. The node, the
+//! VPC and what tells their state are those of the exclusive tests.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "../sandbox/mod.rs"]
+mod sandbox;
+#[path = "../sandbox/talk.rs"]
+mod talk;
+#[path = "../exclusive/world.rs"]
+mod world;
+
+mod add;
+mod check;
+mod del;
+mod many;
+mod packets;
+mod shared;
+mod undo;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    // Before the test runner starts its threads.
+    if !arguments.list {
+        sandbox::enter();
+    }
+    let tests: &[(&str, fn())] = &[
+        ("add::a_dual_stack_pod", add::a_dual_stack_pod),
+        ("add::a_second_pod_shares_the_table", add::a_second_pod_shares_the_table),
+        ("add::what_an_older_pod_left_makes_way", add::what_an_older_pod_left_makes_way),
+        ("add::what_speaks_against_it_changes_nothing", add::what_speaks_against_it_changes_nothing),
+        ("add::several_interfaces", add::several_interfaces),
+        ("packets::ipv4", packets::ipv4),
+        ("packets::ipv6", packets::ipv6),
+        ("packets::a_node_in_the_same_vswitch", packets::a_node_in_the_same_vswitch),
+        ("packets::the_nodes_own_nic_is_shared", packets::the_nodes_own_nic_is_shared),
+        ("packets::foreign_sources_go_nowhere", packets::foreign_sources_go_nowhere),
+        ("packets::each_interface_speaks_for_itself", packets::each_interface_speaks_for_itself),
+        ("check::every_object_taken_away_is_named", check::every_object_taken_away_is_named),
+        ("undo::stopped_before_each_step", undo::stopped_before_each_step),
+        ("undo::refused_within_a_batch", undo::refused_within_a_batch),
+        ("del::all_is_as_before", del::all_is_as_before),
+        ("del::after_an_add_that_died_at_each_step", del::after_an_add_that_died_at_each_step),
+        ("del::the_namespace_is_gone", del::the_namespace_is_gone),
+        ("del::nobody_knows_the_addresses", del::nobody_knows_the_addresses),
+        ("del::an_old_sandbox_leaves_the_new_one_alone", del::an_old_sandbox_leaves_the_new_one_alone),
+        ("del::what_is_not_ours_stays", del::what_is_not_ours_stays),
+        ("many::the_table_is_there_while_anybody_needs_it", many::the_table_is_there_while_anybody_needs_it),
+        ("many::a_hundred_at_once", many::a_hundred_at_once),
+    ];
+    let trials = tests.iter().map(|(name, test)| {
+        let test = *test;
+        Trial::test(*name, move || {
+            test();
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}

@@ -1,0 +1,62 @@
+//! Many at once on one ENI: nothing is lost, and nothing stays.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use terway_types::{IpFamily::V4, IpFamily::V6};
+
+use crate::shared;
+use crate::world::{World, similar};
+
+/// While some come and others go, whoever has come finds everything it needs.
+pub(crate) fn the_table_is_there_while_anybody_needs_it() {
+    let world = World::new();
+    let mut eni = shared::eni(&world, 4, 5);
+    shared::used(&world, &mut eni);
+    let before = world.record();
+    let pods: Vec<_> = (0..4).map(|_| eni.pod(&world, &[V4, V6])).collect();
+    let failed = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for pod in &pods {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    let layout = world.add(pod);
+                    let drifts = world.check(pod, &layout);
+                    if !drifts.is_empty() {
+                        eprintln!("{drifts:?}");
+                        failed.store(true, Ordering::Relaxed);
+                    }
+                    world.del(pod);
+                }
+            });
+        }
+    });
+    assert!(!failed.load(Ordering::Relaxed));
+    similar(&before, &world.record());
+}
+
+pub(crate) fn a_hundred_at_once() {
+    let world = World::new();
+    let mut enis = [shared::eni(&world, 4, 51), shared::eni(&world, 5, 51)];
+    enis.iter_mut().for_each(|eni| shared::used(&world, eni));
+    let before = world.record();
+    let pods: Vec<_> = (0..100).map(|number| enis[number % 2].pod(&world, &[V4, V6])).collect();
+    let start = Instant::now();
+    let layouts: Vec<_> = thread::scope(|scope| {
+        let adding: Vec<_> = pods.iter().map(|pod| scope.spawn(|| world.add(pod))).collect();
+        adding.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    println!("100 ADDs: {:?}", start.elapsed());
+    for (pod, layout) in pods.iter().zip(&layouts) {
+        assert_eq!(world.check(pod, layout), Vec::<String>::new());
+    }
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for pod in &pods {
+            scope.spawn(|| world.del(pod));
+        }
+    });
+    println!("100 DELs: {:?}", start.elapsed());
+    similar(&before, &world.record());
+}

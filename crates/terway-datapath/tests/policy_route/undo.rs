@@ -1,0 +1,70 @@
+//! An ADD that fails leaves everything as before, wherever it fails.
+
+use terway_datapath::describe::Table;
+use terway_datapath::{ApplyError, Step, apply};
+use terway_types::{Bandwidth, IpFamily::V4, IpFamily::V6};
+
+use crate::shared;
+use crate::world::{World, similar};
+
+pub(crate) fn stopped_before_each_step() {
+    let world = World::new();
+    let mut eni = shared::eni(&world, 4, 2);
+    shared::used(&world, &mut eni);
+    let mut pod = eni.pod(&world, &[V4, V6]);
+    let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
+    (pod.plan.ingress, pod.plan.egress) = (limit, limit);
+    let layout = world.layout(&pod);
+    let before = (world.record(), pod.record());
+    for stop in Step::ALL {
+        let stopping = |step| if step == stop { Err("as asked".to_owned()) } else { Ok(()) };
+        let error = apply(&layout, &world.context(&pod, Some(&stopping))).unwrap_err();
+        let ApplyError::Step { step, undo: None, .. } = error else { panic!("{stop:?}: {error:?}") };
+        assert_eq!(step, stop);
+        similar(&before.0, &world.record());
+        similar(&before.1, &pod.record());
+    }
+    apply(&layout, &world.context(&pod, None)).unwrap();
+}
+
+/// The kernel does what comes after a request it refused: the undoing must not rely on where it stopped. Every request
+/// of the host's batch is refused once.
+pub(crate) fn refused_within_a_batch() {
+    let world = World::new();
+    let mut eni = shared::eni(&world, 4, 2);
+    shared::used(&world, &mut eni);
+    let pod = eni.pod(&world, &[V4, V6]);
+    let good = world.layout(&pod);
+    let before = (world.record(), pod.record());
+    let mut wrongs = Vec::new();
+    for place in 0..good.host.routes.len() {
+        let mut wrong = good.clone();
+        let route = &mut wrong.host.routes[place];
+        // An address nobody has as the source, of its own family.
+        route.source =
+            Some(if route.destination.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" }.parse().unwrap());
+        wrongs.push(wrong);
+    }
+    for place in 0..good.host.rules.len() {
+        let mut wrong = good.clone();
+        // The kernel takes no name longer than a link's may be.
+        wrong.host.rules[place].oif = Some("a-name-of-many-more-than-fifteen-bytes".into());
+        wrongs.push(wrong);
+    }
+    for place in 0..good.pod.routes.len() {
+        let mut wrong = good.clone();
+        wrong.pod.routes[place].via = Some("192.0.2.1".parse().unwrap());
+        wrong.pod.routes[place].onlink = false;
+        wrongs.push(wrong);
+    }
+    let mut nowhere = good.clone();
+    nowhere.host.rules[1].table = Table::OfLink("ens9".into());
+    wrongs.push(nowhere);
+    for wrong in wrongs {
+        let error = apply(&wrong, &world.context(&pod, None)).unwrap_err();
+        let ApplyError::Step { undo: None, .. } = error else { panic!("{error:?}") };
+        similar(&before.0, &world.record());
+        similar(&before.1, &pod.record());
+    }
+    apply(&good, &world.context(&pod, None)).unwrap();
+}

@@ -54,7 +54,8 @@ impl World {
         let (vpc, node) = (make("vpc"), make("node"));
         let world = Self { id, vpc, node, rule: NicRule::with_kinds(["veth"]), enis: AtomicU32::new(1) };
         world.vpc("link set lo up");
-        world.vpc("link add br0 type bridge mcast_snooping 0 forward_delay 0");
+        // A bridge without a MAC of its own takes one of its ports', and forgets its neighbours at each change.
+        world.vpc("link add br0 address 02:00:00:00:00:01 type bridge mcast_snooping 0 forward_delay 0");
         world.vpc("link set br0 addrgenmode none up");
         for address in ["10.0.0.253/24", "10.0.1.253/24", "10.0.1.100/24"] {
             world.vpc(&format!("addr add {address} dev br0"));

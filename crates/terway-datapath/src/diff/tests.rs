@@ -8,7 +8,7 @@ use terway_types::{
 };
 
 use super::{Deviation, Drift, Place, diff, fault};
-use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Object, Rule, Table};
+use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Object, Route, Rule, Table};
 use crate::facts::{HostFacts, NicFacts};
 use crate::kernel::objects::{self as kernel, Scope};
 use crate::observe::{NamespaceState, Observed};
@@ -148,7 +148,7 @@ fn kernel_address(index: u32, network: ipnetwork::IpNetwork) -> kernel::Address 
     }
 }
 
-fn kernel_route(index: u32, table: u32, route: &crate::describe::Route) -> kernel::Route {
+fn kernel_route(index: u32, table: u32, route: &Route) -> kernel::Route {
     let route = route.request(index, table);
     let metric = if route.destination.is_ipv6() { 1024 } else { 0 };
     kernel::Route { metric, ..route }
@@ -218,6 +218,38 @@ fn is_it(wanted: &Rule, one: &kernel::Rule) -> bool {
     (wanted.from, wanted.to, &wanted.oif, wanted.family) == (one.from, one.to, &one.oif, one.family)
 }
 
+/// Takes a field's name and the change that alters it.
+type Alter<'a> = dyn FnMut(&'static str, &dyn Fn(&mut NamespaceState)) + 'a;
+
+fn alter_route(wanted: &Route, state: &NamespaceState, alter: &mut Alter<'_>) {
+    let fields: [(_, fn(&mut kernel::Route)); 8] = [
+        ("kind", |route| route.kind = kernel::RouteKind::Blackhole),
+        ("via", |route| route.gateway = Some("192.0.2.1".parse().unwrap())),
+        ("dev", |route| route.oif = Some(77)),
+        ("src", |route| route.prefsrc = Some("192.0.2.1".parse().unwrap())),
+        ("scope", |route| route.scope = Scope::Host),
+        ("protocol", |route| route.protocol = 3),
+        ("metric", |route| route.metric = 9),
+        ("onlink", |route| route.onlink = !route.onlink),
+    ];
+    let table = state.table(&wanted.table).unwrap();
+    for (field, how) in fields {
+        let which = |one: &kernel::Route| (one.destination, one.table) == (wanted.destination, table);
+        alter(field, &|state| change(&mut state.routes, which, Some(how)));
+    }
+}
+
+fn alter_rule(wanted: &Rule, alter: &mut Alter<'_>) {
+    let fields: [(_, fn(&mut kernel::Rule)); 3] = [
+        ("priority", |rule| rule.priority += 1),
+        ("table", |rule| rule.table += 1),
+        ("protocol", |rule| rule.protocol = 3),
+    ];
+    for (field, how) in fields {
+        alter(field, &|state| change(&mut state.rules, |one| is_it(wanted, one), Some(how)));
+    }
+}
+
 /// Every way to alter one field of an object, by the name the field is reported under.
 fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'static str, NamespaceState)> {
     let mut all = Vec::new();
@@ -280,33 +312,8 @@ fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'static str, Na
                 alter(field, &|state| change(&mut state.addresses, which, Some(how)));
             }
         }
-        Object::Route(wanted) => {
-            let fields: [(_, fn(&mut kernel::Route)); 8] = [
-                ("kind", |route| route.kind = kernel::RouteKind::Blackhole),
-                ("via", |route| route.gateway = Some("192.0.2.1".parse().unwrap())),
-                ("dev", |route| route.oif = Some(77)),
-                ("src", |route| route.prefsrc = Some("192.0.2.1".parse().unwrap())),
-                ("scope", |route| route.scope = Scope::Host),
-                ("protocol", |route| route.protocol = 3),
-                ("metric", |route| route.metric = 9),
-                ("onlink", |route| route.onlink = !route.onlink),
-            ];
-            let table = state.table(&wanted.table).unwrap();
-            for (field, how) in fields {
-                let which = |one: &kernel::Route| (one.destination, one.table) == (wanted.destination, table);
-                alter(field, &|state| change(&mut state.routes, which, Some(how)));
-            }
-        }
-        Object::Rule(wanted) => {
-            let fields: [(_, fn(&mut kernel::Rule)); 3] = [
-                ("priority", |rule| rule.priority += 1),
-                ("table", |rule| rule.table += 1),
-                ("protocol", |rule| rule.protocol = 3),
-            ];
-            for (field, how) in fields {
-                alter(field, &|state| change(&mut state.rules, |one| is_it(wanted, one), Some(how)));
-            }
-        }
+        Object::Route(wanted) => alter_route(wanted, state, &mut alter),
+        Object::Rule(wanted) => alter_rule(wanted, &mut alter),
         Object::Neighbour(wanted) => {
             let fields: [(_, fn(&mut kernel::Neighbour)); 2] =
                 [("lladdr", |one| one.mac = None), ("permanent", |one| one.permanent = false)];

@@ -74,7 +74,7 @@ impl Node {
     }
 
     pub(crate) fn del(&self, key: &AttachmentKey, pod: Option<&Netns>) -> Removed {
-        let removal = Removal { key: key.clone(), mac: Some(CARD) };
+        let removal = Removal { key: key.clone(), mac: Some(CARD), addresses: Vec::new() };
         terway_datapath::remove(&removal, &self.host, pod, &self.rule).unwrap()
     }
 
@@ -157,6 +157,8 @@ impl Pod {
             service_cidrs: vec![],
             host_stack_cidrs: vec![],
             host_peer: false,
+            host_prefix: "cali".into(),
+            own_table: false,
             mtu: 1500,
             ingress: None,
             egress: None,

@@ -73,6 +73,7 @@ const STAGES: &[Stage<Workspace>] = &[
         needs: Some("tools"),
         run: |workspace| lab::run(workspace, &lab::Arguments::everything()),
     },
+    Stage { name: "morning", about: "a thousand engines in virtual time", needs: None, run: morning },
     Stage { name: "build", about: "the shipped programs", needs: None, run: build::run },
     Stage {
         name: "world",
@@ -120,6 +121,11 @@ fn kernel(workspace: &Workspace) -> Result<()> {
         eprintln!("   left to the lab: {file} {test}: {reason}");
     }
     Ok(())
+}
+
+/// Shows its table, which a test's output otherwise hides.
+fn morning(workspace: &Workspace) -> Result<()> {
+    run_command(&mut workspace.cargo("test --workspace --all-features --test morning -- --nocapture"))
 }
 
 fn world(workspace: &Workspace) -> Result<()> {

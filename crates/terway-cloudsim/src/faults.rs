@@ -53,13 +53,37 @@ pub enum FaultKind {
     Delay(Duration),
     /// `partial:<n>`: an assignment gives at most so many addresses.
     Partial(u32),
+    /// `garble:html`, `garble:truncated`, `garble:empty`, `garble:endless`: carried out, and answered with nonsense.
+    Garble(Garble),
+}
+
+/// Nonsense in place of an answer, as proxies and broken gateways give it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Garble {
+    /// A page for people, as a captive portal gives.
+    Html,
+    /// The first half of the answer.
+    Truncated,
+    /// Nothing.
+    Empty,
+    /// More than anybody should read.
+    Endless,
+}
+
+impl Garble {
+    const ALL: [(&str, Self); 4] = [
+        ("html", Self::Html),
+        ("truncated", Self::Truncated),
+        ("empty", Self::Empty),
+        ("endless", Self::Endless),
+    ];
 }
 
 /// A text that names no way to fail.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "fault kind {0:?} is none of error:<Code>, error-after:<Code>, drop-before, drop-after, hold-before, \
-     hold-after, delay-ms:<n>, partial:<n>"
+     hold-after, delay-ms:<n>, partial:<n>, garble:<html|truncated|empty|endless>"
 )]
 pub struct FaultKindError(String);
 
@@ -80,6 +104,9 @@ impl TryFrom<String> for FaultKind {
             }
             ("delay-ms", Some(ms)) => ms.parse().ok().map(|ms| Self::Delay(Duration::from_millis(ms))),
             ("partial", Some(count)) => count.parse().ok().map(Self::Partial),
+            ("garble", Some(name)) => {
+                Garble::ALL.iter().find(|(known, _)| *known == name).map(|(_, garble)| Self::Garble(*garble))
+            }
             _ => None,
         };
         kind.ok_or(FaultKindError(text))
@@ -97,6 +124,11 @@ impl From<FaultKind> for String {
             FaultKind::Hold(When::After) => "hold-after".to_owned(),
             FaultKind::Delay(time) => format!("delay-ms:{}", time.as_millis()),
             FaultKind::Partial(count) => format!("partial:{count}"),
+            FaultKind::Garble(garble) => {
+                let name =
+                    Garble::ALL.iter().find(|(_, known)| *known == garble).map_or("", |(name, _)| name);
+                format!("garble:{name}")
+            }
         }
     }
 }
@@ -183,11 +215,15 @@ mod tests {
             "hold-after",
             "delay-ms:7",
             "partial:0",
+            "garble:html",
+            "garble:endless",
         ] {
             let kind = FaultKind::try_from(text.to_owned()).unwrap();
             assert_eq!(String::from(kind), text);
         }
-        for bad in ["drop", "error:", "error", "delay-ms:x", "delay-ms", "partial:-1", "hold:3"] {
+        for bad in
+            ["drop", "error:", "error", "delay-ms:x", "delay-ms", "partial:-1", "hold:3", "garble:", "garble"]
+        {
             assert!(FaultKind::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::faults::FaultKind;
 use crate::model::Lag;
 use crate::spread::Spread;
 use crate::throttle::Rate;
@@ -21,6 +22,8 @@ pub struct Manners {
     pub throttle: BTreeMap<String, Rate>,
     /// Actions that nobody may call; `*` for all.
     pub denied: BTreeSet<String>,
+    /// What goes wrong with some of an action's calls; `*` stands for those not named. Ordered faults come first.
+    pub mishaps: BTreeMap<String, Mishap>,
     /// Reads are answered from a snapshot that old, in milliseconds.
     pub stale_ms: u64,
     /// Deleted ENIs are listed for so many milliseconds more.
@@ -37,6 +40,16 @@ pub struct Manners {
     pub metadata_stale_ms: u64,
 }
 
+/// What goes wrong with some calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mishap {
+    /// How it goes wrong.
+    pub kind: FaultKind,
+    /// With how many of a hundred.
+    pub percent: u8,
+}
+
 /// How the metadata service answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -50,6 +63,8 @@ pub enum MetadataManners {
     Failing,
     /// Not at all; connections stay open.
     Silent,
+    /// With a page for people, whatever is asked.
+    Portal,
 }
 
 impl Manners {

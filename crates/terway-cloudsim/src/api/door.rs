@@ -10,7 +10,7 @@ use terway_types::Timestamp;
 use super::error::ApiError;
 use super::line::Caller;
 use crate::calls::Knock;
-use crate::faults::{FaultKind, When};
+use crate::faults::{FaultKind, Garble, When};
 use crate::live::{Live, Records};
 use crate::manners::Manners;
 use crate::model::World;
@@ -42,6 +42,8 @@ pub(super) struct Errand {
 pub(super) struct Answer {
     pub(super) request_id: String,
     pub(super) outcome: Result<Value, ApiError>,
+    /// What the caller gets in its place.
+    pub(super) garble: Option<Garble>,
 }
 
 /// Takes a call through. `None`: the connection was cut, there is nothing to answer.
@@ -86,7 +88,9 @@ pub(super) async fn pass(
         // Who is told of an address may send from it.
         live.caught_up().await;
     }
+    let mut garble = None;
     match fault {
+        Some(FaultKind::Garble(how)) => garble = Some(how),
         Some(FaultKind::Drop(When::After)) => return entry.cut(caller),
         Some(FaultKind::Hold(When::After)) => entry.hold(When::After).await,
         Some(FaultKind::Error(When::After, code)) => outcome = Err(ApiError::new(&code, "ordered by a test")),
@@ -96,7 +100,7 @@ pub(super) async fn pass(
     if let Err(error) = &outcome {
         tracing::debug!(action = %knock.action, code = %error.code, message = %error.message, "refused");
     }
-    Some(Answer { request_id: entry.request_id.clone(), outcome })
+    Some(Answer { request_id: entry.request_id.clone(), outcome, garble })
 }
 
 /// Permissions and rates hold for callers whose signature is good.
@@ -140,6 +144,7 @@ impl Entry {
             let named = knock.objects.iter().chain(&knock.client_token).map(String::as_str);
             let named = named.chain([knock.source.as_str()]);
             let fault = records.faults.strike(&knock.action, &named);
+            let fault = fault.or_else(|| records.world.mishap(&knock.action));
             records.calls.note(self.seq, |call| call.fault.clone_from(&fault));
             fault
         })

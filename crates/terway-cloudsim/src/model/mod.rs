@@ -34,6 +34,7 @@ pub use view::{By, Lag, View};
 pub use vswitch::VSwitch;
 
 use crate::config::{Config, ConfigError, InstanceTypeConfig, Latency, Quota};
+use crate::faults::FaultKind;
 use crate::manners::Manners;
 use crate::spread::{Dice, Spread};
 use eni::{NEVER, Step};
@@ -169,6 +170,12 @@ impl World {
     pub fn answer_time(&mut self, action: &str) -> Option<Duration> {
         let spread = Manners::of(&self.config.manners.answer_ms, action).copied();
         spread.unwrap_or(Spread::Fixed(0)).draw(&mut self.dice)
+    }
+
+    /// What goes wrong with a call of an action this time, if it is one of those.
+    pub fn mishap(&mut self, action: &str) -> Option<FaultKind> {
+        let mishap = Manners::of(&self.config.manners.mishaps, action)?;
+        (self.dice.roll() * 100.0 < f64::from(mishap.percent)).then(|| mishap.kind.clone())
     }
 
     /// How far API readers' sight lags behind.

@@ -36,9 +36,14 @@ pub(crate) async fn sides() -> [Side; 2] {
 }
 
 pub(crate) async fn sides_of(world: Value) -> [Side; 2] {
+    sides_within(world, || Arc::new(Budget::default())).await
+}
+
+/// With other budgets than the usual.
+pub(crate) async fn sides_within(world: Value, budget: fn() -> Arc<Budget>) -> [Side; 2] {
     let world = Config::parse(&world.to_string()).unwrap();
     let of = |cloud| Bench::of(Config { cloud, ..world.clone() });
-    [aliyun(of(Vendor::Aliyun).await), tencent(of(Vendor::Tencent).await)]
+    [aliyun(of(Vendor::Aliyun).await, budget()), tencent(of(Vendor::Tencent).await, budget())]
 }
 
 fn key() -> Arc<StaticKey> {
@@ -52,21 +57,20 @@ fn side(bench: Bench, vendor: Vendor, cloud: Arc<dyn Cloud>, metadata: Arc<dyn M
     Side { bench, vendor, cloud, metadata, watch }
 }
 
-fn aliyun(bench: Bench) -> Side {
+fn aliyun(bench: Bench, budget: Arc<Budget>) -> Side {
     let metadata = Arc::new(AliyunMetadata::new(&bench.running.endpoints().metadata).unwrap());
     let cloud = Aliyun::new(AliyunConfig {
         ecs_endpoint: Some(bench.url().to_owned()),
         vpc_endpoint: Some(bench.url().to_owned()),
         metadata: Some(Arc::clone(&metadata) as Arc<dyn Metadata>),
         proxies: false,
-        ..AliyunConfig::new("sim-region-1", key(), Arc::new(Budget::default()))
+        ..AliyunConfig::new("sim-region-1", key(), budget)
     });
     side(bench, Vendor::Aliyun, Arc::new(cloud.unwrap()), metadata)
 }
 
-fn tencent(bench: Bench) -> Side {
+fn tencent(bench: Bench, budget: Arc<Budget>) -> Side {
     let metadata = Arc::new(TencentMetadata::new(&bench.running.endpoints().metadata).unwrap());
-    let budget = Arc::new(Budget::default());
     let cloud = Tencent::new(TencentConfig {
         vpc_endpoint: Some(bench.url().to_owned()),
         cvm_endpoint: Some(bench.url().to_owned()),

@@ -17,7 +17,7 @@ use super::{actions, eflo};
 use crate::api::door::{self, Answer, Dialect};
 use crate::api::error::json_response;
 use crate::api::line::Caller;
-use crate::api::speaker;
+use crate::api::{speaker, temper};
 use crate::calls::Knock;
 use crate::live::Live;
 
@@ -60,7 +60,7 @@ pub(super) async fn answer(
         },
         |world, errand| actions::carry_out(world, &call, errand),
     );
-    let Some(Answer { request_id, outcome }) = passed.await else { return Response::default() };
+    let Some(Answer { request_id, outcome, garble }) = passed.await else { return Response::default() };
     let mut response = match outcome {
         Ok(mut answer) => {
             answer["RequestId"] = Value::String(request_id);
@@ -75,7 +75,7 @@ pub(super) async fn answer(
         }
     };
     stamp(&mut response, live.now());
-    response
+    temper::garble(response, garble).await
 }
 
 /// The answer's time is the cloud's own, so that a caller can learn how far its clock is off.

@@ -15,7 +15,7 @@ use super::{addresses, describe, enis, instances};
 use crate::api::door::{self, Answer, Dialect, Errand};
 use crate::api::error::{ApiError, json_response};
 use crate::api::line::Caller;
-use crate::api::speaker;
+use crate::api::{speaker, temper};
 use crate::calls::Knock;
 use crate::live::Live;
 use crate::model::World;
@@ -58,8 +58,8 @@ pub(super) async fn answer(
         },
         |world, errand| carry_out(world, &headers, &body, errand),
     );
-    let Some(Answer { request_id, outcome }) = passed.await else { return Response::default() };
-    json_response(StatusCode::OK, &error::body(outcome, &request_id))
+    let Some(Answer { request_id, outcome, garble }) = passed.await else { return Response::default() };
+    temper::garble(json_response(StatusCode::OK, &error::body(outcome, &request_id)), garble).await
 }
 
 /// What a call says of itself.

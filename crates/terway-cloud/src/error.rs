@@ -66,6 +66,10 @@ pub fn fault(failure: &CloudFailure) -> Fault {
         CloudFailureKind::InvalidState => {
             (FaultCode::CloudUnavailable, format!("the object's state does not allow {action} for now"))
         }
+        CloudFailureKind::Gone if action == METADATA_ACTION => (
+            FaultCode::CloudUnavailable,
+            "the instance metadata service does not tell what is needed".to_owned(),
+        ),
         CloudFailureKind::Gone => {
             (FaultCode::CloudUnavailable, format!("the object of {action} no longer exists in the cloud"))
         }

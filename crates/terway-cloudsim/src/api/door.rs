@@ -4,6 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+use axum::http::header::DATE;
+use axum::response::Response;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::Value;
 use terway_types::Timestamp;
 
@@ -115,6 +119,15 @@ fn permit(records: &mut Records, dialect: Dialect, action: &str, now: Timestamp)
             Err(ApiError::new(dialect.throttled, "Request was denied due to request throttling."))
         }
         _ => Ok(()),
+    }
+}
+
+/// The answer's time is the cloud's own, so that a caller can learn how far its clock is off.
+pub(super) fn stamp(response: &mut Response, now: Timestamp) {
+    let time = i64::try_from(now.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let text = time.and_then(|time| DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok());
+    if let Some(value) = text.and_then(|text| HeaderValue::from_str(&text).ok()) {
+        response.headers_mut().insert(DATE, value);
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use terway_cloudsim::config::Vendor;
-use terway_cloudsim::live::system_clock;
+use terway_cloudsim::live::{Clock, system_clock};
 use terway_cloudsim::{Config, Options, Place, Running, World, serve};
 
 pub(crate) const WORLD: &str = r#"{
@@ -56,12 +56,17 @@ impl Bench {
     }
 
     pub(crate) async fn of(config: Config) -> Self {
+        Self::at(config, system_clock).await
+    }
+
+    /// A world with a clock of its own.
+    pub(crate) async fn at(config: Config, clock: Clock) -> Self {
         install_crypto();
         let folder = tempfile::tempdir().unwrap();
-        let world = World::from_config(config, system_clock()).unwrap();
+        let world = World::from_config(config, clock()).unwrap();
         let place = Place::Loopback("127.0.0.1:0".parse().unwrap());
         let control = Some(folder.path().join("control.sock"));
-        let running = serve(world, Options { control, ..Options::new(place) }).await.unwrap();
+        let running = serve(world, Options { control, clock, ..Options::new(place) }).await.unwrap();
         Self { running, http: Client::builder().no_proxy().build().unwrap(), folder }
     }
 

@@ -15,6 +15,7 @@ use terway_cloud::{
 };
 use terway_cloudsim::Config;
 use terway_cloudsim::config::Vendor;
+use terway_cloudsim::live::Clock;
 use terway_types::{AddressCounts, CloudFailureKind as Kind, EniId, InstanceId};
 
 use crate::bench::{Bench, WORLD};
@@ -37,6 +38,14 @@ pub(crate) async fn sides() -> [Side; 2] {
 
 pub(crate) async fn sides_of(world: Value) -> [Side; 2] {
     sides_within(world, || Arc::new(Budget::default())).await
+}
+
+/// The same world, whose clock is apart from the agent's.
+pub(crate) async fn sides_at(clock: Clock) -> [Side; 2] {
+    let world = Config::parse(WORLD).unwrap();
+    let of = |cloud| Bench::at(Config { cloud, ..world.clone() }, clock);
+    let budget = || Arc::new(Budget::default());
+    [aliyun(of(Vendor::Aliyun).await, budget()), tencent(of(Vendor::Tencent).await, budget())]
 }
 
 /// With other budgets than the usual.

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use terway_cloud::{Assign, CloudResult, EniDescription, EniFilter, Goal};
+use terway_cloudsim::live::system_clock;
 use terway_types::{CloudFailure, CloudFailureKind as Kind, EniId, InstanceId};
 
-use crate::both::{Side, sides, wish};
+use crate::both::{Side, sides, sides_at, wish};
 
 impl Side {
     async fn behave(&self, manners: Value) {
@@ -166,7 +167,7 @@ async fn quotas_shrink_and_vswitches_run_dry() {
 }
 
 #[tokio::test]
-async fn keys_end_permissions_are_taken_and_clocks_go_wrong() {
+async fn keys_end_and_permissions_are_taken() {
     for side in sides().await {
         for state in ["inactive", "expired"] {
             side.control("/v1/credentials/key", json!({ "state": state })).await;
@@ -211,5 +212,16 @@ async fn a_person_deletes_and_regroups_by_hand() {
         side.control(&by_hand("delete"), json!({})).await;
         side.watch.until(&eni, Goal::Gone, Duration::from_secs(30)).await.unwrap();
         side.cloud.detach_eni(&eni, &"i-1".into()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_told_by_how_much() {
+    for side in sides_at(|| system_clock() + Duration::from_mins(20)).await {
+        let refused = side.listed().await.unwrap_err();
+        assert_eq!(refused.kind, Kind::ClockSkew, "{refused}");
+        let off = (1198..=1202)
+            .any(|seconds| refused.message.contains(&format!(" {seconds} s behind the cloud's")));
+        assert!(off, "{:?}: {refused}", side.vendor);
     }
 }

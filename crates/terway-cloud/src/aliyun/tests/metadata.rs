@@ -106,14 +106,34 @@ async fn a_passing_trouble_is_tried_four_times() {
 
 #[tokio::test]
 async fn a_path_that_does_not_exist_is_not_tried_again() {
-    let server = Server::start(|seen| match seen.path.as_str() {
-        "/latest/meta-data/zone-id" => Answer::new(404, ""),
-        _ => instance(seen, "t"),
-    })
-    .await;
-    let failure = metadata(&server).identity().await.unwrap_err();
-    assert_eq!(failure.kind, Kind::Gone);
-    assert_eq!(failure.message, "/latest/meta-data/zone-id: HTTP status 404");
+    for missing in ["region-id", "zone-id"] {
+        let server = Server::start(move |seen| match seen.path.strip_prefix("/latest/meta-data/") {
+            Some(path) if path == missing => Answer::new(404, ""),
+            _ => instance(seen, "t"),
+        })
+        .await;
+        let failure = metadata(&server).identity().await.unwrap_err();
+        assert_eq!(failure.kind, Kind::Gone);
+        assert_eq!(failure.message, format!("/latest/meta-data/{missing}: HTTP status 404"));
+        let fault = crate::fault(&failure).to_string();
+        assert!(fault.contains("metadata service does not tell") && fault.contains(missing), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_instance_carries_is_counted() {
+    let server =
+        Server::start(|seen| match seen.path.strip_prefix("/latest/meta-data/network/interfaces/macs/") {
+            Some("") => Answer::ok("00:16:3e:00:00:01/\n00:16:3e:00:00:02/\n"),
+            Some("00:16:3e:00:00:01/private-ipv4s") => Answer::ok(r#"["10.0.0.1"]"#),
+            Some("00:16:3e:00:00:02/private-ipv4s") => Answer::ok(r#"["10.0.0.2","10.0.0.3","10.0.0.4"]"#),
+            Some("00:16:3e:00:00:02/ipv6s") => Answer::ok("[fd00::2]"),
+            Some(_) => Answer::new(404, ""),
+            None => Answer::ok("t"),
+        })
+        .await;
+    let carried = metadata(&server).carried().await.unwrap();
+    assert_eq!((carried.enis, carried.ipv4_per_eni, carried.ipv6_per_eni), (2, 3, 1));
 }
 
 #[tokio::test]

@@ -114,6 +114,11 @@ fn a_wrong_configuration_is_refused_and_nothing_of_a_key_is_shown() {
     let mut wrong = config("127.0.0.1:1");
     wrong.region = "ap guangzhou".into();
     assert!(Tencent::new(wrong).is_err());
+    for endpoint in ["ftp://x", "http://x/path", "http://user@x"] {
+        let wrong = TencentConfig { cvm_endpoint: Some(endpoint.into()), ..config("127.0.0.1:1") };
+        let told = Tencent::new(wrong).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("endpoint {endpoint:?} must")), "{told}");
+    }
     let shown = format!("{:?} {:?}", config("127.0.0.1:1"), Tencent::new(config("127.0.0.1:1")).unwrap());
     assert!(!shown.contains("secret") && !shown.contains("sts-token") && !shown.contains("AKID"), "{shown}");
 }

@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::Response;
-use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::Value;
-use terway_types::Timestamp;
 
 use super::parameters::{self, Parameters};
 use super::signature::{self, Incoming};
@@ -74,17 +72,8 @@ pub(super) async fn answer(
             error.into_response(&request_id, host)
         }
     };
-    stamp(&mut response, live.now());
+    door::stamp(&mut response, live.now());
     temper::garble(response, garble).await
-}
-
-/// The answer's time is the cloud's own, so that a caller can learn how far its clock is off.
-fn stamp(response: &mut Response, now: Timestamp) {
-    let time = i64::try_from(now.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    let text = time.and_then(|time| DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok());
-    if let Some(value) = text.and_then(|text| HeaderValue::from_str(&text).ok()) {
-        response.headers_mut().insert(header::DATE, value);
-    }
 }
 
 /// A call as the caller put it.

@@ -59,7 +59,9 @@ pub(super) async fn answer(
         |world, errand| carry_out(world, &headers, &body, errand),
     );
     let Some(Answer { request_id, outcome, garble }) = passed.await else { return Response::default() };
-    temper::garble(json_response(StatusCode::OK, &error::body(outcome, &request_id)), garble).await
+    let mut response = json_response(StatusCode::OK, &error::body(outcome, &request_id));
+    door::stamp(&mut response, live.now());
+    temper::garble(response, garble).await
 }
 
 /// What a call says of itself.

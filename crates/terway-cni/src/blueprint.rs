@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use terway_datapath::kernel::{Netns, NicRule};
 use terway_datapath::{HostFacts, Layout, layout};
-use terway_types::{Datapath, Fault, InterfacePlan, IpFamily};
+use terway_types::{Fault, InterfacePlan, IpFamily};
 
 use crate::subject::Subject;
 
@@ -57,7 +57,7 @@ fn host_facts(
 ) -> Result<HostFacts, Fault> {
     let in_use = |family: &IpFamily| plans.iter().any(|plan| plan.addresses.get(*family).is_some());
     let families = [IpFamily::V4, IpFamily::V6].into_iter().filter(in_use);
-    let shared = |plan: &&InterfacePlan| plan.datapath == Datapath::PolicyRoute;
+    let shared = |plan: &&InterfacePlan| plan.datapath.shares_the_eni();
     let needs_the_node = auto_mtu || plans.iter().any(|plan| plan.host_peer || shared(&plan));
     let mut facts = match HostFacts::observe(host, families) {
         Ok(facts) => facts,

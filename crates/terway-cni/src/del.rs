@@ -90,7 +90,7 @@ fn held(reply: &wire::InfoReply, key: &AttachmentKey) -> Known {
     let is_main = |parts: &InterfaceParts| parts.ifname.as_ref().is_none_or(|name| *name == key.ifname);
     parts.sort_by_key(|parts| !is_main(parts));
     let Some(main) = parts.first().filter(|main| is_main(main)) else { return Known::default() };
-    let is_own = datapath(reply.r#type) == Ok(Datapath::Exclusive);
+    let is_own = datapath(reply.r#type) == Ok(Datapath::Exclusive) && main.vlan.is_none();
     Known {
         mac: is_own.then_some(main.mac),
         addresses: parts.iter().flat_map(|parts| parts.addresses.iter()).collect(),

@@ -34,7 +34,8 @@ fn plan(parts: InterfaceParts, datapath: Datapath, key: &AttachmentKey, options:
     };
     InterfacePlan {
         ifname: parts.ifname.unwrap_or_else(|| key.ifname.clone()),
-        datapath,
+        // A member of a trunk is one whatever kind of answer it comes in.
+        datapath: parts.vlan.map_or(datapath, |id| Datapath::Vlan { id }),
         eni: parts.eni,
         mac: parts.mac,
         addresses: parts.addresses,

@@ -21,6 +21,7 @@ fn picture(layout: &Layout, text: &mut String) -> fmt::Result {
         let end = match &link.kind {
             LinkKind::Nic { home } => format!("==== ENI {} ====> VPC   (at home: {home})", link.mac),
             LinkKind::PairEnd { peer } => format!("<---- pair ----> {peer} [node]"),
+            LinkKind::Vlan { trunk, id } => format!("---- VLAN {id} ----> {trunk} [node]"),
             LinkKind::Ifb => "(incoming traffic passes here)".to_owned(),
         };
         writeln!(text, "  [pod] {:<8} {addresses} {end}", link.name)?;

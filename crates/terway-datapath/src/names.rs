@@ -38,6 +38,21 @@ pub fn ingress_link(ifname: &IfName) -> String {
     if readable.len() <= 15 { readable } else { format!("ifb{}", &sha1_hex(ifname.as_str())[..12]) }
 }
 
+/// What the names of children of ENIs begin with until they are in the pod.
+const UNNAMED_CHILD: &str = "terway";
+
+/// The name a child of an ENI is made with, in the pod's namespace. Not yet the one it shall have: kernels up to 6.12
+/// look the name of a new link up in the namespace of the request, and so refuse `eth0` where the node has one.
+pub(crate) fn unnamed_child(key: &AttachmentKey, name: &str) -> String {
+    format!("{UNNAMED_CHILD}{}", &sha1_hex(&format!("{key} {name}"))[..9])
+}
+
+/// Whether a link has such a name.
+pub(crate) fn is_unnamed_child(name: &str) -> bool {
+    name.strip_prefix(UNNAMED_CHILD)
+        .is_some_and(|rest| rest.len() == 9 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Which of an attachment's own links a MAC is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnLink {

@@ -143,7 +143,11 @@ impl<'a> Work<'a> {
             return Some(Ours::Made);
         }
         if mark.is_none() {
-            return (is_nic && is_known).then_some(Ours::Nic);
+            // One that is up serves others: a trunk or a shared ENI, whose MAC its children's results carry too.
+            return (is_nic && is_known && !link.up).then_some(Ours::Nic);
+        }
+        if is_child(link) {
+            return Some(Ours::Made);
         }
         // The rule may not know the NIC's kind while the daemon, which does, is away. An ENI must never be
         // deleted, so whatever else speaks for one counts.
@@ -191,6 +195,10 @@ impl<'a> Work<'a> {
                 Some(Ours::Made) => self.delete(&link, &mut netlink),
                 Some(Ours::Nic) => self.bring_home(&link, &mut netlink, host),
                 None if self.is_left_unmarked(&link) => self.bring_home(&link, &mut netlink, host),
+                // It gets its mark with its name; in the pod's own namespace it can only be the attachment's.
+                None if is_child(&link) && names::is_unnamed_child(&link.name) => {
+                    self.delete(&link, &mut netlink)
+                }
                 None => Ok(()),
             };
             self.note(outcome);
@@ -247,6 +255,11 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Whether a link is made on an ENI and has its MAC.
+fn is_child(link: &Link) -> bool {
+    matches!(link.kind.as_deref(), Some("vlan" | "ipvlan"))
+}
+
 #[cfg(test)]
 mod tests {
     use terway_types::{ContainerId, IfName, NetworkName};
@@ -270,7 +283,7 @@ mod tests {
             name: name.into(),
             mac: Some(mac),
             mtu: 1500,
-            up: true,
+            up: false,
             kind: kind.map(str::to_owned),
             alias: alias.map(str::to_owned),
             master: None,
@@ -296,6 +309,9 @@ mod tests {
             (link("eni1", None, ENI, others), None),
             (link("eni1", None, foreign, None), None),
             (link("eth0.7", Some("vlan"), ENI, None), None),
+            (link("eth0", Some("vlan"), ENI, ours), Some(Ours::Made)),
+            (link("eth0", Some("vlan"), ENI, others), None),
+            (Link { up: true, ..link("eth1", None, ENI, None) }, None),
             (link("calix", Some("veth"), pair, ours), Some(Ours::Made)),
             (link("calix", Some("veth"), pair, None), Some(Ours::Made)),
             (link("calix", Some("veth"), pair, others), None),

@@ -13,7 +13,7 @@ use std::time::Instant;
 pub use error::{ApplyError, Step, StepError};
 use terway_types::IpFamily;
 
-use crate::describe::{Eni, Layout, NamespaceLayout};
+use crate::describe::{Eni, Layout, LinkKind, NamespaceLayout};
 use crate::kernel::objects as kernel;
 use crate::kernel::{KernelError, LinkChange, Netlink, Netns, NicRule, Request};
 use crate::mark::Mark;
@@ -55,7 +55,7 @@ pub fn apply(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Applied
     let nic = check::find_nic(layout, context, &mut host)?;
     check::clear_host_name(layout, &mut host)?;
     let moved = nic.as_ref().filter(|_| matches!(layout.eni(), Some(Eni::Moved(_))));
-    let mut work = Work { layout, context, host, pod, moved };
+    let mut work = Work { layout, context, host, pod, eni: nic.as_ref(), moved };
     match work.all_steps() {
         Ok(index) => Ok(Applied { index, pci: moved.and_then(|nic| nic.pci.clone()) }),
         Err((step, source)) => {
@@ -70,6 +70,8 @@ struct Work<'a> {
     context: &'a AttachmentContext<'a>,
     host: Netlink,
     pod: Netlink,
+    /// The ENI's netdev.
+    eni: Option<&'a kernel::Link>,
     /// The ENI's netdev, if it moves.
     moved: Option<&'a kernel::Link>,
 }
@@ -105,7 +107,8 @@ impl Work<'_> {
     /// milliseconds on some kernels. Source translation needs neither the links nor their lock, but waits for
     /// readers too, so both wait at the same time.
     fn links(&mut self) -> Result<(), StepError> {
-        let mut batch = requests::make_links(self.layout, self.context.pod);
+        let mut batch = requests::make_children(self.layout, self.eni, self.context.pod)?;
+        batch.extend(requests::make_links(self.layout, self.context.pod));
         if let (Some(Eni::Moved(link)), Some(nic)) = (self.layout.eni(), self.moved) {
             batch.push(requests::move_nic(link, nic, self.context.pod));
         }
@@ -114,6 +117,10 @@ impl Work<'_> {
             let mark = Mark::of(&layout.key);
             let translation = scope.spawn(move || source_nat::install(&layout.host.source_nat, &mark, netns));
             self.host.transact(&batch)?;
+            if layout.pod.links.iter().any(|link| matches!(link.kind, LinkKind::Vlan { .. })) {
+                let names = requests::name_children(layout, &self.pod.links()?);
+                self.pod.transact(&names)?;
+            }
             Ok(translation.join().unwrap_or_else(|panic| resume_unwind(panic))?)
         })
     }

@@ -4,7 +4,7 @@ use super::StepError;
 use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route, Table};
 use crate::kernel::objects as kernel;
 use crate::kernel::{LinkChange, Netns, NewLink, Request};
-use crate::rules;
+use crate::{names, rules};
 
 /// Makes the links that do not exist yet, each at once in its namespace. Sent in the host.
 pub(super) fn make_links(layout: &Layout, pod: &Netns) -> Vec<Request> {
@@ -22,6 +22,41 @@ pub(super) fn make_links(layout: &Layout, pod: &Netns) -> Vec<Request> {
         requests.push(Request::add_ifb(&new(link, Some(pod))).described(what));
     }
     requests
+}
+
+/// Makes the pod's links that are children of an ENI that stays; it must be up first, and take packets of their size.
+/// Sent in the host.
+pub(super) fn make_children(
+    layout: &Layout,
+    eni: Option<&kernel::Link>,
+    pod: &Netns,
+) -> Result<Vec<Request>, StepError> {
+    let mut requests = Vec::new();
+    for link in &layout.pod.links {
+        let (LinkKind::Vlan { trunk, id }, Some(eni)) = (&link.kind, eni) else { continue };
+        requests.extend(shared_nics(&layout.host, std::slice::from_ref(eni))?);
+        // The MAC is the parent's; the kernel takes it from there.
+        let name = names::unnamed_child(&layout.key, &link.name);
+        let child = NewLink { name: &name, mac: None, ..new(link, Some(pod)) };
+        let what = format!(
+            "make VLAN {id} of trunk {trunk} the pod's {} (a trunk has each VLAN once; needs kernel module 8021q)",
+            link.name
+        );
+        requests.push(Request::add_vlan(&child, eni.index, *id).described(what));
+    }
+    Ok(requests)
+}
+
+/// Gives children their names and marks. Sent in the pod.
+pub(super) fn name_children(layout: &Layout, links: &[kernel::Link]) -> Vec<Request> {
+    let named = layout.pod.links.iter().filter_map(|link| {
+        let made = names::unnamed_child(&layout.key, &link.name);
+        let child = links.iter().find(|one| one.name == made)?;
+        let change =
+            LinkChange { name: Some(&link.name), alias: Some(link.mark.as_str()), ..LinkChange::default() };
+        Some(Request::set_link(child.index, &change).described(format!("name link {}", link.name)))
+    });
+    named.collect()
 }
 
 /// Moves the ENI's netdev to the pod under its name there. Sent in the host.

@@ -50,6 +50,13 @@ pub enum LinkKind {
         /// The other end's name.
         peer: String,
     },
+    /// A child of an ENI that stays on the node, with the traffic of one VLAN.
+    Vlan {
+        /// The ENI's name on the node.
+        trunk: String,
+        /// The VLAN's id.
+        id: u16,
+    },
     /// An intermediate link that redirected incoming traffic passes.
     Ifb,
 }
@@ -60,6 +67,7 @@ impl LinkKind {
         match self {
             Self::Nic { .. } => "nic",
             Self::PairEnd { .. } => "veth",
+            Self::Vlan { .. } => "vlan",
             Self::Ifb => "ifb",
         }
     }
@@ -87,6 +95,7 @@ impl fmt::Display for Link {
         match &self.kind {
             LinkKind::Nic { home } => write!(f, "nic (at home {home})")?,
             LinkKind::PairEnd { peer } => write!(f, "veth (peer {peer})")?,
+            LinkKind::Vlan { trunk, id } => write!(f, "vlan {id} of {trunk}")?,
             LinkKind::Ifb => f.write_str("ifb")?,
         }
         write!(f, " address {} mtu {} up alias {}", self.mac, self.mtu, self.mark)

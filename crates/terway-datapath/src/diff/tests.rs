@@ -116,6 +116,7 @@ fn kernel_link(index: u32, link: &Link) -> kernel::Link {
     let kind = match link.kind {
         LinkKind::Nic { .. } => None,
         LinkKind::PairEnd { .. } => Some("veth".to_owned()),
+        LinkKind::Vlan { .. } => Some("vlan".to_owned()),
         LinkKind::Ifb => Some("ifb".to_owned()),
     };
     kernel::Link {

@@ -25,13 +25,24 @@ use crate::names::{self, OwnLink, POD_PEER};
 
 /// Lays out a plan that [`super::validate`] found possible.
 pub(super) fn layout(plan: &InterfacePlan, key: &AttachmentKey, pod: &PodRef, facts: &HostFacts) -> Layout {
+    around(LinkKind::Nic { home: names::nic_home(plan.mac) }, plan, key, pod, facts)
+}
+
+/// Lays out what belongs around a link of this kind that leads the pod to the VPC.
+pub(super) fn around(
+    kind: LinkKind,
+    plan: &InterfacePlan,
+    key: &AttachmentKey,
+    pod: &PodRef,
+    facts: &HostFacts,
+) -> Layout {
     let mut layout = Layout {
         key: key.clone(),
         uplink: facts.uplink.clone(),
         host: NamespaceLayout::default(),
         pod: NamespaceLayout { loopback: Some(Loopback), ..NamespaceLayout::default() },
     };
-    eni(plan, key, &mut layout.pod);
+    eni(kind, plan, key, &mut layout.pod);
     if has_host_pair(plan, key) {
         let pair = Pair::new(plan, key, pod, facts, POD_PEER);
         pair.pod_side(&mut layout.pod);
@@ -43,15 +54,9 @@ pub(super) fn layout(plan: &InterfacePlan, key: &AttachmentKey, pod: &PodRef, fa
 }
 
 /// The ENI inside the pod.
-fn eni(plan: &InterfacePlan, key: &AttachmentKey, pod: &mut NamespaceLayout) {
+fn eni(kind: LinkKind, plan: &InterfacePlan, key: &AttachmentKey, pod: &mut NamespaceLayout) {
     let name = plan.ifname.as_str();
-    pod.links.push(Link {
-        name: name.to_owned(),
-        kind: LinkKind::Nic { home: names::nic_home(plan.mac) },
-        mac: plan.mac,
-        mtu: plan.mtu,
-        mark: Mark::of(key),
-    });
+    pod.links.push(Link { name: name.to_owned(), kind, mac: plan.mac, mtu: plan.mtu, mark: Mark::of(key) });
     ipv6_switches(name, plan.addresses.v6.is_some(), &mut pod.sysctls);
     for address in plan.addresses.iter() {
         pod.addresses.push(Address { link: name.to_owned(), address: IpNetwork::from(address) });

@@ -7,6 +7,7 @@ mod own_table;
 mod pair;
 mod policy_route;
 mod validate;
+mod vlan;
 mod ways;
 
 use terway_types::{AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, PodRef};
@@ -46,7 +47,8 @@ pub fn layout(
     match (plan.datapath, facts.nic(plan.mac)) {
         (Datapath::Exclusive, _) => Ok(exclusive::layout(plan, key, pod, facts)),
         (Datapath::PolicyRoute, Some(nic)) => Ok(policy_route::layout(plan, key, pod, facts, nic)),
-        (Datapath::PolicyRoute, None) => {
+        (Datapath::Vlan { id }, Some(trunk)) => Ok(vlan::layout(plan, key, pod, facts, trunk, id)),
+        (Datapath::PolicyRoute | Datapath::Vlan { .. }, None) => {
             Err(LayoutError { ifname: plan.ifname.to_string(), problems: vec![Problem::NoNic(plan.mac)] })
         }
     }
@@ -54,7 +56,7 @@ pub fn layout(
 
 /// Whether the interface is the one that a pair of links to the node belongs to, beside an ENI of its own.
 fn has_host_pair(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
-    plan.datapath == Datapath::Exclusive && plan.host_peer && plan.ifname == key.ifname
+    plan.datapath != Datapath::PolicyRoute && plan.host_peer && plan.ifname == key.ifname
 }
 
 /// Whether the node itself speaks with the interface, and needs an address of its own for that.

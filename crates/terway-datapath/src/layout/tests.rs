@@ -243,6 +243,39 @@ fn one_of_several_interfaces_has_a_table_of_its_own() {
     "#);
 }
 
+/// Beside its link to the VPC a trunk's member has all that a whole ENI's pod has.
+#[test]
+fn a_member_of_a_trunk() {
+    let member = text(&InterfacePlan { datapath: Datapath::Vlan { id: 7 }, ..dual() });
+    let whole = text(&dual());
+    let only = |one: &str, other: &str| -> Vec<String> {
+        one.lines().filter(|line| !other.contains(line)).map(|line| line.trim().to_owned()).collect()
+    };
+    assert_eq!(
+        only(&member, &whole),
+        [
+            "link eth0 vlan 7 of eth1 address 00:16:3e:01:02:03 mtu 1500 up alias terway:terway/c0ffee/eth0",
+            "link eth1 shared nic address 00:16:3e:01:02:03 mtu 1500 or more up",
+        ]
+    );
+    assert_eq!(only(&whole, &member).len(), 1);
+}
+
+#[test]
+fn a_vlan_that_cannot_be() {
+    for id in [0, 4095, u16::MAX] {
+        let plan = InterfacePlan { datapath: Datapath::Vlan { id }, ..dual() };
+        let error = layout(&plan, &key(), &pod(), &facts()).unwrap_err();
+        assert!(error.to_string().contains(&format!("VLAN {id} is not within 1 to 4094")), "{error}");
+    }
+    for id in [1, 4094] {
+        assert!(
+            layout(&InterfacePlan { datapath: Datapath::Vlan { id }, ..dual() }, &key(), &pod(), &facts())
+                .is_ok()
+        );
+    }
+}
+
 #[test]
 fn a_shared_eni_must_be_on_the_node() {
     let facts = HostFacts { nics: vec![], ..facts() };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use ipnetwork::IpNetwork;
-use terway_types::{AttachmentKey, Bandwidth, InterfacePlan, IpFamily, MacAddr};
+use terway_types::{AttachmentKey, Bandwidth, Datapath, InterfacePlan, IpFamily, MacAddr};
 
 use super::bandwidth::{LATENCY_MS, least_rate};
 use super::{has_host_pair, meets_the_node};
@@ -35,6 +35,9 @@ pub enum Problem {
     /// The ENI that shall be shared is not on the node.
     #[error("no NIC of the node has MAC {0}")]
     NoNic(MacAddr),
+    /// The VLAN cannot be one.
+    #[error("VLAN {0} is not within 1 to 4094")]
+    Vlan(u16),
     /// The name cannot be used.
     #[error("the name {0:?} {1}")]
     Name(String, &'static str),
@@ -136,6 +139,12 @@ fn links(plan: &InterfacePlan, key: &AttachmentKey, all: &mut Vec<Problem>) {
     }
     if !plan.mac.is_unicast() {
         all.push(Problem::Mac(plan.mac));
+    }
+    // IEEE 802.1Q reserves the first and the last of the 12 bits' numbers.
+    if let Datapath::Vlan { id } = plan.datapath
+        && !(1..=4094).contains(&id)
+    {
+        all.push(Problem::Vlan(id));
     }
     // RFC 8200 section 5 and RFC 791 section 3.1 give the least, the clouds' jumbo frames the most.
     let range = if plan.addresses.v6.is_some() { 1280..=9600 } else { 576..=9600 };

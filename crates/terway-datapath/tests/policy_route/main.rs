@@ -3,6 +3,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../sandbox/needs.rs"]
+mod needs;
+#[path = "../sandbox/nft_needs.rs"]
+mod nft_needs;
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
 #[path = "../sandbox/talk.rs"]
@@ -21,6 +25,8 @@ mod undo;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
+
+use nft_needs::{NAT, PORTS};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -54,10 +60,12 @@ fn main() -> ExitCode {
     ];
     let trials = tests.iter().map(|(name, test)| {
         let test = *test;
-        Trial::test(*name, move || {
+        let trial = Trial::test(*name, move || {
             test();
             Ok(())
-        })
+        });
+        (trial, &[NAT, PORTS][..])
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let trials = if arguments.list { trials.map(|(trial, _)| trial).collect() } else { needs::judge(trials) };
+    libtest_mimic::run(&arguments, trials).exit_code()
 }

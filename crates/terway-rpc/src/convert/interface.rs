@@ -38,6 +38,8 @@ pub struct InterfaceParts {
     pub egress: Option<u64>,
     /// Kernel link kinds that count as a NIC besides those without any.
     pub nic_kinds: Vec<String>,
+    /// The VLAN of a trunk ENI's member on its trunk, whose hardware address is `mac` then.
+    pub vlan: Option<u16>,
 }
 
 /// An interface that cannot be used as the daemon described it.
@@ -99,6 +101,7 @@ impl InterfaceParts {
             ingress: None,
             egress: None,
             nic_kinds: Vec::new(),
+            vlan: None,
         })
     }
 
@@ -131,6 +134,8 @@ impl From<&InterfaceParts> for wire::Interface {
                 gateway: Some(parts.gateways.into()),
                 id: parts.eni.as_ref().map(ToString::to_string).unwrap_or_default(),
                 nic_kinds: parts.nic_kinds.clone(),
+                trunk: parts.vlan.is_some(),
+                vlan_id: parts.vlan.unwrap_or_default().into(),
                 ..Default::default()
             }),
             pod: Some(limits),
@@ -178,18 +183,27 @@ impl TryFrom<&wire::Interface> for InterfaceParts {
             ingress: (limits.ingress > 0).then_some(limits.ingress),
             egress: (limits.egress > 0).then_some(limits.egress),
             nic_kinds: eni.nic_kinds.clone(),
+            vlan: vlan(eni)?,
         })
     }
 }
 
-/// A trunk member or a virtual function would look like a whole ENI if these fields were passed over.
+/// The VLAN of a trunk's member; none for an ENI that is no trunk.
+fn vlan(eni: &wire::EniInfo) -> Result<Option<u16>, InterfaceError> {
+    match (eni.trunk, u16::try_from(eni.vlan_id)) {
+        (true, Ok(id @ 1..=4094)) => Ok(Some(id)),
+        (false, Ok(0)) => Ok(None),
+        (true, _) => Err(invalid(
+            "eni.vlan_id",
+            &eni.vlan_id.to_string(),
+            "a trunk's member has a VLAN within 1 to 4094",
+        )),
+        (false, _) => Err(invalid("eni.vlan_id", &eni.vlan_id.to_string(), "eni.trunk is false")),
+    }
+}
+
+/// A virtual function would look like a whole ENI if this field was passed over.
 fn refuse_other_datapaths(eni: &wire::EniInfo) -> Result<(), InterfaceError> {
-    if eni.trunk {
-        return Err(unsupported("eni.trunk", &true));
-    }
-    if eni.vlan_id != 0 {
-        return Err(unsupported("eni.vlan_id", &eni.vlan_id));
-    }
     if let Some(vf) = eni.vf_id {
         return Err(unsupported("eni.vf_id", &vf));
     }

@@ -20,6 +20,7 @@ fn parts() -> InterfaceParts {
         ingress: Some(1_250_000),
         egress: None,
         nic_kinds: vec!["veth".into()],
+        vlan: Some(7),
     }
 }
 
@@ -111,9 +112,11 @@ fn refusals_name_field_and_value() {
 
 #[test]
 fn what_is_no_whole_eni_is_not_taken_for_one() {
-    let trunk = refusal(|m| eni(m).trunk = true);
-    assert_eq!(trunk, "eni.trunk is true, for which this build has no data path");
-    assert!(refusal(|m| eni(m).vlan_id = 7).starts_with("eni.vlan_id is 7"));
+    let none = refusal(|m| eni(m).vlan_id = 0);
+    assert_eq!(none, "eni.vlan_id is \"0\": a trunk's member has a VLAN within 1 to 4094");
+    let high = refusal(|m| (eni(m).trunk, eni(m).vlan_id) = (true, 4095));
+    assert_eq!(high, "eni.vlan_id is \"4095\": a trunk's member has a VLAN within 1 to 4094");
+    assert_eq!(refusal(|m| eni(m).trunk = false), "eni.vlan_id is \"7\": eni.trunk is false");
     assert!(refusal(|m| eni(m).vf_id = Some(0)).starts_with("eni.vf_id is 0"));
     assert_eq!(datapath(1), Ok(Datapath::Exclusive));
     assert_eq!(datapath(2), Ok(Datapath::PolicyRoute));

@@ -1,0 +1,32 @@
+//! A member of a trunk ENI. The trunk stays on the node; the pod gets a child of it that carries the frames of one VLAN,
+//! with the trunk's MAC. All else is as beside a whole ENI: a pair of links leads to the node, for services, the node
+//! itself and host-stack CIDRs, and what passes the node gets the node's address.
+//!
+//! ```text
+//!   pod                                  node
+//!   eth0 = VLAN 7 of the trunk --------> eth1 = the trunk ENI ---------> VPC
+//!   veth1 <------ pair ----------> caliX  --- source NAT ---> uplink
+//! ```
+
+use terway_types::{AttachmentKey, InterfacePlan, PodRef};
+
+use super::exclusive;
+use crate::describe::{Layout, LinkKind, SharedNic};
+use crate::facts::{HostFacts, NicFacts};
+
+/// Lays out a plan that [`super::validate`] found possible.
+pub(super) fn layout(
+    plan: &InterfacePlan,
+    key: &AttachmentKey,
+    pod: &PodRef,
+    facts: &HostFacts,
+    trunk: &NicFacts,
+    id: u16,
+) -> Layout {
+    let kind = LinkKind::Vlan { trunk: trunk.name.clone(), id };
+    let mut layout = exclusive::around(kind, plan, key, pod, facts);
+    // A child carries no larger packets than its parent. The node's own NIC is not ours to change.
+    let mtu = (trunk.name != facts.uplink).then_some(plan.mtu);
+    layout.host.nics.push(SharedNic { name: trunk.name.clone(), mac: trunk.mac, mtu });
+    layout
+}

@@ -1,0 +1,138 @@
+//! A member's life: compared, undone, refused, removed.
+
+use std::fs;
+
+use terway_datapath::describe::{LinkKind, Object};
+use terway_datapath::{ApplyError, Removed, Step, diff, observe};
+use terway_types::fault::chain;
+
+use crate::world::{Pod, TRUNK, World};
+
+pub(crate) fn every_object_taken_away_is_named() {
+    let world = World::new(&[7]);
+    let pod = world.pod("pod", 7);
+    let layout = world.layout(&pod);
+    let (in_pod, on_host) = (layout.pod.objects(), layout.host.objects());
+    let all = in_pod.iter().map(|object| (true, object)).chain(on_host.iter().map(|object| (false, object)));
+    for (is_in_pod, object) in all {
+        world.add(&pod);
+        assert_eq!(world.check(&pod, &layout), Vec::<String>::new());
+        break_it(&world, &pod, is_in_pod, object);
+        let drifts = diff(&layout, &observe(&layout, &world.node, &pod.netns).unwrap());
+        // Deleting an address takes routes along, and so on: what was broken must be among the named.
+        assert!(drifts.iter().any(|drift| drift.object == *object), "{object}: {drifts:?}");
+        world.del(&pod, None);
+    }
+}
+
+fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {
+    let ip = |command: &str| if in_pod { pod.ip(command) } else { world.node(command) };
+    let family = |is_ipv4: bool| if is_ipv4 { "-4" } else { "-6" };
+    match object {
+        Object::Loopback(_) => ip("link set lo down"),
+        Object::SharedNic(nic) => ip(&format!("link set {} down", nic.name)),
+        Object::Link(link) => {
+            assert!(!matches!(link.kind, LinkKind::Nic { .. }));
+            ip(&format!("link del {}", link.name))
+        }
+        Object::Sysctl(sysctl) => {
+            let turned = if sysctl.value == "0" { "1" } else { "0" };
+            let path = format!("/proc/sys/{}", sysctl.path);
+            let netns = if in_pod { &pod.netns } else { &world.node };
+            netns.run(|| fs::write(path, turned)).unwrap().unwrap();
+            String::new()
+        }
+        Object::Address(address) => ip(&format!("addr del {} dev {}", address.address, address.link)),
+        Object::Route(route) => {
+            let family = family(route.destination.is_ipv4());
+            ip(&format!("{family} route del {} dev {}", route.destination, route.link))
+        }
+        Object::Neighbour(neighbour) => {
+            ip(&format!("neigh del {} dev {}", neighbour.address, neighbour.link))
+        }
+        other => panic!("a member has no {other}"),
+    };
+}
+
+pub(crate) fn stopped_before_each_step() {
+    let world = World::new(&[7]);
+    let pod = world.pod("pod", 7);
+    // The trunk stays up once a member needed it.
+    world.add(&pod);
+    world.del(&pod, None);
+    let (layout, before) = (world.layout(&pod), world.record(&pod));
+    for stop in Step::ALL {
+        let stopping = |step| if step == stop { Err("as asked".to_owned()) } else { Ok(()) };
+        let error = world.apply(&pod, &layout, Some(&stopping)).unwrap_err();
+        let ApplyError::Step { step, undo: None, .. } = error else { panic!("{stop:?}: {error:?}") };
+        assert_eq!(step, stop);
+        similar(&before, &world.record(&pod));
+    }
+    world.apply(&pod, &layout, None).unwrap();
+}
+
+pub(crate) fn all_is_as_before() {
+    let world = World::new(&[7, 8]);
+    let (pod, other) = (world.pod("pod", 7), world.pod("other", 8));
+    let others = world.add(&other);
+    let before = world.record(&pod);
+    world.add(&pod);
+    let removed = world.del(&pod, None);
+    assert_eq!(removed.nics, []);
+    assert!(removed.links.contains(&"eth0".to_owned()), "{removed:?}");
+    similar(&before, &world.record(&pod));
+    assert_eq!(world.del(&pod, None), Removed::default());
+    // The VLAN is free again, also after a namespace that died.
+    world.add(&pod);
+    pod.die();
+    world.del(&pod, None);
+    assert_eq!(world.check(&other, &others), Vec::<String>::new());
+}
+
+pub(crate) fn a_vlan_that_is_taken_is_refused() {
+    let world = World::new(&[7]);
+    let (first, second) = (world.pod("first", 7), world.pod("second", 7));
+    let layout = world.add(&first);
+    let before = world.record(&second);
+    let error = world.apply(&second, &world.layout(&second), None).unwrap_err();
+    let said = chain(&error);
+    assert!(said.contains("make VLAN 7 of trunk eth1 the pod's eth0 (a trunk has each VLAN once"), "{said}");
+    assert!(said.contains("EEXIST"), "{said}");
+    similar(&before, &world.record(&second));
+    assert_eq!(world.check(&first, &layout), Vec::<String>::new());
+}
+
+/// What ADD told the runtime has the pod's MAC, which is the trunk's; a DEL that knows nothing else brings it.
+pub(crate) fn the_trunk_is_nobodys_to_take() {
+    let world = World::new(&[7, 8]);
+    let (pod, other) = (world.pod("pod", 7), world.pod("other", 8));
+    let others = world.add(&other);
+    world.add(&pod);
+    for _ in 0..2 {
+        let removed = world.del(&pod, Some(TRUNK));
+        assert_eq!(removed.nics, []);
+        assert_eq!(world.check(&other, &others), Vec::<String>::new());
+    }
+    assert!(world.node("-o link show eth1").contains(",UP"));
+}
+
+/// A child gets its mark only in the pod.
+pub(crate) fn an_add_that_died_before_its_mark() {
+    let world = World::new(&[7]);
+    let pod = world.pod("pod", 7);
+    world.add(&pod);
+    world.del(&pod, None);
+    let before = world.record(&pod);
+    let name = pod.netns.path().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    world.node(&format!("link add link eth1 name terway0123abcde netns {name} type vlan id 7"));
+    assert_eq!(world.del(&pod, None).links, ["terway0123abcde"]);
+    similar(&before, &world.record(&pod));
+}
+
+fn similar(before: &str, after: &str) {
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (before, after) = (lines(before), lines(after));
+    let gone: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
+    let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
+    assert!(gone.is_empty() && new.is_empty(), "gone: {gone:#?}\nnew: {new:#?}");
+}

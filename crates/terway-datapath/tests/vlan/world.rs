@@ -1,0 +1,205 @@
+//! A VPC, a node with a trunk ENI, and pods. The VPC's end of the trunk has a child for each VLAN, with that member's
+//! gateway address; it routes between them and the node's own subnet.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use terway_datapath::kernel::{Netns, NicRule};
+use terway_datapath::{ApplyError, AttachmentContext, HostFacts, Layout, Removal, Removed, Step};
+use terway_types::{
+    Addresses, AttachmentKey, ContainerId, Datapath, Gateways, IfName, InterfacePlan, IpFamily, MacAddr,
+    NetworkName, PodRef, Subnets,
+};
+
+use crate::sandbox::run;
+
+static WORLDS: AtomicU32 = AtomicU32::new(0);
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The trunk ENI's hardware address.
+pub(crate) const TRUNK: MacAddr = MacAddr([0, 0x16, 0x3e, 0, 3, 1]);
+
+pub(crate) struct World {
+    id: u32,
+    pub(crate) vpc: Netns,
+    pub(crate) node: Netns,
+    pub(crate) rule: NicRule,
+}
+
+/// A pod that wants the member with this VLAN.
+pub(crate) struct Pod {
+    pub(crate) vlan: u16,
+    name: String,
+    pub(crate) netns: Netns,
+    pub(crate) key: AttachmentKey,
+}
+
+impl World {
+    /// With members on these VLANs (at most 250).
+    pub(crate) fn new(vlans: &[u16]) -> Self {
+        let id = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let make = |name: &str| Netns::create_named(format!("/run/netns/{name}{id}")).unwrap();
+        let (vpc, node) = (make("vpc"), make("node"));
+        let world = Self { id, vpc, node, rule: NicRule::with_kinds(["veth"]) };
+        for (link, mac, port) in [("eth0", "00:16:3e:00:00:09", "up0"), ("eth1", &TRUNK.to_string(), "trunk")]
+        {
+            world.node(&format!("link add {link} address {mac} type veth peer name {port} netns vpc{id}"));
+            world.vpc(&format!("link set {port} addrgenmode none up"));
+            // A router asks for neighbours with it.
+            world.vpc(&format!("addr add fe80::fffd/64 dev {port} nodad"));
+        }
+        world.node("link set lo up");
+        world.node("link set eth0 addrgenmode none up");
+        world.node("link set eth1 addrgenmode none");
+        world.vpc("addr add 10.0.0.253/24 dev up0");
+        world.vpc("addr add fd00::fffd/64 dev up0 nodad");
+        world.node("addr add 10.0.0.9/24 dev eth0");
+        world.node("addr add fd00::9/64 dev eth0 nodad");
+        world.node("route add default via 10.0.0.253");
+        world.node("route add default via fd00::fffd dev eth0");
+        for vlan in vlans {
+            world.vpc(&format!("link add link trunk name trunk.{vlan} type vlan id {vlan}"));
+            world.vpc(&format!("link set trunk.{vlan} addrgenmode none up"));
+            world.vpc(&format!("addr add fe80::fffd/64 dev trunk.{vlan} nodad"));
+            world.vpc(&format!("addr add 10.0.{vlan}.253/24 dev trunk.{vlan}"));
+            world.vpc(&format!("addr add fd00:{vlan}::fffd/64 dev trunk.{vlan} nodad"));
+        }
+        run(&format!(
+            "ip netns exec vpc{id} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
+        ));
+        world
+    }
+
+    pub(crate) fn pod(&self, name: &str, vlan: u16) -> Pod {
+        let key = AttachmentKey {
+            network: NetworkName::new("terway").unwrap(),
+            container: ContainerId::new(format!("{name}{}", self.id)).unwrap(),
+            ifname: IfName::new("eth0").unwrap(),
+        };
+        let name = format!("{name}{}", self.id);
+        Pod { vlan, netns: Netns::create_named(format!("/run/netns/{name}")).unwrap(), name, key }
+    }
+
+    /// As planned, but without translation: not every kernel of the lab has nf_tables, and nothing here leaves the
+    /// node with a pod's address by the node's own NIC.
+    pub(crate) fn layout(&self, pod: &Pod) -> Layout {
+        let mut facts = HostFacts::observe(&self.node, [IpFamily::V4, IpFamily::V6]).unwrap();
+        facts.find_nic(&self.node, TRUNK, &self.rule, Instant::now() + PATIENCE).unwrap();
+        let mut layout = terway_datapath::layout(&pod.plan(), &pod.key, &pod.reference(), &facts).unwrap();
+        assert_eq!(layout.host.source_nat.len(), 2);
+        layout.host.source_nat.clear();
+        layout
+    }
+
+    pub(crate) fn apply(
+        &self,
+        pod: &Pod,
+        layout: &Layout,
+        before_step: Option<&dyn Fn(Step) -> Result<(), String>>,
+    ) -> Result<(), ApplyError> {
+        let deadline = Instant::now() + PATIENCE;
+        let context =
+            AttachmentContext { host: &self.node, pod: &pod.netns, rule: &self.rule, deadline, before_step };
+        terway_datapath::apply(layout, &context).map(drop)
+    }
+
+    pub(crate) fn add(&self, pod: &Pod) -> Layout {
+        let layout = self.layout(pod);
+        self.apply(pod, &layout, None).unwrap();
+        layout
+    }
+
+    pub(crate) fn check(&self, pod: &Pod, layout: &Layout) -> Vec<String> {
+        let observed = terway_datapath::observe(layout, &self.node, &pod.netns).unwrap();
+        terway_datapath::diff(layout, &observed).iter().map(ToString::to_string).collect()
+    }
+
+    /// DEL by a caller who knows the addresses, and for the MAC what is given here.
+    pub(crate) fn del(&self, pod: &Pod, mac: Option<MacAddr>) -> Removed {
+        let addresses = pod.plan().addresses.iter().collect();
+        let removal = Removal { key: pod.key.clone(), mac, addresses };
+        terway_datapath::remove(&removal, &self.node, Some(&pod.netns), &self.rule).unwrap()
+    }
+
+    /// `ip` in the VPC.
+    pub(crate) fn vpc(&self, command: &str) -> String {
+        run(&format!("ip -n vpc{} {command}", self.id))
+    }
+
+    /// `ip` on the node.
+    pub(crate) fn node(&self, command: &str) -> String {
+        run(&format!("ip -n node{} {command}", self.id))
+    }
+
+    /// Links, addresses, routes, rules and permanent neighbours of node and pod.
+    pub(crate) fn record(&self, pod: &Pod) -> String {
+        let mut text = String::new();
+        for netns in [format!("node{}", self.id), pod.name.clone()] {
+            for what in
+                ["-o link", "-o addr", "route show table all", "-6 route show table all", "rule", "-6 rule"]
+            {
+                // The node keeps forwarding, and has an anycast address more because of it; `lo` stays up; the
+                // kernel takes its time over link-local addresses.
+                let said = run(&format!("ip -n {netns} {what}"));
+                let stays = ["anycast", ": lo", "dev lo", "fe80::"];
+                for line in said.lines().filter(|line| stays.iter().all(|word| !line.contains(word))) {
+                    writeln!(text, "{netns} {what}: {line}").unwrap();
+                }
+            }
+            text += &run(&format!("ip -n {netns} neigh show nud permanent"));
+        }
+        text
+    }
+}
+
+impl Pod {
+    /// `ip` in the pod.
+    pub(crate) fn ip(&self, command: &str) -> String {
+        run(&format!("ip -n {} {command}", self.name))
+    }
+
+    /// The runtime deletes the namespace.
+    pub(crate) fn die(&self) {
+        Netns::remove_named(format!("/run/netns/{}", self.name)).unwrap();
+    }
+
+    fn reference(&self) -> PodRef {
+        PodRef { namespace: "default".into(), name: self.name.clone(), uid: None }
+    }
+
+    fn plan(&self) -> InterfacePlan {
+        let vlan = self.vlan;
+        InterfacePlan {
+            ifname: self.key.ifname.clone(),
+            datapath: Datapath::Vlan { id: vlan },
+            eni: None,
+            mac: TRUNK,
+            addresses: Addresses::new(
+                format!("10.0.{vlan}.1").parse().ok(),
+                format!("fd00:{vlan}::1").parse().ok(),
+            ),
+            subnets: Subnets::new(
+                format!("10.0.{vlan}.0/24").parse().ok(),
+                format!("fd00:{vlan}::/64").parse().ok(),
+            ),
+            gateways: Gateways::new(
+                format!("10.0.{vlan}.253").parse().ok(),
+                format!("fd00:{vlan}::fffd").parse().ok(),
+            ),
+            default_route: true,
+            extra_routes: vec![],
+            service_cidrs: vec!["172.16.0.0/16".parse().unwrap(), "fd00:172::/112".parse().unwrap()],
+            host_stack_cidrs: vec!["169.254.20.10/32".parse().unwrap()],
+            host_peer: true,
+            host_prefix: "cali".into(),
+            own_table: false,
+            mtu: 1500,
+            ingress: None,
+            egress: None,
+            nic_kinds: vec!["veth".into()],
+        }
+    }
+}

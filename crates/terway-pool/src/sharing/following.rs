@@ -14,10 +14,9 @@ use crate::stock::{Learned, Life, Shelf, Stage, Work};
 pub(super) fn stage(eni: &Eni) -> Stage {
     match eni.record.phase {
         EniPhase::Creating if !eni.refused => Stage::Creating,
-        EniPhase::Detached | EniPhase::Attaching | EniPhase::Attached => Stage::Opening,
         EniPhase::Ready if eni.link && !eni.flags.suspect => Stage::Open,
         EniPhase::Ready if eni.strayed => Stage::Away,
-        EniPhase::Ready => Stage::Opening,
+        EniPhase::Detached | EniPhase::Attaching | EniPhase::Attached | EniPhase::Ready => Stage::Opening,
         _ => Stage::Closed,
     }
 }

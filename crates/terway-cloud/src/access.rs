@@ -15,8 +15,8 @@ use crate::aliyun::{self, Aliyun, AliyunConfig, AliyunKeys, AliyunMetadata};
 use crate::budget::Budget;
 use crate::calls::CallSink;
 use crate::cloud::{Carried, Cloud, CloudResult, InstanceIdentity, Metadata};
-use crate::credentials::Environment;
-use crate::endpoint::ConfigError;
+use crate::credentials::{Environment, KeyPlaces};
+use crate::endpoint::{ConfigError, EndpointNetwork};
 use crate::error::{METADATA_ACTION, failure};
 use crate::tencent::{self, Tencent, TencentConfig, TencentKeys, TencentMetadata};
 use crate::transport::Trust;
@@ -157,25 +157,32 @@ impl Access {
         }
     }
 
+    fn network(&self) -> EndpointNetwork {
+        if self.options.public { EndpointNetwork::Public } else { EndpointNetwork::Internal }
+    }
+
+    /// Where keys are looked for, whichever cloud it is.
+    fn places(&self) -> KeyPlaces {
+        let options = self.options.clone();
+        KeyPlaces {
+            secret_directory: options.secret_directory,
+            configured: options.key,
+            environment: options.environment,
+            network: self.network(),
+            sts_endpoint: options.sts_endpoint,
+            trust: options.trust,
+            proxies: options.proxies,
+            ..KeyPlaces::default()
+        }
+    }
+
     fn connect_aliyun(
         &self,
         identity: &InstanceIdentity,
         calls: Option<Arc<dyn CallSink>>,
     ) -> Result<Arc<dyn Cloud>, ConfigError> {
-        let options = self.options.clone();
-        let network =
-            if options.public { aliyun::EndpointNetwork::Public } else { aliyun::EndpointNetwork::Vpc };
-        let usual = AliyunKeys::new(&identity.region, Arc::clone(&self.aliyun));
-        let keys = AliyunKeys {
-            secret_directory: options.secret_directory.unwrap_or(usual.secret_directory.clone()),
-            configured: options.key,
-            environment: options.environment,
-            network,
-            sts_endpoint: options.sts_endpoint,
-            trust: options.trust.clone(),
-            proxies: options.proxies,
-            ..usual
-        };
+        let (options, network, places) = (self.options.clone(), self.network(), self.places());
+        let keys = AliyunKeys { places, ..AliyunKeys::new(&identity.region, Arc::clone(&self.aliyun)) };
         let cloud = Aliyun::new(AliyunConfig {
             network,
             ecs_endpoint: options.ecs_endpoint,
@@ -195,23 +202,8 @@ impl Access {
         identity: &InstanceIdentity,
         calls: Option<Arc<dyn CallSink>>,
     ) -> Result<Arc<dyn Cloud>, ConfigError> {
-        let options = self.options.clone();
-        let network = if options.public {
-            tencent::EndpointNetwork::Public
-        } else {
-            tencent::EndpointNetwork::Internal
-        };
-        let usual = TencentKeys::new(&identity.region, Arc::clone(&self.tencent));
-        let keys = TencentKeys {
-            secret_directory: options.secret_directory.unwrap_or(usual.secret_directory.clone()),
-            configured: options.key,
-            environment: options.environment,
-            network,
-            sts_endpoint: options.sts_endpoint,
-            trust: options.trust.clone(),
-            proxies: options.proxies,
-            ..usual
-        };
+        let (options, network, places) = (self.options.clone(), self.network(), self.places());
+        let keys = TencentKeys { places, ..TencentKeys::new(&identity.region, Arc::clone(&self.tencent)) };
         let (vpc, instance) = (identity.vpc.clone(), identity.id.clone());
         let credentials = Arc::new(keys.chain()?);
         let cloud = Tencent::new(TencentConfig {

@@ -4,6 +4,8 @@
 mod addon_token;
 mod chain;
 mod files;
+mod places;
+mod role;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,8 +15,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use self::addon_token::{ADDON_TOKEN_FILE, AddonToken};
 pub use self::chain::{Chain, Fetched, Link, LinkError, WallClock};
-pub(crate) use self::files::read;
 pub use self::files::{ConfiguredKey, Environment, EnvironmentKey, KeyFiles};
+pub(crate) use self::files::{token, variable};
+pub use self::places::KeyPlaces;
+pub(crate) use self::places::Names;
+pub(crate) use self::role::role_key;
 use crate::cloud::CloudResult;
 
 /// An access key, as the vendors call id and secret, and the session token of a temporary one.

@@ -30,6 +30,16 @@ pub enum ConfigError {
     Client(#[source] ClientError),
 }
 
+/// Which of the cloud's endpoints to use where none is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EndpointNetwork {
+    /// Those reached from inside a VPC; nodes need no way out to the Internet.
+    #[default]
+    Internal,
+    /// Those on the Internet.
+    Public,
+}
+
 /// One server of the cloud, without path or query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint(Url);

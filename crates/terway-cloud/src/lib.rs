@@ -34,8 +34,8 @@ pub use cloud::{
     Assign, Carried, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus,
     InstanceDescription, InstanceIdentity, InstanceLimits, InstanceStatus, Metadata, Trunking, VSwitch,
 };
-pub use credentials::{AccessKey, Chain, CredentialError, CredentialSource, StaticKey};
-pub use endpoint::{ConfigError, EndpointError};
+pub use credentials::{AccessKey, Chain, CredentialError, CredentialSource, KeyPlaces, StaticKey};
+pub use endpoint::{ConfigError, EndpointError, EndpointNetwork};
 pub use error::fault;
 pub use goal::Goal;
 pub use poller::{EniWatch, WatchPace};

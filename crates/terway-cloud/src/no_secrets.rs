@@ -10,7 +10,7 @@ use crate::aliyun::{Aliyun, AliyunConfig, AliyunKeys, AliyunMetadata, Lingjun, P
 use crate::calls::tests::Kept;
 use crate::loopback::{Answer, Seen, Server};
 use crate::tencent::{Tencent, TencentConfig, TencentKeys, TencentMetadata};
-use crate::{Budget, CallSink, Chain, Cloud, CredentialSource, EniFilter, fault};
+use crate::{Budget, CallSink, Chain, Cloud, CredentialSource, EniFilter, KeyPlaces, fault};
 
 const ID: &str = "LTAI-of-this-test";
 const SECRET: &str = "secret-of-this-test";
@@ -81,13 +81,17 @@ async fn nothing_of_a_key_is_left_anywhere() {
     let kept = Arc::new(Kept::default());
     let calls = || Some(Arc::clone(&kept) as Arc<dyn CallSink>);
     let nowhere = || Path::new("/nonexistent").to_owned();
+    let places = || KeyPlaces {
+        secret_directory: Some(nowhere()),
+        environment: Arc::new(|_| None),
+        ..KeyPlaces::default()
+    };
     let mut texts = Vec::new();
     for signature in [Signature::Acs3, Signature::RpcV1] {
         let metadata = Arc::new(AliyunMetadata::new(&url).unwrap());
         let keys = AliyunKeys {
-            secret_directory: nowhere(),
+            places: places(),
             addon_token: nowhere(),
-            environment: Arc::new(|_| None),
             ..AliyunKeys::new("cn-hangzhou", metadata)
         };
         let chain = Arc::new(keys.chain().unwrap());
@@ -106,8 +110,7 @@ async fn nothing_of_a_key_is_left_anywhere() {
         texts.push(told(&Lingjun::new(config, place).unwrap(), &chain).await);
     }
     let keys = TencentKeys {
-        secret_directory: nowhere(),
-        environment: Arc::new(|_| None),
+        places: places(),
         ..TencentKeys::new("ap-guangzhou", Arc::new(TencentMetadata::new(&url).unwrap()))
     };
     let chain = Arc::new(keys.chain().unwrap());

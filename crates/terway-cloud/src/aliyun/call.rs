@@ -33,9 +33,9 @@ pub(super) struct Caller {
 
 impl Caller {
     pub(super) fn new(config: AliyunConfig, stamps: Stamps) -> Result<Self, ConfigError> {
-        let endpoint = |product, given: &Option<String>| match given {
+        let endpoint = |product: Product, given: &Option<String>| match given {
             Some(text) => Endpoint::parse(text).map_err(ConfigError::from),
-            None => endpoint_of(product, &config.region, config.network),
+            None => endpoint_of(product.name(), &config.region, config.network),
         };
         let ecs = endpoint(Product::Ecs, &config.ecs_endpoint)?;
         let vpc = endpoint(Product::Vpc, &config.vpc_endpoint)?;

@@ -7,18 +7,8 @@ use crate::budget::Budget;
 use crate::calls::CallSink;
 use crate::cloud::Metadata;
 use crate::credentials::CredentialSource;
-use crate::endpoint::{ConfigError, Endpoint, is_region};
+use crate::endpoint::{ConfigError, Endpoint, EndpointNetwork, is_region};
 use crate::transport::{Timeouts, Trust};
-
-/// Which of the cloud's endpoints to use where none is given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EndpointNetwork {
-    /// Those reached from inside a VPC; nodes need no way out to the Internet.
-    #[default]
-    Vpc,
-    /// Those on the Internet.
-    Public,
-}
 
 /// How long a call may take, unless told otherwise.
 pub(super) const TIMEOUTS: Timeouts =
@@ -74,7 +64,7 @@ impl AliyunConfig {
     ) -> Self {
         Self {
             region: region.into(),
-            network: EndpointNetwork::Vpc,
+            network: EndpointNetwork::Internal,
             ecs_endpoint: None,
             vpc_endpoint: None,
             eflo_endpoint: None,
@@ -122,10 +112,10 @@ impl Product {
     }
 }
 
-/// The region's endpoint of a product: `ecs-vpc.<region>.aliyuncs.com` inside a VPC,
+/// The region's endpoint of a product, by its name: `ecs-vpc.<region>.aliyuncs.com` inside a VPC,
 /// `ecs.<region>.aliyuncs.com` on the Internet.
 pub(super) fn endpoint_of(
-    product: Product,
+    product: &str,
     region: &str,
     network: EndpointNetwork,
 ) -> Result<Endpoint, ConfigError> {
@@ -133,10 +123,10 @@ pub(super) fn endpoint_of(
         return Err(ConfigError::Region(region.to_owned()));
     }
     let suffix = match network {
-        EndpointNetwork::Vpc => "-vpc",
+        EndpointNetwork::Internal => "-vpc",
         EndpointNetwork::Public => "",
     };
-    Ok(Endpoint::parse(&format!("https://{}{suffix}.{region}.aliyuncs.com", product.name()))?)
+    Ok(Endpoint::parse(&format!("https://{product}{suffix}.{region}.aliyuncs.com"))?)
 }
 
 #[cfg(test)]
@@ -145,12 +135,14 @@ mod tests {
 
     #[test]
     fn regions_have_endpoints() {
-        let of = |product, network| endpoint_of(product, "cn-hangzhou", network).unwrap().to_string();
-        assert_eq!(of(Product::Ecs, EndpointNetwork::Vpc), "https://ecs-vpc.cn-hangzhou.aliyuncs.com");
-        assert_eq!(of(Product::Vpc, EndpointNetwork::Vpc), "https://vpc-vpc.cn-hangzhou.aliyuncs.com");
+        let of = |product: Product, network| {
+            endpoint_of(product.name(), "cn-hangzhou", network).unwrap().to_string()
+        };
+        assert_eq!(of(Product::Ecs, EndpointNetwork::Internal), "https://ecs-vpc.cn-hangzhou.aliyuncs.com");
+        assert_eq!(of(Product::Vpc, EndpointNetwork::Internal), "https://vpc-vpc.cn-hangzhou.aliyuncs.com");
         assert_eq!(of(Product::Ecs, EndpointNetwork::Public), "https://ecs.cn-hangzhou.aliyuncs.com");
         for region in ["", "evil.example/", "a b", "-x", "cn-hangzhou\n"] {
-            assert!(endpoint_of(Product::Ecs, region, EndpointNetwork::Vpc).is_err(), "{region:?}");
+            assert!(endpoint_of("ecs", region, EndpointNetwork::Internal).is_err(), "{region:?}");
         }
     }
 }

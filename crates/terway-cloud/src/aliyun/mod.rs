@@ -23,7 +23,7 @@ use terway_types::{
 
 use self::api::{Action, Taken};
 use self::call::Caller;
-pub use self::config::{AliyunConfig, EndpointNetwork, Signature};
+pub use self::config::{AliyunConfig, Signature};
 pub use self::keys::{AliyunKeys, SECRET_DIRECTORY};
 pub use self::lingjun::{Lingjun, Place};
 pub use self::metadata::{AliyunMetadata, METADATA_URL};

@@ -3,27 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::Deserialize;
-use terway_types::{CloudFailure, CloudFailureKind as Kind};
 
 use super::metadata::AliyunMetadata;
 use super::wire::TemporaryKey;
-use crate::credentials::{Fetched, Link, LinkError};
-
-const PATH: &str = "ram/security-credentials/";
+use crate::credentials::{Fetched, Link, LinkError, role_key};
 
 /// The role of the instance this runs on.
 #[derive(Debug)]
 pub(super) struct InstanceRole {
     pub(super) metadata: Arc<AliyunMetadata>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Answer {
-    code: String,
-    #[serde(flatten)]
-    key: TemporaryKey,
 }
 
 #[async_trait]
@@ -33,23 +21,8 @@ impl Link for InstanceRole {
     }
 
     async fn fetch(&self) -> Result<Fetched, LinkError> {
-        let roles = self.metadata.read(PATH).await.map_err(|failure| match failure.kind {
-            Kind::Gone => LinkError::Absent("the instance has no role".to_owned()),
-            _ => failed(&failure),
-        })?;
-        let Some(role) = roles.lines().map(str::trim).find(|role| !role.is_empty()) else {
-            return Err(LinkError::Absent("the instance has no role".to_owned()));
-        };
-        let text = self.metadata.read(&format!("{PATH}{role}")).await.map_err(|failure| failed(&failure))?;
-        let answer: Answer = serde_json::from_str(&text)
-            .map_err(|_| LinkError::Failed(format!("the answer for role {role} is no JSON")))?;
-        if answer.code != "Success" {
-            return Err(LinkError::Failed(format!("the answer for role {role} has Code {:?}", answer.code)));
-        }
-        answer.key.fetched()
+        let read = |path: String| async move { self.metadata.read(&path).await };
+        let key: TemporaryKey = role_key("ram/security-credentials/", read).await?;
+        key.fetched()
     }
-}
-
-fn failed(failure: &CloudFailure) -> LinkError {
-    LinkError::Failed(failure.message.clone())
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::wire::{Refusal, TemporaryKey, read as read_answer};
 use crate::answer::iso_seconds;
-use crate::credentials::{Environment, Fetched, Link, LinkError, read};
+use crate::credentials::{Environment, Fetched, Link, LinkError, token, variable};
 use crate::endpoint::Endpoint;
 use crate::exchange::Stamps;
 use crate::transport::{ask, excerpt};
@@ -50,14 +50,10 @@ impl Link for WebIdentity {
     }
 
     async fn fetch(&self) -> Result<Fetched, LinkError> {
-        let variable = |name: &str| {
-            let value = (self.environment)(name).filter(|value| !value.is_empty());
-            value.ok_or_else(|| LinkError::Absent(format!("{name} is unset")))
-        };
+        let variable = |name: &str| variable(&self.environment, name);
         let (role, provider) = (variable(ROLE)?, variable(PROVIDER)?);
         let path = PathBuf::from(variable(TOKEN_FILE)?);
-        let token = read(&path)?
-            .ok_or_else(|| LinkError::Broken(format!("there is no token file {}", path.display())))?;
+        let token = token(&path)?;
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let parameters = [
             ("Action", "AssumeRoleWithOIDC"),

@@ -78,6 +78,17 @@ impl Link for KeyFiles {
 /// How variables of the environment are read.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
+/// A variable that must be set for this link.
+pub(crate) fn variable(environment: &Environment, name: &str) -> Result<String, LinkError> {
+    let value = environment(name).filter(|value| !value.is_empty());
+    value.ok_or_else(|| LinkError::Absent(format!("{name} is unset")))
+}
+
+/// A token in a file that the environment names.
+pub(crate) fn token(path: &Path) -> Result<SecretString, LinkError> {
+    read(path)?.ok_or_else(|| LinkError::Broken(format!("there is no token file {}", path.display())))
+}
+
 /// Variables that hold the parts of a key.
 #[derive(Clone)]
 pub struct EnvironmentKey {

@@ -10,18 +10,8 @@ use crate::budget::Budget;
 use crate::calls::CallSink;
 use crate::cloud::Metadata;
 use crate::credentials::CredentialSource;
-use crate::endpoint::{ConfigError, Endpoint, is_region};
+use crate::endpoint::{ConfigError, Endpoint, EndpointNetwork, is_region};
 use crate::transport::{Timeouts, Trust};
-
-/// Which of the cloud's endpoints to use where none is given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EndpointNetwork {
-    /// Those reached from inside a VPC; nodes need no way out to the Internet.
-    #[default]
-    Internal,
-    /// Those on the Internet.
-    Public,
-}
 
 /// How to reach the cloud. [`TencentConfig::new`] gives what a node needs; the rest are exceptions.
 #[derive(Clone)]

@@ -29,7 +29,7 @@ use terway_types::{
 use self::api::Action;
 use self::batches::Batches;
 use self::call::Caller;
-pub use self::config::{EndpointNetwork, TencentConfig};
+pub use self::config::TencentConfig;
 pub use self::keys::{SECRET_DIRECTORY, TencentKeys};
 pub use self::metadata::{METADATA_URL, TencentMetadata};
 use self::wire::{Accepted, Created, EniPage, InstancePage, SubnetPage, WireError};

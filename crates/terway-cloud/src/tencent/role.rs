@@ -5,13 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Deserialize;
-use terway_types::{CloudFailure, CloudFailureKind as Kind};
 
 use super::metadata::TencentMetadata;
 use super::wire::TemporaryKey;
-use crate::credentials::{Fetched, Link, LinkError};
-
-const PATH: &str = "cam/security-credentials/";
+use crate::credentials::{Fetched, Link, LinkError, role_key};
 
 /// The role of the instance this runs on.
 #[derive(Debug)]
@@ -22,7 +19,6 @@ pub(super) struct InstanceRole {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Answer {
-    code: String,
     expired_time: i64,
     #[serde(flatten)]
     key: TemporaryKey,
@@ -35,25 +31,10 @@ impl Link for InstanceRole {
     }
 
     async fn fetch(&self) -> Result<Fetched, LinkError> {
-        let roles = self.metadata.read(PATH).await.map_err(|failure| match failure.kind {
-            Kind::Gone => LinkError::Absent("the instance has no role".to_owned()),
-            _ => failed(&failure),
-        })?;
-        let Some(role) = roles.lines().map(str::trim).find(|role| !role.is_empty()) else {
-            return Err(LinkError::Absent("the instance has no role".to_owned()));
-        };
-        let text = self.metadata.read(&format!("{PATH}{role}")).await.map_err(|failure| failed(&failure))?;
-        let answer: Answer = serde_json::from_str(&text)
-            .map_err(|_| LinkError::Failed(format!("the answer for role {role} is no JSON")))?;
-        if answer.code != "Success" {
-            return Err(LinkError::Failed(format!("the answer for role {role} has Code {:?}", answer.code)));
-        }
+        let read = |path: String| async move { self.metadata.read(&path).await };
+        let answer: Answer = role_key("cam/security-credentials/", read).await?;
         fetched(answer.key, answer.expired_time)
     }
-}
-
-fn failed(failure: &CloudFailure) -> LinkError {
-    LinkError::Failed(failure.message.clone())
 }
 
 /// A key with its expiry in seconds since 1970.

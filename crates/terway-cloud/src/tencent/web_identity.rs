@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::role::fetched;
 use super::wire::{Said, TemporaryKey, read as read_answer};
-use crate::credentials::{Environment, Fetched, Link, LinkError, read};
+use crate::credentials::{Environment, Fetched, Link, LinkError, token, variable};
 use crate::endpoint::Endpoint;
 use crate::exchange::Stamps;
 use crate::transport::{ask, excerpt};
@@ -51,14 +51,10 @@ impl Link for WebIdentity {
     }
 
     async fn fetch(&self) -> Result<Fetched, LinkError> {
-        let variable = |name: &str| {
-            let value = (self.environment)(name).filter(|value| !value.is_empty());
-            value.ok_or_else(|| LinkError::Absent(format!("{name} is unset")))
-        };
+        let variable = |name: &str| variable(&self.environment, name);
         let (region, provider, role) = (variable(REGION)?, variable(PROVIDER)?, variable(ROLE)?);
         let path = PathBuf::from(variable(TOKEN_FILE)?);
-        let token = read(&path)?
-            .ok_or_else(|| LinkError::Broken(format!("there is no token file {}", path.display())))?;
+        let token = token(&path)?;
         let body = json!({
             "ProviderId": provider,
             "RoleArn": role,

@@ -6,7 +6,7 @@ use terway_types::CloudFailureKind as Kind;
 
 use super::*;
 use crate::aliyun::{AliyunKeys, AliyunMetadata};
-use crate::credentials::{CredentialSource, Environment};
+use crate::credentials::{CredentialSource, Environment, KeyPlaces};
 
 const KEY: &str = r#"{"AccessKeyId":"STS.1","AccessKeySecret":"top-secret","SecurityToken":"t-1",
     "Expiration":"2126-11-21T09:00:00Z","LastUpdated":"2026-11-21T03:00:00Z","Code":"Success"}"#;
@@ -19,12 +19,16 @@ fn environment(values: Vec<(&'static str, String)>) -> Environment {
 fn keys(server: &Server, directory: &Path) -> AliyunKeys {
     let url = format!("http://{}", server.host);
     let metadata = Arc::new(AliyunMetadata::new(&url).unwrap().hasty());
-    AliyunKeys {
-        secret_directory: directory.to_owned(),
+    let places = KeyPlaces {
+        secret_directory: Some(directory.to_owned()),
         environment: environment(Vec::new()),
-        addon_token: directory.join("token-config"),
         sts_endpoint: Some(url),
         proxies: false,
+        ..KeyPlaces::default()
+    };
+    AliyunKeys {
+        places,
+        addon_token: directory.join("token-config"),
         ..AliyunKeys::new("cn-hangzhou", metadata)
     }
 }
@@ -95,22 +99,22 @@ async fn a_mounted_secret_wins_over_all_else() {
     std::fs::write(directory.path().join("access-key-id"), "mounted\n").unwrap();
     std::fs::write(directory.path().join("access-key-secret"), "s\n").unwrap();
     let configured = Some(("configured".into(), SecretString::from("s")));
-    let chain = AliyunKeys { configured, ..keys(&server, directory.path()) }.chain().unwrap();
+    let mut keys = keys(&server, directory.path());
+    keys.places.configured = configured;
+    let chain = keys.chain().unwrap();
     assert_eq!(chain.access_key().await.unwrap().id(), "mounted");
     assert!(server.seen().is_empty());
 }
 
-fn with_identity(keys: AliyunKeys, directory: &Path) -> AliyunKeys {
+fn with_identity(mut keys: AliyunKeys, directory: &Path) -> AliyunKeys {
     let file = directory.join("oidc-token");
     std::fs::write(&file, "header.pay+load.sign\n").unwrap();
-    AliyunKeys {
-        environment: environment(vec![
-            ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r".into()),
-            ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/p".into()),
-            ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", file.display().to_string()),
-        ]),
-        ..keys
-    }
+    keys.places.environment = environment(vec![
+        ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r".into()),
+        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/p".into()),
+        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", file.display().to_string()),
+    ]);
+    keys
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use terway_types::{CloudFailureKind as Kind, MacAddr};
 use super::super::{TencentKeys, TencentMetadata};
 use super::*;
 use crate::cloud::{InstanceIdentity, Metadata};
-use crate::credentials::{CredentialSource, Environment};
+use crate::credentials::{CredentialSource, Environment, KeyPlaces};
 
 fn metadata(server: &Server) -> Arc<TencentMetadata> {
     Arc::new(TencentMetadata::new(&format!("http://{}", server.host)).unwrap().hasty())
@@ -70,13 +70,14 @@ async fn a_service_that_stumbles_is_asked_again() {
 }
 
 fn keys(server: &Server, directory: &Path, environment: Environment) -> TencentKeys {
-    TencentKeys {
-        secret_directory: directory.to_owned(),
+    let places = KeyPlaces {
+        secret_directory: Some(directory.to_owned()),
         environment,
         sts_endpoint: Some(format!("http://{}", server.host)),
         proxies: false,
-        ..TencentKeys::new("ap-guangzhou", metadata(server))
-    }
+        ..KeyPlaces::default()
+    };
+    TencentKeys { places, ..TencentKeys::new("ap-guangzhou", metadata(server)) }
 }
 
 fn empty() -> Environment {

@@ -95,6 +95,7 @@ impl Cloud for Door {
             kind: model::EniKind::Secondary,
             counts: request.counts,
             primary_ipv4: None,
+            lingjun: false,
             delete_on_release: true,
             tags: request.tags.clone(),
             name: String::new(),

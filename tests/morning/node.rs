@@ -168,7 +168,9 @@ impl Daemon {
             Message::Ask { want: Want::Nothing, key, reply } => {
                 // The plugin brings the netdev home before it says so.
                 let mac = locked(&self.pool).attachment(&key).and_then(|(_, eni)| eni.mac);
-                mac.into_iter().for_each(|mac| self.link(mac, true));
+                if let Some(mac) = mac {
+                    self.link(mac, true);
+                }
                 let request = self.expect(reply);
                 self.decide(Event::Release { request, key });
             }

@@ -1,5 +1,6 @@
 //! What a part of the morning cost: calls, refusals, and how long pods waited.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::account::Account;
@@ -89,8 +90,10 @@ pub(crate) fn table(parts: &[Cost]) -> String {
             0 => "-".to_owned(),
             _ => [50, 99, 100].map(|percent| format!("{:.1} s", part.wait(percent).as_secs_f64())).join(", "),
         };
-        text.push_str(&format!(
-            "{:<38} {:>8.1} {:>8} {:>8} {:>9} {:>9} {:>28}\n",
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{:<38} {:>8.1} {:>8} {:>8} {:>9} {:>9} {:>28}",
             part.title,
             part.lasted.as_secs_f64() / 60.0,
             part.calls,
@@ -98,7 +101,7 @@ pub(crate) fn table(parts: &[Cost]) -> String {
             part.changes,
             part.throttled,
             waits
-        ));
+        );
     }
     text
 }

@@ -83,7 +83,7 @@ fn cloud_init(root: &Path) -> Trouble {
     files.retain(|file| file.extension().is_some_and(|ending| ending == "cfg"));
     files.sort();
     let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
-    let last_word = texts.filter_map(|text| allows_hotplug(&text)).last();
+    let last_word = texts.filter_map(|text| allows_hotplug(&text)).next_back();
     (last_word != Some(false)).then(|| {
         let what = "it writes new network configuration when a NIC is plugged in";
         (what.to_owned(), format!("{DROP_INS} and start the node again"))

@@ -4,7 +4,8 @@ use std::fs;
 
 use terway_datapath::describe::{LinkKind, Object, Table};
 use terway_datapath::{diff, observe};
-use terway_types::{Bandwidth, IpFamily, IpFamily::V4, IpFamily::V6};
+use terway_types::Bandwidth;
+use terway_types::IpFamily::{V4, V6};
 
 use crate::sandbox::run;
 use crate::shared;
@@ -65,7 +66,7 @@ fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {
             let (from, to) = (rule.from.map(|it| format!("from {it}")), rule.to.map(|it| format!("to {it}")));
             let oif = rule.oif.as_ref().map(|link| format!("oif {link}"));
             let selector = [from, to, oif].into_iter().flatten().collect::<Vec<_>>().join(" ");
-            let family = family(rule.family == IpFamily::V4);
+            let family = family(rule.family == V4);
             ip(&format!(
                 "{family} rule del priority {} {selector} lookup {}",
                 rule.priority,

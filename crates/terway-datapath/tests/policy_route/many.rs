@@ -39,7 +39,9 @@ pub(crate) fn the_table_is_there_while_anybody_needs_it() {
 pub(crate) fn a_hundred_at_once() {
     let world = World::new();
     let mut enis = [shared::eni(&world, 4, 51), shared::eni(&world, 5, 51)];
-    enis.iter_mut().for_each(|eni| shared::used(&world, eni));
+    for eni in &mut enis {
+        shared::used(&world, eni);
+    }
     let before = world.record();
     let pods: Vec<_> = (0..100).map(|number| enis[number % 2].pod(&world, &[V4, V6])).collect();
     let start = Instant::now();

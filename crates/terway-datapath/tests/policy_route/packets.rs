@@ -26,7 +26,9 @@ fn talk(family: IpFamily, gateway: &str, node: &str, service: &str, other: &str)
     let world = World::new();
     let (mut eni, mut second) = (shared::eni(&world, 4, 2), shared::eni(&world, 5, 1));
     let pods = [eni.pod(&world, &[family]), eni.pod(&world, &[family]), second.pod(&world, &[family])];
-    pods.iter().for_each(|pod| drop(world.add(pod)));
+    for pod in &pods {
+        world.add(pod);
+    }
     let [one, two, three] = &pods;
     let address = |text: &str| -> IpAddr { text.parse().unwrap() };
     let (gateway, node, service, other) = (address(gateway), address(node), address(service), address(other));

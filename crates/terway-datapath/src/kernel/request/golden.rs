@@ -10,9 +10,12 @@ use crate::kernel::transport::attributes;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 
+/// Kind, kind inside, value.
+type Attribute = (u16, u16, Vec<u8>);
+
 /// Header and attributes of a message, in the order of their kinds. A link's kind is told with its last NUL or
 /// without.
-fn parts(body: &[u8], header: usize) -> (Vec<u8>, Vec<(u16, u16, Vec<u8>)>) {
+fn parts(body: &[u8], header: usize) -> (Vec<u8>, Vec<Attribute>) {
     let (head, rest) = body.split_at(header);
     let mut parts = Vec::new();
     for (kind, value) in attributes(rest) {

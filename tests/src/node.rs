@@ -113,6 +113,7 @@ impl Node {
         command.arg("--config").arg(self.path("eni_conf"));
         command.arg("--socket").arg(self.socket());
         command.arg("--state-dir").arg(self.path("state"));
+        command.arg("--run-dir").arg(&self.run);
         command.arg("--cni-conf").arg(self.path("10-terway.conflist"));
         command.arg("--cni-conf-dir").arg(self.path("net.d"));
         command

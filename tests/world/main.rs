@@ -13,6 +13,7 @@ mod detach;
 mod disk;
 mod fabric;
 mod garbage;
+mod guard;
 mod linear;
 mod meddling;
 mod parallel;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
             detach::scenarios(),
             check::scenarios(),
             garbage::scenarios(),
+            guard::scenarios(),
             away::scenarios(),
             parallel::scenarios(),
             crash::scenarios(),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use cni_protocol::{AddRequest, CniResult};
 use terway_datapath::apply::{Applied, AttachmentContext};
+use terway_datapath::attachment_lock;
 use terway_rpc::wire;
 use terway_types::{Fault, FaultCode, Timestamp};
 
@@ -16,7 +17,7 @@ use crate::release::release;
 use crate::sandbox::Sandbox;
 use crate::subject::{Subject, refuse_unknown_args};
 use crate::teardown::{Known, tear_down};
-use crate::{attachment_lock, outcome, spool};
+use crate::{outcome, spool};
 
 /// How long an older call for the same attachment may take to end.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use cni_protocol::{CheckRequest, CniResult};
+use terway_datapath::attachment_lock;
 use terway_datapath::{diff, observe};
 use terway_types::{Fault, FaultCode};
 
-use crate::attachment_lock;
 use crate::blueprint::{Blueprint, lay_out};
 use crate::daemon_client::Daemon;
 use crate::netconf::{Options, Paths};

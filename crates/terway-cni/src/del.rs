@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use cni_protocol::{DelRequest, PrevResult};
+use terway_datapath::attachment_lock::{self, AttachmentLock};
 use terway_datapath::kernel::Netns;
 use terway_rpc::{InterfaceParts, datapath, wire};
 use terway_types::{AttachmentKey, Datapath, Fault, FaultCode, MacAddr, Timestamp};
 
-use crate::attachment_lock::{self, AttachmentLock};
 use crate::daemon_client::Daemon;
 use crate::netconf::Paths;
 use crate::release::release;

@@ -17,6 +17,7 @@ use crate::bring_up::BringUp;
 use crate::conflist::Conflist;
 use crate::flags::Listen;
 use crate::health;
+use crate::host_guard::HostGuard;
 use crate::inspection::Inspection;
 use crate::node::{Node, Serving, State};
 use crate::service::Backend;
@@ -40,6 +41,17 @@ pub struct Daemon {
     pub readonly: Option<Listen>,
     /// The CNI configuration to keep in place.
     pub conflist: Option<Conflist>,
+    /// What on the node is guarded by; nothing is in some tests.
+    pub guarding: Option<Guarding>,
+}
+
+/// What the guard over attachments' state on the node goes by.
+#[derive(Debug)]
+pub struct Guarding {
+    /// Where the plugin keeps the locks of attachments.
+    pub run_dir: PathBuf,
+    /// The node's root folder.
+    pub root: PathBuf,
 }
 
 impl Daemon {
@@ -61,7 +73,7 @@ impl Daemon {
                 }
             });
         }
-        let keeping = keep_up(self.bring_up, self.conflist, Arc::clone(&node), &state);
+        let keeping = keep_up(self.bring_up, self.conflist, self.guarding, Arc::clone(&node), &state);
         let end = tokio::select! {
             () = stop => Ok(()),
             never = keeping => match never {},
@@ -99,11 +111,23 @@ async fn serve(
 async fn keep_up(
     bring_up: BringUp,
     conflist: Option<Conflist>,
+    guarding: Option<Guarding>,
     node: Arc<Node>,
     state: &watch::Sender<State>,
 ) -> Infallible {
     let (serving, spool) = persist(&bring_up, &node, state).await;
     let driver = serving.driver.clone();
+    if let Some(Guarding { run_dir, root }) = guarding {
+        let guard = HostGuard {
+            driver: driver.clone(),
+            interface: serving.interface.clone(),
+            run_dir,
+            root,
+            events: Arc::clone(&node.events),
+            metrics: Arc::clone(&node.metrics),
+        };
+        tokio::spawn(guard.keep());
+    }
     state.send_replace(State::Serving(serving));
     tracing::info!("serving");
     if let Some(conflist) = conflist {

@@ -21,6 +21,12 @@ pub struct Flags {
     /// Where the ledger and the spool of releases live; must survive a reboot
     #[arg(long, value_name = "DIR", default_value = "/var/lib/cni/terway")]
     pub state_dir: PathBuf,
+    /// Where the plugin keeps the locks of attachments: the key run_dir of its configuration
+    #[arg(long, value_name = "DIR", default_value = "/var/run/eni/attachments")]
+    pub run_dir: PathBuf,
+    /// Where the node's root folder is mounted, to name processes that take pods' routes away
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub host_root: PathBuf,
     /// The CNI configuration to install once pods can be served; none is installed without this flag
     #[arg(long, value_name = "FILE")]
     pub cni_conf: Option<PathBuf>,

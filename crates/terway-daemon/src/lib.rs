@@ -31,6 +31,7 @@ pub mod evidence;
 pub mod facts_cache;
 pub mod flags;
 pub mod health;
+pub mod host_guard;
 pub mod inspection;
 pub mod instance_lock;
 pub mod inventory;

@@ -13,7 +13,7 @@ use terway_daemon::call_log::CallLog;
 use terway_daemon::config::ConfigError;
 use terway_daemon::configuration::Configuration;
 use terway_daemon::conflist::Conflist;
-use terway_daemon::daemon::Daemon;
+use terway_daemon::daemon::{Daemon, Guarding};
 use terway_daemon::driver::{Fuse, kill_self};
 use terway_daemon::flags::{self, Flags, RecoveryOptions};
 use terway_daemon::instance_lock::InstanceLock;
@@ -107,6 +107,7 @@ fn assemble(flags: &Flags, configuration: Configuration, settings: &Settings) ->
         socket: flags.socket.clone(),
         readonly: Some(flags.readonly_listen.clone()),
         conflist,
+        guarding: Some(Guarding { run_dir: flags.run_dir.clone(), root: flags.host_root.clone() }),
     })
 }
 

@@ -55,6 +55,7 @@ pub struct Metrics {
     inventory_at: AtomicU64,
     inventories: Family<Labels<2>, Counter>,
     spooled: Family<Labels<1>, Counter>,
+    host_repairs: Family<Labels<1>, Counter>,
 }
 
 /// The buckets of the existing implementation: 50 ms to 102 s.
@@ -92,6 +93,7 @@ impl Default for Metrics {
             inventory_at: AtomicU64::new(0),
             inventories: Family::default(),
             spooled: Family::default(),
+            host_repairs: Family::default(),
         };
         metrics.register();
         metrics
@@ -166,6 +168,11 @@ impl Metrics {
             self.failures.clone(),
         );
         registry.register("terway_spooled_releases", "Spooled releases by outcome", self.spooled.clone());
+        registry.register(
+            "terway_host_repairs",
+            "Objects of attachments missing on the node, by outcome",
+            self.host_repairs.clone(),
+        );
     }
 
     /// A call of the plugin ended.
@@ -205,6 +212,12 @@ impl Metrics {
         self.inventory_at.store(began.0, Ordering::Relaxed);
         self.foreign.set(i64::try_from(foreign).unwrap_or(i64::MAX));
         self.orphans.set(i64::try_from(orphans).unwrap_or(i64::MAX));
+    }
+
+    /// So many objects on the node were `repaired`, `left` or `postponed`.
+    pub fn host_repairs(&self, outcome: &'static str, count: usize) {
+        let counter = self.host_repairs.get_or_create(&[("outcome", outcome.to_owned())]);
+        counter.inc_by(count.try_into().unwrap_or(u64::MAX));
     }
 
     /// A spooled release was `released` or `set-aside`.

@@ -4,12 +4,15 @@
 //! the kernel.
 
 pub mod apply;
+pub mod attachment_lock;
 pub mod describe;
 pub mod diff;
 pub mod draw;
 pub mod facts;
 mod home;
 pub mod host_agent;
+#[cfg(feature = "monitor")]
+pub mod interference;
 pub mod kernel;
 pub mod layout;
 pub mod mark;
@@ -21,12 +24,12 @@ pub mod remove;
 pub mod rules;
 mod source_nat;
 
-pub use apply::{Applied, ApplyError, AttachmentContext, Step, apply};
+pub use apply::{Applied, ApplyError, AttachmentContext, RepairError, Step, apply, can_repair, repair};
 pub use describe::Layout;
-pub use diff::{Drift, diff};
+pub use diff::{Drift, diff, diff_host};
 pub use draw::draw;
 pub use facts::HostFacts;
 pub use layout::{LayoutError, layout};
 pub use mark::Mark;
-pub use observe::{ObserveError, Observed, observe};
+pub use observe::{ObserveError, Observed, observe, observe_host};
 pub use remove::{Removal, RemoveError, Removed, remove};

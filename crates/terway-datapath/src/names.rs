@@ -11,6 +11,9 @@ pub const POD_PEER: &str = "veth1";
 /// links by it.
 pub const HOST_LINK_PREFIX: &str = "cali";
 
+/// So many digits follow in the name of a host link.
+pub const HOST_LINK_DIGITS: usize = 11;
+
 /// The name a pod's main interface has unless the runtime says otherwise.
 const USUAL_IFNAME: &str = "eth0";
 
@@ -24,7 +27,7 @@ pub fn host_link(prefix: &str, key: &AttachmentKey, pod: &PodRef) -> String {
         let suffix = if ifname == USUAL_IFNAME { "" } else { ifname };
         format!("{}.{}{suffix}", pod.namespace, pod.name)
     };
-    format!("{prefix}{}", &sha1_hex(&text)[..11])
+    format!("{prefix}{}", &sha1_hex(&text)[..HOST_LINK_DIGITS])
 }
 
 /// The name an ENI's netdev has while no pod has it.

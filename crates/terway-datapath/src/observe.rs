@@ -90,6 +90,11 @@ pub fn observe(layout: &Layout, host: &Netns, pod: &Netns) -> Result<Observed, O
     Ok(Observed { host: read("host", &layout.host, host)?, pod: read("pod", &layout.pod, pod)? })
 }
 
+/// Reads the node's namespace only.
+pub fn observe_host(layout: &Layout, host: &Netns) -> Result<NamespaceState, ObserveError> {
+    namespace(layout, &layout.host, host).map_err(|source| ObserveError { place: "host", source })
+}
+
 fn namespace(
     layout: &Layout,
     wanted: &NamespaceLayout,

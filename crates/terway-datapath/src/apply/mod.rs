@@ -3,6 +3,7 @@
 
 mod check;
 mod error;
+mod repair;
 mod requests;
 mod switches;
 
@@ -11,6 +12,7 @@ use std::thread;
 use std::time::Instant;
 
 pub use error::{ApplyError, Step, StepError};
+pub use repair::{RepairError, can_repair, repair};
 use terway_types::IpFamily;
 
 use crate::describe::{Eni, Layout, LinkKind, NamespaceLayout};

@@ -122,6 +122,28 @@ impl NamespaceLayout {
     }
 }
 
+impl FromIterator<Object> for NamespaceLayout {
+    fn from_iter<T: IntoIterator<Item = Object>>(objects: T) -> Self {
+        let mut layout = Self::default();
+        for object in objects {
+            match object {
+                Object::Loopback(object) => layout.loopback = Some(object),
+                Object::SharedNic(object) => layout.nics.push(object),
+                Object::Link(object) => layout.links.push(object),
+                Object::Sysctl(object) => layout.sysctls.push(object),
+                Object::Address(object) => layout.addresses.push(object),
+                Object::Route(object) => layout.routes.push(object),
+                Object::Rule(object) => layout.rules.push(object),
+                Object::Neighbour(object) => layout.neighbours.push(object),
+                Object::Limit(object) => layout.limits.push(object),
+                Object::Redirect(object) => layout.redirects.push(object),
+                Object::SourceNat(object) => layout.source_nat.push(object),
+            }
+        }
+        layout
+    }
+}
+
 /// How a layout uses its ENI's netdev.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eni<'a> {

@@ -53,6 +53,11 @@ pub fn diff(layout: &Layout, observed: &Observed) -> Vec<Drift> {
     places.into_iter().flat_map(|(place, wanted, found)| namespace(place, wanted, found)).collect()
 }
 
+/// The same for the node's namespace only.
+pub fn diff_host(layout: &Layout, observed: &NamespaceState) -> Vec<Drift> {
+    namespace(Place::Host, &layout.host, observed)
+}
+
 /// The failure as a person meets it; none without drift.
 pub fn fault(layout: &Layout, drifts: &[Drift]) -> Option<Fault> {
     let all: Vec<_> = drifts.iter().map(ToString::to_string).collect();

@@ -94,7 +94,7 @@ pub(super) fn address(message: &AddressMessage) -> Option<Address> {
     })
 }
 
-pub(super) fn route(message: &RouteMessage) -> Option<Route> {
+pub(crate) fn route(message: &RouteMessage) -> Option<Route> {
     let header = &message.header;
     if header.flags.contains(RouteFlags::Cloned) {
         return None;
@@ -141,7 +141,7 @@ fn first_hop(route: &mut Route, hops: &[RouteNextHop]) {
     }
 }
 
-pub(super) fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+pub(crate) fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     family(message.header.family)?;
     let (mut address, mut hardware) = (None, None);
     for attribute in &message.attributes {
@@ -207,7 +207,7 @@ pub(super) fn redirect(message: &TcMessage) -> Option<u32> {
     })
 }
 
-pub(super) fn rule(message: &RuleMessage) -> Option<Rule> {
+pub(crate) fn rule(message: &RuleMessage) -> Option<Rule> {
     let header = &message.header;
     let mut rule = Rule::lookup(family(header.family)?, 0, header.table.into());
     rule.protocol = 0;

@@ -27,6 +27,9 @@ pub(crate) fn every_object_taken_away_is_named() {
             let drifts = diff(&layout, &observed);
             // Deleting an address takes routes along, and so on: what was broken must be among the named.
             assert!(drifts.iter().any(|drift| drift.object == *object), "{object}: {drifts:?}");
+            if !in_pod {
+                world.mend(&layout, object);
+            }
             // The next ADD makes all of it anew, but the ENI keeps the MTU it has.
             world.del(&pod);
         }

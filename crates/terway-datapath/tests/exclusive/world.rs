@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use terway_datapath::describe::Object;
 use terway_datapath::kernel::{Netns, NicRule};
-use terway_datapath::{AttachmentContext, HostFacts, Layout, Removal, Step};
+use terway_datapath::{AttachmentContext, HostFacts, Layout, Removal, Step, diff_host, observe_host, repair};
 use terway_types::{
     Addresses, AttachmentKey, ContainerId, Datapath, Gateways, IfName, InterfacePlan, IpFamily, MacAddr,
     NetworkName, PodRef, Subnets,
@@ -198,6 +199,15 @@ impl World {
     pub(crate) fn check(&self, pod: &Pod, layout: &Layout) -> Vec<String> {
         let observed = terway_datapath::observe(layout, &self.node, &pod.netns).unwrap();
         terway_datapath::diff(layout, &observed).iter().map(ToString::to_string).collect()
+    }
+
+    /// Puts back what is missing on the node; all of it comes back, unless a link is what was taken away.
+    pub(crate) fn mend(&self, layout: &Layout, taken: &Object) {
+        let look = || diff_host(layout, &observe_host(layout, &self.node).unwrap());
+        repair(layout, &look(), &self.node).unwrap();
+        let left = look();
+        let is_link = matches!(taken, Object::Link(_));
+        assert_eq!(left.is_empty(), !is_link, "{taken} was taken away, and after the repair {left:?}");
     }
 
     /// `ip` in the VPC.

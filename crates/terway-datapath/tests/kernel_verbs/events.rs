@@ -1,9 +1,11 @@
 //! Waiting for links, and watching them.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use terway_datapath::interference::{Interference, Touched};
 use terway_datapath::kernel::{
     Link, LinkChange, Netlink, Netns, NewLink, NicError, NicRule, Request, wait_for_nic,
 };
@@ -20,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("two_nics_of_one_mac_are_ambiguous", ambiguous),
         trial("the_monitor_tells_of_links_that_come_change_and_go", monitor),
         trial("the_monitor_resynchronises_after_lost_events", overrun),
+        trial("who_took_a_pods_route_or_rule_is_told", interference),
     ]
 }
 
@@ -152,5 +155,41 @@ fn overrun() {
             _ => false,
         })
         .await;
+    });
+}
+
+/// The kernel tells the netlink port of whoever asked, which is the number of a process that has one socket.
+fn interference() {
+    let host = netns();
+    Netlink::open(&host).unwrap().transact(&[pair("a0", "a1", 1)]).unwrap();
+    set_up(&host, "a0");
+    set_up(&host, "a1");
+    let ip = |words: &str| {
+        let mut command = Command::new("ip");
+        command.args(words.split(' '));
+        let mut child = host.run(move || command.spawn()).unwrap().unwrap();
+        assert!(child.wait().unwrap().success(), "ip {words}");
+        child.id()
+    };
+    ip("route add 10.9.0.7/32 dev a0 proto 157");
+    ip("rule add priority 512 to 10.9.0.8/32 lookup main");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut interference = Interference::listen(&host).unwrap();
+        for (words, address) in
+            [("route del 10.9.0.7/32 dev a0", "10.9.0.7"), ("rule del priority 512", "10.9.0.8")]
+        {
+            let pid = ip(words);
+            let wanted = Touched::Pod(address.parse().unwrap());
+            let told = async {
+                loop {
+                    let touch = interference.next().await.unwrap();
+                    if touch.what == wanted {
+                        return touch;
+                    }
+                }
+            };
+            assert_eq!(timeout(PATIENCE, told).await.unwrap().by, Some(pid), "{words}");
+        }
     });
 }

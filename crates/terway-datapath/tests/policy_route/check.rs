@@ -28,8 +28,26 @@ pub(crate) fn every_object_taken_away_is_named() {
         let drifts = diff(&layout, &observe(&layout, &world.node, &pod.netns).unwrap());
         // Deleting an address takes routes along, and so on: what was broken must be among the named.
         assert!(drifts.iter().any(|drift| drift.object == *object), "{object}: {drifts:?}");
+        if !is_in_pod {
+            world.mend(&layout, object);
+        }
         world.del(&pod);
     }
+}
+
+pub(crate) fn links_set_down_come_up_with_all_that_hangs_on_them() {
+    let world = World::new();
+    let mut eni = shared::eni(&world, 4, 1);
+    let pod = eni.pod(&world, &[V4, V6]);
+    let layout = world.add(&pod);
+    let taken = layout.host.routes[0].clone();
+    for link in [layout.host.links[0].name.clone(), layout.host.nics[0].name.clone()] {
+        world.node(&format!("link set {link} down"));
+        assert!(!world.check(&pod, &layout).is_empty());
+        world.mend(&layout, &Object::Route(taken.clone()));
+        assert_eq!(world.check(&pod, &layout), Vec::<String>::new());
+    }
+    world.del(&pod);
 }
 
 fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {

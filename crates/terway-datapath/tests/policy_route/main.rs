@@ -48,6 +48,10 @@ fn main() -> ExitCode {
         ("packets::foreign_sources_go_nowhere", packets::foreign_sources_go_nowhere),
         ("packets::each_interface_speaks_for_itself", packets::each_interface_speaks_for_itself),
         ("check::every_object_taken_away_is_named", check::every_object_taken_away_is_named),
+        (
+            "check::links_set_down_come_up_with_all_that_hangs_on_them",
+            check::links_set_down_come_up_with_all_that_hangs_on_them,
+        ),
         ("undo::stopped_before_each_step", undo::stopped_before_each_step),
         ("undo::refused_within_a_batch", undo::refused_within_a_batch),
         ("del::all_is_as_before", del::all_is_as_before),

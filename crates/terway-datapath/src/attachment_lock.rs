@@ -1,5 +1,6 @@
-//! One lock per attachment: overlapping ADD and DEL of one attachment come one after the other, those of
-//! different attachments do not meet. The kernel drops the lock when its holder dies.
+//! One lock per attachment, held by whoever changes its state in the kernel: overlapping ADD, DEL and repair of one
+//! attachment come one after the other, those of different attachments do not meet. The kernel drops the lock when
+//! its holder dies.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -13,22 +14,18 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use terway_types::{AttachmentKey, Fault, FaultCode};
 
-use crate::spool::stem;
+use crate::names::sha1_hex;
 
 /// A held lock.
 #[derive(Debug)]
-pub(crate) struct AttachmentLock {
+pub struct AttachmentLock {
     path: PathBuf,
     file: Flock<File>,
 }
 
 /// Waits for the lock of an attachment, at most `patience`.
-pub(crate) fn acquire(
-    run_dir: &Path,
-    key: &AttachmentKey,
-    patience: Duration,
-) -> Result<AttachmentLock, Fault> {
-    let path = run_dir.join(stem(key)).with_extension("lock");
+pub fn acquire(run_dir: &Path, key: &AttachmentKey, patience: Duration) -> Result<AttachmentLock, Fault> {
+    let path = run_dir.join(sha1_hex(&key.to_string())).with_extension("lock");
     let failed = |error: io::Error| {
         let what = format!("failed to lock attachment {key} by {}", path.display());
         Fault::new(FaultCode::StateUnwritable, what)
@@ -54,7 +51,7 @@ pub(crate) fn acquire(
 
 impl AttachmentLock {
     /// Gives the lock back and its file up: there will be no further call for this attachment.
-    pub(crate) fn retire(self) {
+    pub fn retire(self) {
         // A file that stays is in nobody's way, and a reboot removes it. It goes before the lock does.
         let _ = fs::remove_file(&self.path);
         drop(self.file);
@@ -105,8 +102,21 @@ fn is_still_at(file: &File, path: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use terway_types::{ContainerId, IfName, NetworkName};
+
     use super::*;
-    use crate::fixture::{key, key_of};
+
+    fn key_of(network: &str, container: &str, ifname: &str) -> AttachmentKey {
+        AttachmentKey {
+            network: NetworkName::new(network).unwrap(),
+            container: ContainerId::new(container).unwrap(),
+            ifname: IfName::new(ifname).unwrap(),
+        }
+    }
+
+    fn key() -> AttachmentKey {
+        key_of("terway", "c0ffee", "eth0")
+    }
 
     const LONG: Duration = Duration::from_secs(20);
 

@@ -1,0 +1,223 @@
+//! Keeps what attachments need on the node as it was made, against services of the node that take away what they did
+//! not make: hears of every change, looks at the attachments concerned, puts back what is missing, and tells the
+//! operator who took it. It never fights: what gets lost again and again is put back ever more seldom.
+//!
+//! Task: one, until the daemon ends. Invariant: nothing of an attachment is changed without its lock, so the plugin
+//! and the guard never work on one attachment at the same time.
+
+mod concern;
+mod losses;
+mod round;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use terway_datapath::host_agent;
+use terway_datapath::interference::{Interference, Touch, Touched};
+use terway_datapath::kernel::Netns;
+use terway_types::fault::chain;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use self::concern::concerns;
+use self::losses::Losses;
+use self::round::{Report, Round, Subject};
+use crate::driver::DriverHandle;
+use crate::events::Events;
+use crate::metrics::Metrics;
+use crate::node::InterfaceSettings;
+
+/// How long to wait for what else the same hand does.
+const GATHER: Duration = Duration::from_millis(200);
+/// How long to leave an attachment alone that the plugin works on.
+const BUSY: Duration = Duration::from_millis(500);
+/// How often to look at everything, for what makes no noise.
+const SLOW: Duration = Duration::from_mins(1);
+/// Pause before listening again after that failed.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// The guard.
+#[derive(Debug)]
+pub struct HostGuard {
+    /// Who knows the attachments.
+    pub driver: DriverHandle,
+    /// What every interface is told besides its ENI.
+    pub interface: InterfaceSettings,
+    /// Where the locks of attachments are.
+    pub run_dir: PathBuf,
+    /// The node's root folder, to name processes and services.
+    pub root: PathBuf,
+    /// Where the operator hears of it.
+    pub events: Arc<Events>,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What has been heard and not looked into yet.
+#[derive(Debug, Default)]
+struct Heard {
+    touched: HashSet<Touched>,
+    by: HashSet<u32>,
+}
+
+impl HostGuard {
+    /// Guards until the pool's thread has ended.
+    pub async fn keep(self) {
+        let mut losses = Losses::default();
+        let mut told = false;
+        loop {
+            let failed = match Netns::current().map(|host| (Interference::listen(&host), host)) {
+                Ok((Ok(interference), host)) => match self.guard(interference, host, losses).await {
+                    Some(kept) => {
+                        losses = kept;
+                        continue;
+                    }
+                    None => return,
+                },
+                Ok((Err(error), _)) => chain(&error),
+                Err(error) => chain(&error),
+            };
+            if !told {
+                let message =
+                    format!("cannot hear of changes of the node's links, routes and rules: {failed}");
+                self.events.note("HostGuardDeaf", message);
+                told = true;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Guards until nothing can be heard any more, which gives the losses back, or the pool's thread has ended.
+    async fn guard(&self, mut interference: Interference, host: Netns, mut losses: Losses) -> Option<Losses> {
+        let mut heard = Heard::everything();
+        let (mut due, mut slow) = (Some(Instant::now()), Instant::now() + SLOW);
+        loop {
+            let next = due.map_or(slow, |due| due.min(slow));
+            tokio::select! {
+                touch = interference.next() => match touch {
+                    Some(touch) => {
+                        heard.note(touch);
+                        due = due.or(Some(Instant::now() + GATHER));
+                    }
+                    None => return Some(losses),
+                },
+                () = sleep_until(next) => {
+                    if Instant::now() >= slow {
+                        heard.touched.insert(Touched::Anything);
+                        slow = Instant::now() + SLOW;
+                    }
+                    let round = self.prepare(std::mem::take(&mut heard), &host, losses).await?;
+                    let (kept, report) = tokio::task::spawn_blocking(|| round.run()).await.ok()?;
+                    losses = kept;
+                    due = self.conclude(&report, &mut heard);
+                }
+            }
+        }
+    }
+
+    /// The attachments concerned by what was heard; none if the pool's thread has ended.
+    async fn prepare(&self, heard: Heard, host: &Netns, losses: Losses) -> Option<Round> {
+        let Heard { touched, by } = heard;
+        let concerned = self.driver.look(move |pool, _| {
+            let all = pool.attachments().filter(|(held, eni)| concerns(&touched, held, eni));
+            all.map(|(held, eni)| (held.clone(), eni.clone())).collect::<Vec<_>>()
+        });
+        let describe = |(held, eni): (terway_types::AttachmentRecord, terway_types::EniRecord)| {
+            let parts = self.interface.interface(&eni, held.addresses).ok()?;
+            Some(Subject { key: held.key, pod: held.pod, parts, mode: self.interface.mode })
+        };
+        let subjects = concerned.await.ok()?.into_iter().filter_map(describe).collect();
+        let (host, run_dir) = (host.clone(), self.run_dir.clone());
+        Some(Round { subjects, host, run_dir, by, losses, now: std::time::Instant::now() })
+    }
+
+    /// Tells what a round found, and says when to look again.
+    fn conclude(&self, report: &Report, heard: &mut Heard) -> Option<Instant> {
+        let who = || blame(&report.by, &self.root);
+        for (outcome, count) in [
+            ("repaired", report.repaired.len()),
+            ("left", report.left.len()),
+            ("postponed", report.fought.len()),
+        ] {
+            self.metrics.host_repairs(outcome, count);
+        }
+        if !report.repaired.is_empty() {
+            let what = list(&report.repaired);
+            self.events.note("HostStateRepaired", format!("put back on the node: {what}{}", who()));
+        }
+        if !report.left.is_empty() {
+            let what = list(&report.left);
+            self.events.note("HostStateLost", format!("cannot be put back on the node: {what}{}", who()));
+        }
+        if !report.fought.is_empty() {
+            let what = list(&report.fought);
+            let advice = "see `terway-cli doctor` on the node, and deploy/host for settings that help";
+            self.events.note("HostStateFought", format!("lost again and again: {what}{}; {advice}", who()));
+        }
+        heard.touched.extend(report.busy.iter().chain(report.later.keys()).cloned().map(Touched::Attachment));
+        let busy = (!report.busy.is_empty()).then(|| Instant::now() + BUSY);
+        let later = report.later.values().min().map(|at| Instant::from_std(*at));
+        busy.into_iter().chain(later).min()
+    }
+}
+
+impl Heard {
+    fn everything() -> Self {
+        Self { touched: HashSet::from([Touched::Anything]), by: HashSet::new() }
+    }
+
+    fn note(&mut self, touch: Touch) {
+        self.touched.insert(touch.what);
+        self.by.extend(touch.by);
+    }
+}
+
+/// The first few, and how many more.
+fn list(objects: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let mut text = objects.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if objects.len() > SHOWN {
+        text.push_str(&format!(" and {} more", objects.len() - SHOWN));
+    }
+    text
+}
+
+/// Who did it: the processes that asked the kernel, and where they have ended, the services at work.
+fn blame(by: &HashSet<u32>, root: &Path) -> String {
+    let mut processes: Vec<_> = by.iter().filter_map(|pid| host_agent::process(root, *pid)).collect();
+    processes.sort_by_key(|process| process.pid);
+    if !processes.is_empty() {
+        let names: Vec<_> =
+            processes.iter().map(|process| format!("process {} ({})", process.pid, process.name)).collect();
+        return format!("; taken away by {}", names.join(", "));
+    }
+    let at_work: Vec<_> = host_agent::at_work(root).iter().map(ToString::to_string).collect();
+    if at_work.is_empty() { String::new() } else { format!("; probably by {}", at_work.join(" or ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_still_runs_is_named_before_services_that_may_have_done_it() {
+        let root = tempfile::tempdir().unwrap();
+        let proc = root.path().join("proc/412");
+        std::fs::create_dir_all(&proc).unwrap();
+        std::fs::write(proc.join("comm"), "systemd-network\n").unwrap();
+        assert_eq!(
+            blame(&HashSet::from([412, 9]), root.path()),
+            "; taken away by process 412 (systemd-network)"
+        );
+        assert_eq!(blame(&HashSet::from([9]), root.path()), "; probably by systemd-networkd (process 412)");
+        assert_eq!(blame(&HashSet::new(), Path::new("/does/not/exist")), "");
+    }
+
+    #[test]
+    fn long_lists_say_how_many_more() {
+        let objects: Vec<String> = (0..6).map(|number| format!("o{number}")).collect();
+        assert_eq!(list(&objects), "o0, o1, o2, o3 and 2 more");
+        assert_eq!(list(&objects[..1]), "o0");
+    }
+}

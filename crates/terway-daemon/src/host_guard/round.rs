@@ -1,0 +1,169 @@
+//! One round of the guard: every attachment concerned is compared with the kernel under its lock, and what is missing
+//! is put back. Blocking.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use terway_datapath::describe::Layout;
+use terway_datapath::kernel::{Link, Netlink, Netns, NicRule};
+use terway_datapath::{
+    Drift, HostFacts, Mark, attachment_lock, can_repair, diff_host, layout, names, observe_host, repair,
+};
+use terway_rpc::InterfaceParts;
+use terway_types::{AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, IpFamily, NodeMode, PodRef};
+
+use super::losses::{Losses, Verdict};
+
+/// An attachment to look at.
+#[derive(Clone, Debug)]
+pub(super) struct Subject {
+    pub(super) key: AttachmentKey,
+    pub(super) pod: PodRef,
+    pub(super) parts: InterfaceParts,
+    pub(super) mode: NodeMode,
+}
+
+/// What a round goes by.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) subjects: Vec<Subject>,
+    pub(super) host: Netns,
+    pub(super) run_dir: PathBuf,
+    /// The processes that did something meanwhile.
+    pub(super) by: HashSet<u32>,
+    pub(super) losses: Losses,
+    pub(super) now: Instant,
+}
+
+/// What a round found.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) by: HashSet<u32>,
+    /// Objects put back, each with its pod.
+    pub(super) repaired: Vec<String>,
+    /// Objects that cannot be put back.
+    pub(super) left: Vec<String>,
+    /// Objects whose next repair has to wait, which nobody was told yet.
+    pub(super) fought: Vec<String>,
+    /// Attachments the plugin works on.
+    pub(super) busy: Vec<AttachmentKey>,
+    /// Attachments to look at again, and when.
+    pub(super) later: BTreeMap<AttachmentKey, Instant>,
+}
+
+impl Round {
+    /// Looks at everyone; gives the losses back.
+    pub(super) fn run(mut self) -> (Losses, Report) {
+        let mut report = Report { by: std::mem::take(&mut self.by), ..Report::default() };
+        for subject in std::mem::take(&mut self.subjects) {
+            let key = subject.key.clone();
+            match self.look_after(&subject, &mut report) {
+                Ok(()) => {}
+                Err(fault) if fault.code == FaultCode::AttachmentBusy => report.busy.push(key),
+                Err(fault) => {
+                    tracing::warn!(attachment = %key, %fault, "cannot guard an attachment's state on the node");
+                }
+            }
+        }
+        (self.losses, report)
+    }
+
+    fn look_after(&mut self, subject: &Subject, report: &mut Report) -> Result<(), Fault> {
+        let key = &subject.key;
+        let _lock = attachment_lock::acquire(&self.run_dir, key, Duration::ZERO)?;
+        let Some(layout) = self.layout(subject)? else { return Ok(()) };
+        let mut due = Vec::new();
+        for drift in self.drifts(&layout)? {
+            match self.losses.judge(key, &drift.object.name(), self.now) {
+                Verdict::Repair => due.push(drift),
+                Verdict::Wait { until, news } => {
+                    report.fought.extend(news.then(|| said(&drift, subject)));
+                    let at = report.later.entry(key.clone()).or_insert(until);
+                    *at = until.min(*at);
+                }
+            }
+        }
+        if !due.iter().any(can_repair) {
+            self.give_up(&due, subject, report);
+            return Ok(());
+        }
+        repair(&layout, &due, &self.host).map_err(|error| error.fault())?;
+        let after = self.drifts(&layout)?;
+        let (left, back): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|drift| after.iter().any(|still| still.object == drift.object));
+        for drift in &back {
+            self.losses.repaired(key, &drift.object.name(), self.now);
+            report.repaired.push(said(drift, subject));
+        }
+        self.give_up(&left, subject, report);
+        Ok(())
+    }
+
+    /// What cannot be put back is told like a repair that did not last: ever more seldom.
+    fn give_up(&mut self, left: &[Drift], subject: &Subject, report: &mut Report) {
+        for drift in left {
+            self.losses.repaired(&subject.key, &drift.object.name(), self.now);
+            report.left.push(said(drift, subject));
+        }
+    }
+
+    fn drifts(&self, layout: &Layout) -> Result<Vec<Drift>, Fault> {
+        let observed = observe_host(layout, &self.host).map_err(|error| error.fault())?;
+        Ok(diff_host(layout, &observed))
+    }
+
+    /// How the attachment should look on the node. None where it has no link there: it is not made yet, is going
+    /// away, or has nothing on the node. What only concerns the pod's side is left out, and so are limits, which the
+    /// runtime may have set.
+    fn layout(&self, subject: &Subject) -> Result<Option<Layout>, Fault> {
+        let mark = Mark::of(&subject.key);
+        let mut netlink = Netlink::open(&self.host).map_err(|error| error.fault())?;
+        let links = netlink.links().map_err(|error| error.fault())?;
+        let nics = NicRule::with_kinds(&subject.parts.nic_kinds);
+        let is_ours = |link: &&Link| {
+            link.alias.as_deref() == Some(mark.as_str()) && link.mac != Some(subject.parts.mac)
+        };
+        let Some(end) = links.iter().find(is_ours) else { return Ok(None) };
+        let plan = plan(subject, end);
+        let families = [IpFamily::V4, IpFamily::V6];
+        let in_use = families.into_iter().filter(|family| plan.addresses.get(*family).is_some());
+        let mut facts = HostFacts::observe(&self.host, in_use).map_err(|error| error.fault())?;
+        if plan.datapath == Datapath::PolicyRoute {
+            facts.find_nic(&self.host, plan.mac, &nics, Instant::now()).map_err(|error| error.fault())?;
+        }
+        layout(&plan, &subject.key, &subject.pod, &facts).map(Some).map_err(|error| error.fault())
+    }
+}
+
+fn plan(subject: &Subject, end: &Link) -> InterfacePlan {
+    let parts = subject.parts.clone();
+    let prefix = end.name.len().saturating_sub(names::HOST_LINK_DIGITS);
+    InterfacePlan {
+        ifname: parts.ifname.unwrap_or_else(|| subject.key.ifname.clone()),
+        datapath: match subject.mode {
+            NodeMode::Exclusive => Datapath::Exclusive,
+            NodeMode::Shared => Datapath::PolicyRoute,
+        },
+        eni: parts.eni,
+        mac: parts.mac,
+        addresses: parts.addresses,
+        subnets: parts.subnets,
+        gateways: parts.gateways,
+        default_route: parts.default_route,
+        extra_routes: Vec::new(),
+        service_cidrs: Vec::new(),
+        host_stack_cidrs: Vec::new(),
+        host_peer: true,
+        host_prefix: end.name.get(..prefix).unwrap_or_default().to_owned(),
+        own_table: false,
+        mtu: end.mtu,
+        ingress: None,
+        egress: None,
+        nic_kinds: parts.nic_kinds,
+    }
+}
+
+fn said(drift: &Drift, subject: &Subject) -> String {
+    format!("{} of {}", drift.object.name(), subject.pod)
+}

@@ -38,6 +38,8 @@ pub struct Names {
     pub nowhere: &'static str,
     /// The security group.
     pub group: &'static str,
+    /// Another security group.
+    pub other_group: &'static str,
     /// The type of all nodes.
     pub kind: &'static str,
     /// What ids of instances begin with.
@@ -54,6 +56,8 @@ pub struct Names {
     pub limits: &'static str,
     /// The action that tells of vSwitches.
     pub vswitches: &'static str,
+    /// The action that tells what became of a change that was accepted, where changes are carried out later.
+    pub task: Option<&'static str>,
 }
 
 /// A way in which clouds refuse, each by a code of its own.
@@ -89,6 +93,7 @@ const ALIYUN: Names = Names {
     elsewhere: "vsw-c",
     nowhere: "vsw-nowhere",
     group: "sg-sim",
+    other_group: "sg-other",
     kind: "ecs.sim",
     instance: "i-",
     gateways: ["10.1.15.253", "fd00:10:0:1:ffff:ffff:ffff:fffd"],
@@ -97,6 +102,7 @@ const ALIYUN: Names = Names {
     ipv6_apart: false,
     limits: "DescribeInstanceTypes",
     vswitches: "DescribeVSwitches",
+    task: None,
 };
 
 const TENCENT: Names = Names {
@@ -109,6 +115,7 @@ const TENCENT: Names = Names {
     elsewhere: "subnet-c3other0",
     nowhere: "subnet-n0where0",
     group: "sg-sim00000",
+    other_group: "sg-0ther000",
     kind: "S5.SIM",
     instance: "ins-",
     gateways: ["10.1.15.253", "fd00:10:0:1:ffff:ffff:ffff:fffd"],
@@ -117,6 +124,7 @@ const TENCENT: Names = Names {
     ipv6_apart: true,
     limits: "DescribeNetworkInterfaceLimit",
     vswitches: "DescribeSubnets",
+    task: Some("DescribeVpcTaskResult"),
 };
 
 impl Cloud {

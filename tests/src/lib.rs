@@ -6,6 +6,7 @@ pub mod caller;
 pub mod cloud;
 pub mod eventually;
 pub mod linear;
+pub mod matrix;
 pub mod namespace;
 pub mod node;
 pub mod plugin;

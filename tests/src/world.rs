@@ -213,7 +213,7 @@ fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
             { "id": names.nodes, "zone": names.zone, "ipv4": "10.2.0.0/24", "ipv6": "fd00:10:0:2::/64" },
             { "id": names.elsewhere, "zone": names.other_zone, "ipv4": "10.3.0.0/24", "ipv6": "fd00:10:0:3::/64" },
         ],
-        "security_groups": [names.group],
+        "security_groups": [names.group, names.other_group],
         "instance_types": [
             { "id": names.kind, "enis": plan.enis, "ipv4_per_eni": plan.addresses, "ipv6_per_eni": plan.addresses, "members": 0 },
         ],

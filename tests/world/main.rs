@@ -12,6 +12,7 @@ mod crash;
 mod detach;
 mod disk;
 mod fabric;
+mod faults;
 mod garbage;
 mod guard;
 mod linear;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
             shared::scenarios(),
             disk::scenarios(),
             fabric::scenarios(),
+            faults::scenarios(),
             cloud_trouble::scenarios(),
             bad_input::scenarios(),
         ];

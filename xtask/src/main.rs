@@ -41,6 +41,8 @@ enum Task {
     Demo(rig::Arguments),
     /// Measure ADD, DEL and the daemon against the kernel's floor and the reference plugins.
     Bench(rig::Arguments),
+    /// Hold the node against every fault of every cloud action, and tell how long it takes to recover.
+    Faults(rig::Arguments),
     /// Run everything: format, lints, rules, unit, kernel and world tests.
     Test(test::Arguments),
     /// Run the data path's tests inside another kernel: user-mode Linux, as Debian packages it.
@@ -86,6 +88,7 @@ fn run(task: Task) -> Result<()> {
         Task::LabGuest { folder, .. } => lab::init(&folder),
         Task::Demo(arguments) => rig::exec(&workspace, &rig::DEMO, &arguments),
         Task::Bench(arguments) => rig::exec(&workspace, &rig::BENCH, &arguments),
+        Task::Faults(arguments) => rig::exec(&workspace, &rig::FAULTS, &arguments),
         Task::Test(arguments) => test::run(&workspace, &arguments),
         Task::Soak(arguments) => soak::run(&workspace, &arguments),
         Task::Build => build::run(&workspace),

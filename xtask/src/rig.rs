@@ -34,6 +34,10 @@ pub(crate) const DEMO: Program = Program { name: "terway-demo", needs: tools::DE
 pub(crate) const BENCH: Program =
     Program { name: "terway-bench", needs: tools::BENCH, record: Some("bench.json") };
 
+/// `cargo xtask faults`
+pub(crate) const FAULTS: Program =
+    Program { name: "terway-faults", needs: tools::DEMO, record: Some("faults.json") };
+
 /// Builds everything the program needs and becomes it.
 pub(crate) fn exec(workspace: &Workspace, program: &Program, arguments: &Arguments) -> Result<()> {
     eprintln!("── building");

@@ -15,7 +15,8 @@ const LEAVE: Duration = Duration::from_mins(1);
 
 impl Actions {
     /// One call per kind, each with a token derived from the intent's, so that a repeated operation finds what
-    /// an earlier one was given. The first refusal ends it; what was given before it is told all the same.
+    /// an earlier one was given. The first refusal ends it; what was given before it is told all the same. Where it is
+    /// not known whether anything was given, only the whole operation repeated finds out.
     pub(super) async fn assign(
         &self,
         eni: &EniId,
@@ -32,7 +33,9 @@ impl Actions {
                     added.ipv6.extend(given.ipv6);
                     added.prefixes.extend(given.prefixes);
                 }
-                Err(failure) if added.is_empty() => return Err(failure),
+                Err(failure) if added.is_empty() || failure.kind == CloudFailureKind::Ambiguous => {
+                    return Err(failure);
+                }
                 Err(failure) => {
                     short = Some(failure);
                     break;

@@ -71,6 +71,21 @@ async fn what_was_given_before_a_refusal_is_told_with_it() {
     assert_eq!(actions.run(&assign(counts)).await.unwrap_err().kind, CloudFailureKind::Throttled);
 }
 
+#[tokio::test]
+async fn what_may_have_been_given_is_found_by_the_whole_operation_again() {
+    let cloud = FakeCloud::default();
+    let actions = actions(&cloud);
+    actions.run(&create()).await.unwrap();
+    cloud.refuse("assign6", Some(CloudFailureKind::Ambiguous));
+    let both = assign(AddressCounts { ipv4: 2, ipv6: 2, ..AddressCounts::default() });
+    assert_eq!(actions.run(&both).await.unwrap_err().kind, CloudFailureKind::Ambiguous);
+    cloud.refuse("assign6", None);
+    let CloudAnswer::Assigned { added, short: None } = actions.run(&both).await.unwrap() else {
+        panic!("all were given")
+    };
+    assert_eq!((added.ipv4.len(), added.ipv6.len()), (2, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn addresses_are_gone_when_a_look_says_so() {
     let cloud = FakeCloud::default();

@@ -73,13 +73,18 @@ pub(crate) struct Options {
     pub(crate) egress: Option<Bandwidth>,
 }
 
-/// Bits and bits per second, as the CNI conventions have it.
+/// Bits and bits per second, as the CNI conventions have it. containerd writes the keys with a capital letter, which
+/// readers in Go do not notice.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct BandwidthKeys {
+    #[serde(alias = "IngressRate")]
     ingress_rate: i64,
+    #[serde(alias = "IngressBurst")]
     ingress_burst: i64,
+    #[serde(alias = "EgressRate")]
     egress_rate: i64,
+    #[serde(alias = "EgressBurst")]
     egress_burst: i64,
 }
 
@@ -323,6 +328,16 @@ mod tests {
         assert_eq!(of(8_000_000, i64::MAX), bytes(1_000_000, None));
         assert_eq!(of(1, 0), bytes(1, None), "a limit is never rounded to none");
         assert_eq!((of(0, 0), of(0, i64::MAX)), (None, None));
+    }
+
+    /// As containerd 1.6 sends it, recorded.
+    #[test]
+    fn bandwidth_keys_may_begin_with_a_capital() {
+        let sent =
+            json!({"IngressRate": 8, "IngressBurst": 0, "EgressRate": 16, "EgressBurst": 4_294_967_295_u32});
+        let options = options(&json!({"runtimeConfig": {"bandwidth": sent}})).unwrap();
+        let rate = |limit: Option<Bandwidth>| limit.map(|limit| limit.bytes_per_second);
+        assert_eq!((rate(options.ingress), rate(options.egress)), (Some(1), Some(2)));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Programs of the operating system that a task needs: present, or installed, or named.
 
 use std::env;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use nix::unistd::Uid;
 
 use crate::workspace::run;
@@ -27,6 +30,18 @@ const HOST_DEVICE: Tool = Tool {
     package: "containernetworking-plugins",
     why: "is what the benchmark compares with",
 };
+const CONTAINERD: Tool =
+    Tool { program: "containerd", package: "containerd", why: "calls the plugin through the CRI" };
+const RUNC: Tool = Tool { program: "runc", package: "runc", why: "runs containers" };
+const PODMAN: Tool = Tool { program: "podman", package: "podman", why: "calls the plugin without a cluster" };
+const PORTMAP: Tool = Tool {
+    program: "/usr/lib/cni/portmap",
+    package: "containernetworking-plugins",
+    why: "is chained behind the plugin",
+};
+const IPTABLES: Tool = Tool { program: "iptables", package: "iptables", why: "is what portmap uses" };
+const BUSYBOX: Tool =
+    Tool { program: "/bin/busybox", package: "busybox-static", why: "is what test containers run" };
 
 /// The kernel of the lab's guests.
 pub(crate) const USER_MODE_LINUX: Tool =
@@ -36,6 +51,8 @@ pub(crate) const USER_MODE_LINUX: Tool =
 pub(crate) const TEST: &[Tool] = &[CC, IP, NFT, FAKETIME];
 /// What the tests use inside a guest of the lab, which sees this machine's programs.
 pub(crate) const LAB: &[Tool] = &[CC, IP, NFT];
+/// What real container runtimes need in tests.
+pub(crate) const CLIENTS: &[Tool] = &[CC, IP, CONTAINERD, RUNC, PODMAN, PORTMAP, IPTABLES, BUSYBOX];
 /// What the demonstration uses.
 pub(crate) const DEMO: &[Tool] = &[CC, IP];
 /// What the benchmark uses.
@@ -63,11 +80,46 @@ pub(crate) fn ensure(tools: &[Tool]) -> Result<()> {
             packages.join(" ")
         );
     }
+    let _quiet = NoServices::begin()?;
     run(&mut apt(&["update", "--quiet=2"]))?;
     run(apt(&["install", "--yes", "--quiet=2", "--no-install-recommends"]).args(&packages))?;
     match missing_names(tools) {
         still if still.is_empty() => Ok(()),
         still => bail!("still missing after {by_hand}: {}", still.join(", ")),
+    }
+}
+
+/// While it lives, installing a package starts no service: Debian asks this file (policy-rc.d) before it does.
+struct NoServices {
+    ours: bool,
+}
+
+impl NoServices {
+    const FILE: &str = "/usr/sbin/policy-rc.d";
+
+    fn begin() -> Result<Self> {
+        // Somebody's own policy stays what it is.
+        let mut options = File::options();
+        let file = options.write(true).create_new(true).mode(0o755).open(Self::FILE);
+        match file {
+            Ok(mut file) => {
+                file.write_all(b"#!/bin/sh\nexit 101\n")
+                    .with_context(|| format!("failed to write {}", Self::FILE))?;
+                Ok(Self { ours: true })
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Self { ours: false }),
+            Err(error) => Err(error).with_context(|| format!("failed to create {}", Self::FILE)),
+        }
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.ours
+            && let Err(error) = fs::remove_file(Self::FILE)
+        {
+            eprintln!("   failed to remove {}: {error}", Self::FILE);
+        }
     }
 }
 

@@ -32,6 +32,12 @@ pub fn run(inside: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
     })
 }
 
+/// The id of the process outside, as seen from outside: the same in both of the processes. Names what cannot live in a
+/// namespace.
+pub fn outside() -> u32 {
+    env::var(INSIDE).ok().and_then(|pid| pid.parse().ok()).unwrap_or_else(std::process::id)
+}
+
 /// Outside: make the namespaces, start ourselves inside them, pass signals on as an end.
 fn host() -> Result<ExitCode> {
     isolate()?;

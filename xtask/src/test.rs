@@ -82,6 +82,12 @@ const STAGES: &[Stage<Workspace>] = &[
         run: world,
     },
     Stage {
+        name: "clients",
+        about: "containerd and podman call the shipped plugin",
+        needs: Some("build"),
+        run: clients,
+    },
+    Stage {
         name: "demo",
         about: "the demonstration keeps its promises on every cloud",
         needs: Some("build"),
@@ -131,6 +137,14 @@ fn morning(workspace: &Workspace) -> Result<()> {
 fn world(workspace: &Workspace) -> Result<()> {
     // With all of the workspace's features, as the tests before: anything else would build most of it once more.
     let mut command = workspace.cargo("test --workspace --all-features --test world");
+    command.env("TERWAY_BIN_DIR", workspace.dist());
+    host::unchanged(|| run_command(&mut command))
+}
+
+/// Installs container runtimes itself: nobody needs them who leaves this stage out.
+fn clients(workspace: &Workspace) -> Result<()> {
+    tools::ensure(tools::CLIENTS)?;
+    let mut command = workspace.cargo("test --workspace --all-features --test clients");
     command.env("TERWAY_BIN_DIR", workspace.dist());
     host::unchanged(|| run_command(&mut command))
 }

@@ -162,7 +162,7 @@ fn what_was_allocated_for_a_failed_add_is_released() {
     for (interface, code, words) in [
         (no_gateway, 101, &["plan-invalid", "fd00:1::5", "no IPv6 gateway"][..]),
         (uplink, 101, &["plan-invalid", "uplink"]),
-        (trunk, 101, &["plan-invalid", "eni.trunk"]),
+        (trunk, 101, &["plan-invalid", "eni.vlan_id"]),
     ] {
         daemon.script().interfaces = vec![interface];
         node.call("ADD").fails(code, words);

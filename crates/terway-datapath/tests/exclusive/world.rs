@@ -284,8 +284,13 @@ fn record(netns: &str) -> String {
         let list: Vec<serde_json::Value> = serde_json::from_str(said.trim()).unwrap_or_default();
         // A node that forwards has an anycast address more; that switch stays on.
         let kept = list.into_iter().filter(|object| object["type"] != "anycast");
+        // The kernel takes its time over the link-local addresses of links that other pods have.
+        let kept = kept.filter(|object| object["dst"].as_str().is_none_or(|to| !to.starts_with("fe80::")));
         for mut object in kept {
             let fields = object.as_object_mut().unwrap();
+            if let Some(addresses) = fields.get_mut("addr_info").and_then(serde_json::Value::as_array_mut) {
+                addresses.retain(|address| address["scope"] != "link" || address["family"] != "inet6");
+            }
             for volatile in ["ifindex", "link_index", "qdisc"] {
                 fields.remove(volatile);
             }

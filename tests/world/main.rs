@@ -18,6 +18,7 @@ mod guard;
 mod linear;
 mod meddling;
 mod parallel;
+mod policy_route;
 mod pool;
 mod recovery;
 mod shared;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
             recovery::scenarios(),
             meddling::scenarios(),
             shared::scenarios(),
+            policy_route::scenarios(),
             disk::scenarios(),
             fabric::scenarios(),
             faults::scenarios(),

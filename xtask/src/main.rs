@@ -43,6 +43,8 @@ enum Task {
     Bench(rig::Arguments),
     /// Hold the node against every fault of every cloud action, and tell how long it takes to recover.
     Faults(rig::Arguments),
+    /// Try with real packets who reaches whom in every mode, and write the table into README.md.
+    Matrix(rig::Arguments),
     /// Run everything: format, lints, rules, unit, kernel and world tests.
     Test(test::Arguments),
     /// Run the data path's tests inside another kernel: user-mode Linux, as Debian packages it.
@@ -89,6 +91,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo(arguments) => rig::exec(&workspace, &rig::DEMO, &arguments),
         Task::Bench(arguments) => rig::exec(&workspace, &rig::BENCH, &arguments),
         Task::Faults(arguments) => rig::exec(&workspace, &rig::FAULTS, &arguments),
+        Task::Matrix(arguments) => rig::exec(&workspace, &rig::MATRIX, &arguments),
         Task::Test(arguments) => test::run(&workspace, &arguments),
         Task::Soak(arguments) => soak::run(&workspace, &arguments),
         Task::Build => build::run(&workspace),

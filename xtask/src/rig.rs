@@ -26,13 +26,19 @@ pub(crate) struct Program {
     needs: &'static [Tool],
     /// Where its record goes, below the target folder.
     record: Option<&'static str>,
+    /// The page of the project that it writes a table into.
+    page: Option<&'static str>,
 }
 
 /// `cargo xtask demo`
-pub(crate) const DEMO: Program = Program { name: "terway-demo", needs: tools::DEMO, record: None };
+pub(crate) const DEMO: Program =
+    Program { name: "terway-demo", needs: tools::DEMO, record: None, page: None };
 /// `cargo xtask bench`
 pub(crate) const BENCH: Program =
-    Program { name: "terway-bench", needs: tools::BENCH, record: Some("bench.json") };
+    Program { name: "terway-bench", needs: tools::BENCH, record: Some("bench.json"), page: None };
+/// `cargo xtask matrix`
+pub(crate) const MATRIX: Program =
+    Program { name: "terway-matrix", needs: tools::DEMO, record: None, page: Some("README.md") };
 
 /// `cargo xtask faults`
 pub(crate) const FAULTS: Program =
@@ -50,6 +56,9 @@ pub(crate) fn exec(workspace: &Workspace, program: &Program, arguments: &Argumen
     command.arg("--bin-dir").arg(workspace.dist());
     if let Some(record) = program.record {
         command.arg("--out").arg(workspace.target().join(record));
+    }
+    if let Some(page) = program.page {
+        command.arg("--page").arg(workspace.root.join(page));
     }
     let failure = command.args(&arguments.rest).current_dir(&workspace.root).exec();
     Err(failure).with_context(|| format!("failed to start {}", path.display()))

@@ -2,6 +2,7 @@
 //! left in the kernel goes with it. Failures do not stop the rest; all are reported.
 
 use cni_protocol::{Attachment, GcRequest, ValidAttachments};
+use terway_datapath::rules;
 use terway_rpc::wire;
 use terway_types::{AttachmentKey, Fault, FaultCode};
 
@@ -28,6 +29,8 @@ pub(crate) fn gc(request: &GcRequest) -> Result<(), Fault> {
     let reply = daemon.collect_garbage(message)?;
     faults.extend(reply.faults.into_iter().map(Fault::from));
     faults.extend(reply.released.iter().filter_map(|released| clean(released, &valid).err()));
+    // What is left of attachments that nobody can name any more.
+    faults.extend(rules::sweep(&sandbox::host()?).err().map(|error| error.fault()));
     combined(network, faults)
 }
 

@@ -2,7 +2,7 @@
 //! verbs are a file each; the protocol is in `cni-protocol`, the kernel's side in `terway-datapath`.
 
 mod add;
-
+mod annotations;
 mod blueprint;
 mod check;
 mod daemon_client;

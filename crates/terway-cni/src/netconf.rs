@@ -13,6 +13,8 @@ use terway_datapath::names::HOST_LINK_PREFIX;
 use terway_rpc::client::DEFAULT_SOCKET;
 use terway_types::{Bandwidth, Fault, FaultCode};
 
+use crate::annotations;
+
 /// Where the daemon keeps its state; releases it missed are spooled below.
 const DEFAULT_STATE_DIR: &str = "/var/lib/cni/terway";
 /// Where the locks of attachments are; emptied by a reboot, as locks should be.
@@ -224,7 +226,8 @@ impl<'a> Keys<'a> {
         cidrs
     }
 
-    /// Limits into and out of the pod. The wire has bits, the kernel bytes; zero is no limit.
+    /// Limits into and out of the pod. The wire has bits, the kernel bytes; zero is no limit. What the runtime made of
+    /// the pod's annotations itself goes over the annotations.
     fn bandwidth(&mut self) -> (Option<Bandwidth>, Option<Bandwidth>) {
         let keys: BandwidthKeys = self.typed(self.conf.capability("bandwidth")).unwrap_or_default();
         for (name, rate) in [("ingressRate", keys.ingress_rate), ("egressRate", keys.egress_rate)] {
@@ -232,7 +235,11 @@ impl<'a> Keys<'a> {
                 self.refuse(format!("runtimeConfig.bandwidth.{name} {rate} is negative"));
             }
         }
-        (limit(keys.ingress_rate, keys.ingress_burst), limit(keys.egress_rate, keys.egress_burst))
+        let annotations = self.typed(self.conf.capability(annotations::CAPABILITY)).unwrap_or_default();
+        let (ingress, egress, wrong) = annotations::limits(&annotations);
+        self.wrong.extend(wrong);
+        let own = (limit(keys.ingress_rate, keys.ingress_burst), limit(keys.egress_rate, keys.egress_burst));
+        (own.0.or(ingress), own.1.or(egress))
     }
 
     /// Keys of existing configurations that other data paths and other programs use: typed, so that a
@@ -338,6 +345,25 @@ mod tests {
         let options = options(&json!({"runtimeConfig": {"bandwidth": sent}})).unwrap();
         let rate = |limit: Option<Bandwidth>| limit.map(|limit| limit.bytes_per_second);
         assert_eq!((rate(options.ingress), rate(options.egress)), (Some(1), Some(2)));
+    }
+
+    #[test]
+    fn annotations_limit_where_the_runtime_does_not() {
+        let keys = json!({"runtimeConfig": {
+            "bandwidth": {"egressRate": 8_000_000},
+            "io.kubernetes.cri.pod-annotations": {
+                "kubernetes.io/ingress-bandwidth": "16M", "k8s.aliyun.com/egress-bandwidth": "7M", "other": "x",
+            },
+        }});
+        let options = options(&keys).unwrap();
+        assert_eq!(options.ingress.unwrap().bytes_per_second, 2_000_000);
+        assert_eq!(options.egress.unwrap().bytes_per_second, 1_000_000);
+        let wrong = json!({"runtimeConfig": {
+            "io.kubernetes.cri.pod-annotations": {"kubernetes.io/ingress-bandwidth": "fast"},
+        }});
+        let fault = self::options(&wrong).unwrap_err();
+        assert_eq!(fault.code, FaultCode::ConfigInvalid);
+        assert!(fault.what.contains("kubernetes.io/ingress-bandwidth \"fast\""), "{fault}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use terway_types::IpFamily;
 
 use crate::describe::FIRST_TABLE;
 use crate::kernel::objects::{Link, MAIN_TABLE, OUR_PROTOCOL, Route, RouteFilter, Rule};
-use crate::kernel::{KernelError, Netlink, Request};
+use crate::kernel::{KernelError, Netlink, Netns, Request};
 use crate::mark::Mark;
 
 /// The priority of rules for packets to a pod. The existing implementation's; chained agents know it.
@@ -44,19 +44,14 @@ pub(crate) fn is_one_address(prefix: &IpNetwork) -> bool {
     prefix.prefix() == if prefix.is_ipv4() { 32 } else { 128 }
 }
 
-/// The addresses that links of attachments lead to: each with whether the link is this attachment's.
-pub(crate) fn led_to(host: &mut Netlink, mark: &Mark) -> Result<Vec<(IpAddr, bool)>, KernelError> {
+/// The addresses that links of attachments lead to, each with the mark of its link.
+fn led_to(host: &mut Netlink) -> Result<Vec<(IpAddr, Mark)>, KernelError> {
     let links = host.links()?;
     let of_link = |index: u32| links.iter().find(|link| link.index == index);
     let mark_of = |link: &Link| link.alias.as_deref().and_then(Mark::parse);
     let routes = host.routes(RouteFilter { table: Some(MAIN_TABLE), ..RouteFilter::default() })?;
     let to_pods = routes.iter().filter(|route| is_one_address(&route.destination));
-    Ok(to_pods
-        .filter_map(|route| {
-            let owner = mark_of(of_link(route.oif?)?)?;
-            Some((route.destination.ip(), owner == *mark))
-        })
-        .collect())
+    Ok(to_pods.filter_map(|route| Some((route.destination.ip(), mark_of(of_link(route.oif?)?)?))).collect())
 }
 
 /// The rules of an attachment: those of the addresses known to be its own, and of those its links lead to.
@@ -69,8 +64,10 @@ pub(crate) fn of_attachment(
     if rules.is_empty() {
         return Ok(rules);
     }
-    let led_to = led_to(host, mark)?;
-    let leads = |address: IpAddr, own: bool| led_to.contains(&(address, own));
+    let led_to = led_to(host)?;
+    let leads = |address: IpAddr, own: bool| {
+        led_to.iter().any(|(to, owner)| *to == address && (owner == mark) == own)
+    };
     let is_own =
         |address: IpAddr| leads(address, true) || (known.contains(&address) && !leads(address, false));
     Ok(rules.into_iter().filter(|rule| pod_of(rule).is_some_and(is_own)).collect())
@@ -99,14 +96,37 @@ pub(crate) fn remove(host: &mut Netlink, rules: &[Rule]) -> Result<usize, Kernel
     Ok(deleted)
 }
 
+/// Deletes what attachments left that are gone without a trace: rules of our making about an address that no
+/// attachment's link leads to, and our routes of tables that no rule leads to. Gives the addresses.
+///
+/// An attachment that comes at the same time loses nothing: its link and the route over it are there before its
+/// rules, its rules before the routes of the table, and they are looked at here in the opposite order.
+pub fn sweep(host: &Netns) -> Result<BTreeSet<IpAddr>, KernelError> {
+    let mut host = Netlink::open(host)?;
+    let is_ours = |rule: &Rule| rule.protocol == OUR_PROTOCOL;
+    let rules: Vec<_> = host.rules()?.into_iter().filter(is_ours).collect();
+    let led_to = led_to(&mut host)?;
+    let is_stale = |address: IpAddr| !led_to.iter().any(|(to, _)| *to == address);
+    let stale: Vec<_> = rules.into_iter().filter(|rule| pod_of(rule).is_some_and(is_stale)).collect();
+    remove(&mut host, &stale)?;
+    let routes = host.routes(RouteFilter::default())?;
+    let in_tables = routes.iter().filter(|route| route.table > FIRST_TABLE && is_our_route(route));
+    let tables: BTreeSet<_> = in_tables.map(|route| (route.family(), route.table)).collect();
+    tables.into_iter().try_for_each(|(family, table)| free(&mut host, family, table))?;
+    Ok(stale.iter().filter_map(pod_of).collect())
+}
+
+fn is_our_route(route: &Route) -> bool {
+    [OUR_PROTOCOL, LEAVING].contains(&route.protocol)
+}
+
 /// Deletes our routes of a table unless a rule leads there.
 pub(crate) fn free(host: &mut Netlink, family: IpFamily, table: u32) -> Result<(), KernelError> {
     if is_used(host, family, table)? {
         return Ok(());
     }
     let filter = RouteFilter { family: Some(family), table: Some(table), oif: None };
-    let ours = |route: &Route| [OUR_PROTOCOL, LEAVING].contains(&route.protocol);
-    let mut routes: Vec<_> = host.routes(filter)?.into_iter().filter(ours).collect();
+    let mut routes: Vec<_> = host.routes(filter)?.into_iter().filter(is_our_route).collect();
     // What is on the link first: the next hop of the others is among it.
     routes.sort_by_key(|route| route.gateway.is_some());
     let leaving = |route: &Route| Route { protocol: LEAVING, ..route.clone() };

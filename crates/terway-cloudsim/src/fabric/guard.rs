@@ -11,14 +11,14 @@ use terway_datapath::kernel::nft::{
 use crate::model::{Nic, ipv4s_of};
 
 /// The batch that puts the guard on a port, in place of any guard left there.
-pub(super) fn install(port: &str, nic: &Nic) -> Batch {
+pub(super) fn install(port: &str, nic: &Nic, gateway: Option<Ipv4Addr>) -> Batch {
     let table = table(port);
     let hook = Hook::Ingress { device: port.to_owned() };
     let base = Base { kind: Kind::Filter, hook, priority: priority::FILTER, policy: Policy::Drop };
     let chain = Chain::base(&table, "ingress", base);
     // Adding first makes the deletion succeed in any case.
     let fresh = Batch::new().add_table(&table).delete_table(&table, Deletion::Whole).add_table(&table);
-    rules(nic).iter().fold(fresh.add_chain(&chain), |batch, rule| batch.add_rule(&chain, rule, None))
+    rules(nic, gateway).iter().fold(fresh.add_chain(&chain), |batch, rule| batch.add_rule(&chain, rule, None))
 }
 
 /// The batch that takes the guard of a port away.
@@ -32,8 +32,9 @@ fn table(port: &str) -> Table {
 
 /// What may pass; the last rule counts and drops the rest. The unspecified addresses are those of ARP
 /// probes (RFC 5227) and of duplicate address detection (RFC 4862); link-local ones carry neighbour
-/// discovery.
-fn rules(nic: &Nic) -> Vec<RuleBody> {
+/// discovery. Who asks for the gateway may do so with any address: an ENI that has none on the node, because
+/// pods share it, asks with the node's, and the VPC learns nothing from questions.
+fn rules(nic: &Nic, gateway: Option<Ipv4Addr>) -> Vec<RuleBody> {
     let new = RuleBody::new;
     let mut rules = vec![new().not_ether_saddr(nic.mac).counter().drop()];
     let set = &nic.addresses;
@@ -46,6 +47,7 @@ fn rules(nic: &Nic) -> Vec<RuleBody> {
     for address in set.ipv4.iter().copied().chain(in_prefixes).chain([Ipv4Addr::UNSPECIFIED]) {
         rules.push(new().ethertype(EtherType::Arp).arp_saddr(address).accept());
     }
+    rules.extend(gateway.map(|gateway| new().ethertype(EtherType::Arp).arp_request_for(gateway).accept()));
     if !set.ipv6.is_empty() || !v6_prefixes.is_empty() {
         let link_local = Ipv6Network::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10).ok();
         let hosts = set.ipv6.iter().copied().chain([Ipv6Addr::UNSPECIFIED]).map(Ipv6Network::from);

@@ -5,6 +5,7 @@
 //! decides whether a dead port comes back.
 
 mod guard;
+mod neighbours;
 mod node;
 mod port;
 mod vpc;
@@ -133,8 +134,8 @@ impl Fabric {
 
     /// Makes the guard of an ENI's port fit its addresses. One without a port has nothing to guard.
     fn guard(&mut self, nic: &Nic) -> Result<(), FabricError> {
-        match self.ports.get(&nic.eni) {
-            Some(port) => Ok(self.vpc.nft.commit(&guard::install(&port.name, nic))?),
+        match self.ports.get_mut(&nic.eni) {
+            Some(port) => port.fit(&mut self.vpc, nic),
             None => Ok(()),
         }
     }
@@ -151,7 +152,10 @@ impl Fabric {
         let dead = self.ports.iter().filter(|(_, port)| is_dead(port.index)).map(|(eni, _)| eni.clone());
         let dead: Vec<EniId> = dead.collect();
         for eni in &dead {
-            self.ports.remove(eni);
+            let Some(port) = self.ports.remove(eni) else { continue };
+            if let Err(error) = port.forget(&mut self.vpc) {
+                tracing::warn!(%eni, error = chain(&error), "failed to forget a dead port's addresses");
+            }
         }
         dead
     }

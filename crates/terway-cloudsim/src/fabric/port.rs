@@ -1,13 +1,15 @@
 //! One ENI's link: a veth pair with one end as a port of its vSwitch's bridge, the other made directly in
 //! the node, where it stands for a hot-plugged NIC.
 
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use terway_datapath::kernel::nft::Deletion;
 use terway_datapath::kernel::{LinkChange, Netns, NewLink, Request};
 
 use super::vpc::{Vpc, index_of};
-use super::{FabricError, guard, node};
+use super::{FabricError, guard, neighbours, node};
 use crate::model::Nic;
 
 /// The kernel gives the lowest free number, as it does for a NIC it discovers.
@@ -20,6 +22,26 @@ pub(super) struct Port {
     pub(super) name: String,
     /// Its index. A port made anew has another one.
     pub(super) index: u32,
+    /// The index of its vSwitch's bridge.
+    bridge: u32,
+    /// The vSwitch's gateway.
+    gateway: Option<Ipv4Addr>,
+    /// The addresses known to be behind it.
+    known: BTreeSet<IpAddr>,
+}
+
+impl Port {
+    /// Makes guard and neighbours fit the ENI's addresses.
+    pub(super) fn fit(&mut self, vpc: &mut Vpc, nic: &Nic) -> Result<(), FabricError> {
+        vpc.nft.commit(&guard::install(&self.name, nic, self.gateway))?;
+        self.known = neighbours::learn(self.bridge, nic, &self.known, &mut vpc.netlink)?;
+        Ok(())
+    }
+
+    /// Forgets what is behind a port that is gone.
+    pub(super) fn forget(&self, vpc: &mut Vpc) -> Result<(), FabricError> {
+        Ok(neighbours::forget(self.bridge, &self.known, &mut vpc.netlink)?)
+    }
 }
 
 /// Makes an ENI's link. The port comes up when its guard stands. A secondary NIC stays down and bare; a
@@ -32,7 +54,7 @@ pub(super) fn plug(vpc: &mut Vpc, nic: &Nic, node: &Path) -> Result<Port, Fabric
     let far_name = if nic.primary { node::PRIMARY } else { HOT_PLUGGED };
     let far = NewLink { name: far_name, mac: Some(nic.mac), netns: Some(&netns), ..NewLink::default() };
     vpc.netlink.transact(&[Request::add_veth(&near, &far)])?;
-    let outcome = finish(vpc, nic, &name).and_then(|port| {
+    let outcome = finish(vpc, nic, &name, bridge, subnets.gateways().v4).and_then(|port| {
         if nic.primary {
             node::boot(&netns, nic, subnets)?;
         }
@@ -45,17 +67,25 @@ pub(super) fn plug(vpc: &mut Vpc, nic: &Nic, node: &Path) -> Result<Port, Fabric
     outcome
 }
 
-fn finish(vpc: &mut Vpc, nic: &Nic, name: &str) -> Result<Port, FabricError> {
+fn finish(
+    vpc: &mut Vpc,
+    nic: &Nic,
+    name: &str,
+    bridge: u32,
+    gateway: Option<Ipv4Addr>,
+) -> Result<Port, FabricError> {
     let alias = nic.eni.as_str();
     let index = index_of(&mut vpc.netlink, name)?;
-    vpc.nft.commit(&guard::install(name, nic))?;
+    let mut port = Port { name: name.to_owned(), index, bridge, gateway, known: BTreeSet::new() };
+    port.fit(vpc, nic)?;
     let change = LinkChange { up: Some(true), alias: Some(alias), ..LinkChange::default() };
     vpc.netlink.transact(&[Request::set_link(index, &change)])?;
-    Ok(Port { name: name.to_owned(), index })
+    Ok(port)
 }
 
 /// Takes an ENI's link away, wherever its other end is.
 pub(super) fn unplug(vpc: &mut Vpc, port: &Port) -> Result<(), FabricError> {
+    port.forget(vpc)?;
     match vpc.netlink.transact(&[Request::delete_link(port.index)]) {
         // It died with its namespace a moment ago.
         Err(error) if !error.is_absent() => return Err(error.into()),

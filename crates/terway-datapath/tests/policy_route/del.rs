@@ -116,3 +116,33 @@ pub(crate) fn what_is_not_ours_stays() {
     world.del(&pod);
     assert!(world.node(&format!("route show table {table}")).contains("default"));
 }
+
+/// Nobody is left who could name the pod: its rules are found because no link leads to its address.
+pub(crate) fn what_nobody_can_name_is_swept() {
+    let world = World::new();
+    let mut eni = shared::eni(&world, 4, 3);
+    shared::used(&world, &mut eni);
+    let (gone, stays) = (eni.pod(&world, &BOTH), eni.pod(&world, &BOTH));
+    let layout = world.add(&stays);
+    // Rules of others, and one of ours about something else than a pod, are not touched.
+    world.node("rule add from 10.8.8.8 lookup 1077 priority 2048");
+    world.node("rule add from 10.8.0.0/16 lookup 1077 priority 2048 protocol 157");
+    let before = world.record();
+    world.add(&gone);
+    assert_eq!(terway_datapath::rules::sweep(&world.node).unwrap().len(), 0, "living pods lose nothing");
+    let addresses = gone.plan.addresses;
+    gone.delete_netns();
+    while world.node("-o link").matches("cali").count() > 1 {
+        std::thread::yield_now();
+    }
+    let swept = terway_datapath::rules::sweep(&world.node).unwrap();
+    assert_eq!(swept, addresses.iter().collect());
+    similar(&before, &world.record());
+    assert_eq!(world.check(&stays, &layout), Vec::<String>::new());
+    // A table that nobody is led to, as an ADD leaves it that was killed between its rules and a DEL.
+    let table = eni.table(&world);
+    world.del(&stays);
+    world.node(&format!("route add default via 10.0.1.253 dev ens4 onlink table {table} protocol 157"));
+    terway_datapath::rules::sweep(&world.node).unwrap();
+    assert_eq!(world.node(&format!("route show table {table}")), "");
+}

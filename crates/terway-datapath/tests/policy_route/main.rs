@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         ("del::nobody_knows_the_addresses", del::nobody_knows_the_addresses),
         ("del::an_old_sandbox_leaves_the_new_one_alone", del::an_old_sandbox_leaves_the_new_one_alone),
         ("del::what_is_not_ours_stays", del::what_is_not_ours_stays),
+        ("del::what_nobody_can_name_is_swept", del::what_nobody_can_name_is_swept),
         ("many::the_table_is_there_while_anybody_needs_it", many::the_table_is_there_while_anybody_needs_it),
         ("many::a_hundred_at_once", many::a_hundred_at_once),
     ];

@@ -115,6 +115,13 @@ impl RuleBody {
         self.payload(PayloadBase::Network, 14, Comparison::Eq, address.octets().to_vec())
     }
 
+    /// An ARP message asks who has this address.
+    #[must_use]
+    pub fn arp_request_for(self, address: std::net::Ipv4Addr) -> Self {
+        let request = self.payload(PayloadBase::Network, 6, Comparison::Eq, 1_u16.to_be_bytes().to_vec());
+        request.payload(PayloadBase::Network, 24, Comparison::Eq, address.octets().to_vec())
+    }
+
     /// The source port; say [`RuleBody::l4proto`] first.
     #[must_use]
     pub fn sport(self, port: u16) -> Self {

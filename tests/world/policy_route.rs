@@ -59,18 +59,18 @@ fn exclusive(plan: &Plan) -> Result<()> {
 
 /// What of pods is on a node: rules and routes of our making, links of pods, without the shared ENIs themselves.
 fn left(pod: &Pod) -> Result<String> {
-    let mut all = String::new();
-    for words in [
-        &["-4", "rule", "show", "protocol", "157"][..],
-        &["-6", "rule", "show", "protocol", "157"],
-        &["-4", "route", "show", "table", "all", "protocol", "157"],
-        &["-6", "route", "show", "table", "all", "protocol", "157"],
+    let mut left = Vec::new();
+    for (words, sign) in [
+        (&["-4", "rule"][..], "157"),
+        (&["-6", "rule"], "157"),
+        (&["-4", "route", "show", "table", "all"], "proto 157"),
+        (&["-6", "route", "show", "table", "all"], "proto 157"),
+        (&["-o", "link"], "terway:"),
     ] {
-        all += &reader::text(&pod.host, "ip", words)?;
+        let shown = reader::text(&pod.host, "ip", words)?;
+        left.extend(shown.lines().filter(|line| line.contains(sign)).map(str::to_owned));
     }
-    let links = reader::text(&pod.host, "ip", &["-o", "link"])?;
-    all += &links.lines().filter(|line| line.contains("cali")).collect::<String>();
-    Ok(all.trim().to_owned())
+    Ok(left.join("\n"))
 }
 
 fn result_and_kernel(plan: &Plan) -> Result<()> {

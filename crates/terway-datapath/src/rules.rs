@@ -88,9 +88,12 @@ pub(crate) fn remove(host: &mut Netlink, rules: &[Rule]) -> Result<usize, Kernel
     let requests: Vec<_> = rules.iter().map(Request::delete_rule).collect();
     let outcomes = host.transact_each(&requests);
     let deleted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    // Of both families, though only one has a rule left: somebody may have deleted the other's.
     let tables: BTreeSet<_> =
-        rules.iter().filter(|rule| rule.table > FIRST_TABLE).map(|rule| (rule.family, rule.table)).collect();
-    let freed = tables.into_iter().try_for_each(|(family, table)| free(host, family, table));
+        rules.iter().map(|rule| rule.table).filter(|table| *table > FIRST_TABLE).collect();
+    let freed = tables.into_iter().try_for_each(|table| {
+        [IpFamily::V4, IpFamily::V6].into_iter().try_for_each(|family| free(host, family, table))
+    });
     // A rule that is gone was deleted by somebody else meanwhile.
     outcomes.into_iter().filter_map(Result::err).find(|error| !error.is_absent()).map_or(freed, Err)?;
     Ok(deleted)

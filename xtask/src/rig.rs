@@ -42,7 +42,7 @@ pub(crate) const MATRIX: Program =
 
 /// `cargo xtask faults`
 pub(crate) const FAULTS: Program =
-    Program { name: "terway-faults", needs: tools::DEMO, record: Some("faults.json") };
+    Program { name: "terway-faults", needs: tools::DEMO, record: Some("faults.json"), page: None };
 
 /// Builds everything the program needs and becomes it.
 pub(crate) fn exec(workspace: &Workspace, program: &Program, arguments: &Arguments) -> Result<()> {

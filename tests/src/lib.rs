@@ -12,6 +12,7 @@ pub mod node;
 pub mod plugin;
 pub mod pod;
 pub mod probe;
+pub mod reach;
 pub mod reader;
 pub mod sandbox;
 pub mod service;

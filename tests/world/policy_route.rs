@@ -8,7 +8,7 @@ use serde_json::json;
 use terway_rig::plugin::Outcome;
 use terway_rig::pod::Pod;
 use terway_rig::world::{Plan, World};
-use terway_rig::{matrix, reader};
+use terway_rig::{reach, reader};
 
 use crate::support::{Scenario, both, once, started, text};
 
@@ -36,7 +36,7 @@ fn booted(plan: &Plan) -> Result<World> {
 fn all_held(plan: &Plan, world: &mut World) -> Result<()> {
     let gateways = plan.cloud.names().gateways.map(|text| text.parse().ok());
     let gateways = [gateways[0].context("no gateway")?, gateways[1].context("no gateway")?];
-    let rows = matrix::explore(world, gateways)?;
+    let rows = reach::explore(world, gateways)?;
     let mut failures = Vec::new();
     for row in &rows {
         for (family, outcome) in [("IPv4", &row.v4), ("IPv6", &row.v6)] {

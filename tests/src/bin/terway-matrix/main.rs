@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use terway_rig::matrix::{self, Row};
+use terway_rig::reach::{self, Row};
 use terway_rig::sandbox;
 use terway_rig::world::{Plan, World};
 
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
             ("exclusive", explore(&exclusive, &options.binaries)?),
             ("policy routing", explore(&shared, &options.binaries)?),
         ];
-        let table = matrix::table(&modes);
+        let table = reach::table(&modes);
         println!("{table}");
         if let Some(page) = &options.page {
             write(page, &table)?;
@@ -37,7 +37,7 @@ fn explore(plan: &Plan, binaries: &Path) -> Result<Vec<Row>> {
     let mut world = World::start(&plan, binaries, Path::new("/run/terway"))?;
     world.boot()?;
     let [v4, v6] = plan.cloud.names().gateways;
-    let rows = matrix::explore(&mut world, [v4.parse()?, v6.parse()?]);
+    let rows = reach::explore(&mut world, [v4.parse()?, v6.parse()?]);
     rows.with_context(|| format!("{} failed: {}", plan.name, world.nodes[0].log_tail()))
 }
 

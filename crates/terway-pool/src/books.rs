@@ -244,15 +244,18 @@ impl Books {
         }
     }
 
-    /// Drops what does not decide the future: the indexes, what is only for people, times that are over.
+    /// Drops what does not decide the future: the indexes, what is only for people, times that are over. Looks ask
+    /// how long before them something changed, if that is `recent`.
     #[cfg(test)]
-    pub(crate) fn forget_past(&mut self, now: Timestamp) {
+    pub(crate) fn forget_past(&mut self, now: Timestamp, recent: Option<Timestamp>) {
         (self.next, self.by_token, self.by_id, self.by_mac, self.by_address) = <_>::default();
         (self.by_claim, self.idle, self.due, self.tally, self.tallies) = <_>::default();
-        // Of the times of changes only their order counts.
+        // Of the times of other changes only their order counts.
         let changes: BTreeSet<_> = self.enis.values().map(|eni| eni.record.since).collect();
         for eni in self.enis.values_mut() {
-            eni.record.since = Timestamp(changes.range(..eni.record.since).count() as u64);
+            if recent.is_none_or(|recent| eni.record.since < recent) {
+                eni.record.since = Timestamp(changes.range(..eni.record.since).count() as u64);
+            }
             eni.forget_past(now);
         }
     }

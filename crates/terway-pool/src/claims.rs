@@ -95,7 +95,7 @@ impl Pool {
                 continue;
             }
             // Room is made only for what can take it: else the stock would, and it would be made again.
-            if !kept && !self.can_provide(place) {
+            if !self.can_provide(place, kept) {
                 continue;
             }
             if !self.has_room_for_waiter(out) {
@@ -110,11 +110,11 @@ impl Pool {
         }
     }
 
-    fn can_provide(&self, place: Place) -> bool {
+    fn can_provide(&self, place: Place, kept: bool) -> bool {
         let Some(waiter) = self.waiters.get(place) else { return false };
-        let named = waiter.claim.as_ref().is_some_and(|claim| claim.eni.is_some());
+        let exists = kept || waiter.claim.as_ref().is_some_and(|claim| claim.eni.is_some());
         let wish = self.wishes.get(waiter.wish);
-        self.free_slots() > 0 && (named || self.supply.can_create(wish, self.now))
+        self.free_slots() > 0 && (exists || self.supply.can_create(wish, self.now))
     }
 
     fn provide_claim(&mut self, waiter: &Waiter, out: &mut Outbox) {

@@ -266,15 +266,16 @@ impl Pool {
     }
 
     /// Drops what does not decide the future, so that pools that will behave alike look alike. No look that is
-    /// yet to be told began before `oldest_look`.
+    /// yet to be told began before `oldest_look`; `None`: nobody looks at all.
     #[cfg(test)]
-    pub(crate) fn forget_past(&mut self, oldest_look: Timestamp) {
+    pub(crate) fn forget_past(&mut self, oldest_look: Option<Timestamp>) {
         (self.next_operation, self.random) = (0, Random::new(0, Timestamp(0)));
         for errand in self.operations.values_mut() {
             let current = self.books.get(errand.eni).is_some_and(|eni| eni.stint == errand.stint);
             errand.stint = u32::from(current);
         }
-        self.books.forget_past(self.now);
+        let recent = oldest_look.map(|oldest| oldest - self.settings.consistency);
+        self.books.forget_past(self.now, recent);
         self.holdings.forget_past();
         self.waiters.forget_past();
         self.supply.forget_past(self.now, &self.settings);

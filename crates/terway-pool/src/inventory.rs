@@ -55,12 +55,16 @@ impl Witnesses {
         self.forgotten = now;
     }
 
-    /// Drops what does not decide the future. No look that is yet to be told began before `oldest`.
+    /// Drops what does not decide the future. No look that is yet to be told began before `oldest`, if there are
+    /// looks at all.
     #[cfg(test)]
-    pub(crate) fn forget_past(&mut self, oldest: Timestamp) {
-        if self.forgotten < oldest {
+    pub(crate) fn forget_past(&mut self, oldest: Option<Timestamp>) {
+        if oldest.is_none_or(|oldest| self.forgotten < oldest) {
             self.forgotten = Timestamp(0);
         }
+        self.cloud.forget_past(oldest);
+        self.nics.forget_past(oldest);
+        self.items.forget_past(oldest);
     }
 
     fn room(&self) -> u32 {

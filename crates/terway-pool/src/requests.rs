@@ -49,13 +49,14 @@ impl Pool {
         }
         let requests = vec![(request, deadline)];
         let waiter = Waiter { key, pod, netns, wish, claim: wants.claim, since: self.now, requests };
-        if self.waiters.is_empty()
-            && waiter.claim.is_none()
-            && sharing(&self.settings).is_none()
-            && deadline > self.now
-            && let Some(eni) = self.pick(wish)
-        {
+        if !self.waiters.is_empty() || waiter.claim.is_some() || deadline <= self.now {
+            self.waiters.join(waiter);
+        } else if sharing(&self.settings).is_some() {
             // Nobody else waits: there is no need to queue.
+            if let Err(waiter) = self.serve_at_once(waiter, out) {
+                self.waiters.join(waiter);
+            }
+        } else if let Some(eni) = self.pick(wish) {
             self.give(eni, waiter, out);
         } else {
             self.waiters.join(waiter);

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::histories::soak::from_environment;
 use crate::histories::world::choices::{GRAIN, Scope};
-use crate::histories::world::{Pace, World, fast_settings};
+use crate::histories::world::{Demand, Pace, World, fast_settings};
 use crate::{PoolSettings, ReleasePace};
 use search::{Bounds, explore};
 
@@ -31,6 +31,9 @@ struct Small {
     keys: u8,
     faults: usize,
     lag: bool,
+    demand: Demand,
+    looks: bool,
+    retires: bool,
     rest_every: u128,
 }
 
@@ -55,13 +58,21 @@ impl Small {
 
     fn start(&self) -> World {
         let mut world = World::new(self.settings(), [2, 0], 2);
-        world.pace = Pace { restart: GRAIN, slow_links: false, latest: UNIT, staggered: false };
+        world.pace =
+            Pace { restart: GRAIN, slow_links: false, latest: UNIT, looks: self.looks, staggered: false };
         world.execute(usize::MAX);
         world
     }
 
     fn explore(&self) {
-        let scope = Scope { keys: self.keys, patience: UNIT, lag: self.lag };
+        let scope = Scope {
+            keys: self.keys,
+            patience: UNIT,
+            lag: self.lag,
+            demand: self.demand,
+            looks: self.looks,
+            retires: self.retires,
+        };
         let faults = self.faults + usize::try_from(from_environment("TERWAY_SOAK_FAULTS", 0)).unwrap();
         let bounds = Bounds { scope, faults, rest_every: self.rest_every, states: 50_000_000 };
         let found = explore(self.start(), bounds);
@@ -77,8 +88,18 @@ impl Small {
     }
 }
 
-const SMALLEST: Small =
-    Small { name: "", max_enis: 1, min_idle: 0, keys: 1, faults: 0, lag: false, rest_every: 4 };
+const SMALLEST: Small = Small {
+    name: "",
+    max_enis: 1,
+    min_idle: 0,
+    keys: 1,
+    faults: 0,
+    lag: false,
+    demand: Demand::Any,
+    looks: false,
+    retires: false,
+    rest_every: 4,
+};
 
 #[test]
 fn one_eni_fought_over() {
@@ -99,4 +120,16 @@ fn one_eni_kept_ready() {
 fn two_enis_and_two_attachments() {
     Small { name: "2 ENIs, 2 attachments, no fault", max_enis: 2, keys: 2, rest_every: 16, ..SMALLEST }
         .explore();
+}
+
+#[test]
+fn the_end_of_a_node() {
+    Small {
+        name: "1 ENI kept ready, 1 attachment, its end",
+        faults: 1,
+        min_idle: 1,
+        retires: true,
+        ..SMALLEST
+    }
+    .explore();
 }

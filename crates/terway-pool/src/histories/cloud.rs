@@ -90,7 +90,13 @@ impl RealCloud {
     /// Does what is asked, as an honest cloud: repeated calls change nothing.
     pub(crate) fn act(&mut self, action: &CloudAction) -> Result<CloudAnswer, CloudFailure> {
         match action {
-            CloudAction::Create { token, vswitch, .. } => self.create(token, vswitch),
+            CloudAction::Create { token, vswitch, security_groups, .. } => {
+                self.create(token, vswitch, security_groups)
+            }
+            CloudAction::Find { eni } => {
+                let real = self.by_id(eni).ok_or_else(|| failure(Kind::Gone))?;
+                Ok(CloudAnswer::Created(described(real)))
+            }
             CloudAction::Attach { eni } => {
                 let full = self.used() >= self.slots;
                 match self.by_id(eni) {
@@ -134,7 +140,12 @@ impl RealCloud {
         }
     }
 
-    fn create(&mut self, token: &IntentToken, vswitch: &VSwitchId) -> Result<CloudAnswer, CloudFailure> {
+    fn create(
+        &mut self,
+        token: &IntentToken,
+        vswitch: &VSwitchId,
+        groups: &[SecurityGroupId],
+    ) -> Result<CloudAnswer, CloudFailure> {
         if !self.enis.contains_key(token) {
             if self.spent.contains(token) {
                 // Only a late call may come here; nobody listens to it any more.
@@ -150,21 +161,24 @@ impl RealCloud {
                 vswitch: vswitch.clone(),
                 attached: false,
                 elsewhere: false,
-                groups: vec!["sg-1".into()],
+                groups: groups.to_vec(),
             };
             self.enis.insert(token.clone(), real);
         }
-        let real = &self.enis[token];
-        Ok(CloudAnswer::Created(CloudEni {
-            id: real.id.clone(),
-            mac: real.mac,
-            vswitch: real.vswitch.clone(),
-            security_groups: real.groups.clone(),
-            addresses: addresses_of(real.mac),
-            assigned: AddressSet::default(),
-            subnets: Subnets::default(),
-            gateways: Gateways::default(),
-            attached: real.attached,
-        }))
+        Ok(CloudAnswer::Created(described(&self.enis[token])))
+    }
+}
+
+fn described(real: &RealEni) -> CloudEni {
+    CloudEni {
+        id: real.id.clone(),
+        mac: real.mac,
+        vswitch: real.vswitch.clone(),
+        security_groups: real.groups.clone(),
+        addresses: addresses_of(real.mac),
+        assigned: AddressSet::default(),
+        subnets: Subnets::default(),
+        gateways: Gateways::default(),
+        attached: real.attached,
     }
 }

@@ -1,7 +1,7 @@
 //! One step of a history: what random histories choose by chance and the exhaustive search one after the other.
 
-use super::world::{Fate, Meddling, World};
-use crate::PoolSettings;
+use super::world::{Demand, Fate, Meddling, World};
+use crate::{ClaimFate, PoolSettings};
 
 /// What may happen next.
 #[derive(Clone, Debug)]
@@ -28,6 +28,10 @@ pub(crate) enum Deed {
     LookAtMetadata(u64),
     Meddle(usize, Meddling),
     LoseLedger,
+    Demand(u8, Demand, u64),
+    Unclaim(u8, ClaimFate),
+    Retire,
+    TimeOut,
 }
 
 impl World {
@@ -54,6 +58,10 @@ impl World {
             Deed::LookAtMetadata(stale) => self.look_at_metadata(stale),
             Deed::Meddle(index, what) => self.meddle(index, what),
             Deed::LoseLedger => self.lose_ledger(),
+            Deed::Demand(key, demand, patience) => self.demand(key, demand, patience),
+            Deed::Unclaim(claim, fate) => self.unclaim(claim, fate),
+            Deed::Retire => self.retire(),
+            Deed::TimeOut => self.time_out(),
         }
     }
 }

@@ -16,10 +16,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use terway_types::CloudFailureKind as Kind;
 
-use crate::PoolSettings;
+use crate::{ClaimFate, Keep, PoolSettings};
 use deed::Deed;
 use soak::soak;
-use world::{Fate, LATEST, Meddling, World, fast_settings};
+use world::{Demand, Fate, LATEST, Meddling, World, fast_settings};
 
 fn kinds() -> impl Strategy<Value = Kind> {
     let quota = Kind::Quota { which: "Eni".to_owned(), limit: Some(3) };
@@ -112,6 +112,32 @@ fn meddled() -> impl Strategy<Value = Deed> {
     prop_oneof![6 => deeds(), 2 => looks(), 1 => meddlings()]
 }
 
+/// What attachments and the control plane ask for besides any ENI.
+fn demands() -> impl Strategy<Value = Deed> {
+    let keep = proptest::sample::select(vec![Keep::Elastic, Keep::Fixed]);
+    let demand = prop_oneof![
+        1 => Just(Demand::Any),
+        1 => Just(Demand::VSwitch),
+        2 => Just(Demand::Groups),
+        2 => (0u8..2, keep).prop_map(|(claim, keep)| Demand::Claim(claim, keep)),
+    ];
+    let fate = proptest::sample::select(vec![ClaimFate::Delete, ClaimFate::Moved]);
+    prop_oneof![
+        30 => (0u8..5, demand, 0u64..400).prop_map(|(key, demand, patience)| Deed::Demand(key, demand, patience)),
+        6 => (0u8..2, fate).prop_map(|(claim, fate)| Deed::Unclaim(claim, fate)),
+        6 => Just(Deed::TimeOut),
+        1 => Just(Deed::Retire),
+    ]
+}
+
+fn demanding() -> impl Strategy<Value = Deed> {
+    prop_oneof![3 => deeds(), 1 => demands()]
+}
+
+fn everything() -> impl Strategy<Value = Deed> {
+    prop_oneof![12 => deeds(), 4 => demands(), 4 => looks(), 1 => meddlings()]
+}
+
 /// A whole history, as failures print it.
 #[derive(Clone, Debug)]
 struct History {
@@ -156,6 +182,16 @@ fn soak_looks() {
 #[test]
 fn soak_meddling() {
     soak("meddling", FOUND, |steps| histories(meddled(), steps), live);
+}
+
+#[test]
+fn soak_demands() {
+    soak("demands", &[], |steps| histories(demanding(), steps), live);
+}
+
+#[test]
+fn soak_everything() {
+    soak("everything", &[], |steps| histories(everything(), steps), live);
 }
 
 proptest! {

@@ -325,7 +325,7 @@ fn one_eni_is_never_taken_for_two() {
     let made = RealCloud::new(1, [1, 1]).act(&CloudAction::Create {
         token: "somebody".into(),
         vswitch: "vsw-a".into(),
-        security_groups: Vec::new(),
+        security_groups: vec!["sg-1".into()],
         counts: AddressCounts { ipv4: 1, ..AddressCounts::default() },
     });
     for operation in creates {

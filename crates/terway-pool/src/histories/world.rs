@@ -3,6 +3,7 @@
 
 pub(crate) mod choices;
 mod deeds;
+mod demands;
 mod effects;
 mod essence;
 mod invariants;
@@ -20,6 +21,7 @@ use terway_types::{
     MacAddr, Timestamp,
 };
 
+pub(crate) use self::demands::Demand;
 use self::looks::Scene;
 pub(crate) use self::meddling::Meddling;
 use super::cloud::RealCloud;
@@ -98,6 +100,8 @@ pub(crate) struct World {
     watched: bool,
     /// Whether the last look was partial.
     partial: bool,
+    /// Whether no effect waits while time passes, as where calls are taken for lost by the clock.
+    punctual: bool,
     past: Past<Scene>,
     /// ENIs that people have moved or deleted, and those of a lost ledger.
     meddled: BTreeSet<IntentToken>,
@@ -121,6 +125,8 @@ pub(crate) struct Pace {
     pub(crate) slow_links: bool,
     /// Longest time a cloud call may land after its answer was lost, in milliseconds; less than `retry_max`.
     pub(crate) latest: u64,
+    /// Whether anybody may look at the cloud, so that its past decides something.
+    pub(crate) looks: bool,
     /// Calls whose answer a dead daemon would have got land one after the other, instead of as late as may be.
     pub(crate) staggered: bool,
 }
@@ -168,13 +174,14 @@ impl World {
             cloud_calls: 0,
             watched: false,
             partial: false,
+            punctual: false,
             past: Past::default(),
             meddled: BTreeSet::new(),
             lost: BTreeSet::new(),
             told_events: Vec::new(),
             answers: Vec::new(),
             fuse: None,
-            pace: Pace { restart: 1, latest: LATEST, slow_links: true, staggered: true },
+            pace: Pace { restart: 1, latest: LATEST, slow_links: true, looks: true, staggered: true },
         }
     }
 

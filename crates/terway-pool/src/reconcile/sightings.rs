@@ -79,6 +79,15 @@ impl<S: Ord, D: PartialEq + Clone> Sightings<S, D> {
         open.map(|sight| sight.first + consistency).chain(self.early).min()
     }
 
+    /// Drops what does not decide the future. No look that is yet to come began before `oldest`.
+    #[cfg(test)]
+    pub(crate) fn forget_past(&mut self, oldest: Option<Timestamp>) {
+        self.early = None;
+        if oldest.is_none_or(|oldest| self.last <= oldest) {
+            self.last = Timestamp(0);
+        }
+    }
+
     /// When the first of the looks began that show this of the subject.
     pub(crate) fn first(&self, subject: &S, difference: &D) -> Option<Timestamp> {
         let sights = self.sights.get(subject)?;

@@ -118,7 +118,7 @@ impl Pool {
         if gained {
             (self.shared.failures, self.shared.paused) = (0, self.shared.paused.min(self.now));
             self.shared.stock.edit(no, |shelf| shelf.failures = 0);
-            if let Some(vswitch) = self.shared.stock.get(no).map(|shelf| shelf.vswitch.clone()) {
+            if let Some(vswitch) = self.shared.stock.get(no).map(|shelf| shelf.vswitch().clone()) {
                 self.supply.gave_addresses(&vswitch);
             }
             self.supply.succeeded(SupplyJob::Assign);
@@ -204,7 +204,7 @@ impl Pool {
     /// What a refusal means for the next calls, by whose fault it is: the vSwitch's, the ENI's, or everybody's.
     fn setback(&mut self, no: EniNo, failure: &CloudFailure, what: &Fault, out: &mut Outbox) {
         let Some(shelf) = self.shared.stock.get(no) else { return };
-        let (vswitch, failures) = (shelf.vswitch.clone(), shelf.failures.max(1));
+        let (vswitch, failures) = (shelf.vswitch().clone(), shelf.failures.max(1));
         let wait = pause(&failure.kind, failures, &self.settings);
         match &failure.kind {
             Kind::SubnetExhausted => self.supply.set_aside(&vswitch, what, self.now, &self.settings),

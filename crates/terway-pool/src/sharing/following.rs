@@ -53,9 +53,8 @@ impl Pool {
         let Some(no) = self.shared.stock.number(token) else { return };
         let Some(record) = self.books.of(token).map(|eni| &eni.record) else { return };
         let (primary, vswitch) = (record.addresses, record.vswitch.clone());
-        self.shared.stock.edit(no, |shelf| {
-            (shelf.asked, shelf.vswitch) = (AddressCounts::default(), vswitch);
-        });
+        self.shared.stock.place(no, vswitch);
+        self.shared.stock.edit(no, |shelf| shelf.asked = AddressCounts::default());
         self.put_on(no, token, assigned, primary, out);
     }
 

@@ -1,11 +1,12 @@
 //! Gives addresses to those who wait, takes them back, lets them rest.
 
-use terway_types::{AttachmentRecord, EniRecord, IntentToken, Timestamp};
+use terway_types::{Addresses, AttachmentRecord, EniRecord, IntentToken, Timestamp};
 
 use crate::effect::{Answer, Grant};
 use crate::engine::Pool;
 use crate::outbox::Outbox;
-use crate::stock::Step;
+use crate::stock::{EniNo, Step};
+use crate::waiters::Waiter;
 
 impl Pool {
     /// Gives idle pairs to those who wait, in order.
@@ -13,27 +14,38 @@ impl Pool {
         loop {
             let Some(place) = self.waiters.first() else { return };
             let Some(key) = self.waiters.get(place).map(|waiter| waiter.key.clone()) else { return };
-            let Some((no, addresses)) = self.shared.stock.take(&key, self.now, out) else { return };
-            let Some(token) = self.shared.stock.get(no).map(|shelf| shelf.token.clone()) else { return };
-            let Some(eni) = self.books.of(&token).map(|eni| eni.record.clone()) else { return };
+            let Some(pair) = self.shared.stock.take(&key, self.now, out) else { return };
             let Some(waiter) = self.waiters.take(place) else { return };
-            self.lend(&token);
-            self.shared.pace.used(self.now, &self.settings);
-            let record = AttachmentRecord {
-                key: waiter.key.clone(),
-                pod: waiter.pod,
-                netns: waiter.netns,
-                eni: token,
-                addresses,
-                claim: None,
-                since: self.now,
-            };
-            out.put_attachment(&record);
-            self.holdings.put(record);
-            for (request, _) in waiter.requests {
-                self.holdings.told(&waiter.key, request);
-                out.reply(request, Answer::Allocated(Box::new(Grant { eni: eni.clone(), addresses })));
-            }
+            self.hand_out(pair, waiter, out);
+        }
+    }
+
+    /// Gives a pair to somebody who need not wait for it, or says who does.
+    pub(crate) fn serve_at_once(&mut self, waiter: Waiter, out: &mut Outbox) -> Result<(), Waiter> {
+        let Some(pair) = self.shared.stock.take(&waiter.key, self.now, out) else { return Err(waiter) };
+        self.hand_out(pair, waiter, out);
+        Ok(())
+    }
+
+    fn hand_out(&mut self, (no, addresses): (EniNo, Addresses), waiter: Waiter, out: &mut Outbox) {
+        let Some(token) = self.shared.stock.get(no).map(|shelf| shelf.token.clone()) else { return };
+        let Some(eni) = self.books.of(&token).map(|eni| eni.record.clone()) else { return };
+        self.lend(&token);
+        self.shared.pace.used(self.now, &self.settings);
+        let record = AttachmentRecord {
+            key: waiter.key.clone(),
+            pod: waiter.pod,
+            netns: waiter.netns,
+            eni: token,
+            addresses,
+            claim: None,
+            since: self.now,
+        };
+        out.put_attachment(&record);
+        self.holdings.put(record);
+        for (request, _) in waiter.requests {
+            self.holdings.told(&waiter.key, request);
+            out.reply(request, Answer::Allocated(Box::new(Grant { eni: eni.clone(), addresses })));
         }
     }
 

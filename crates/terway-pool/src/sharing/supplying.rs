@@ -190,7 +190,7 @@ impl Pool {
         let whole = stock.totals().enis > sharing.min_enis && stock.unused(at_most).is_some();
         let part = || {
             let shelf = stock.sparer().and_then(|no| stock.get(no));
-            shelf.is_some_and(|shelf| shelf.for_less(at_most, &stock.rules) != (Vec::new(), Vec::new()))
+            shelf.is_some_and(|shelf| shelf.can_give_back(at_most, &stock.rules))
         };
         at_most > 0 && (whole || part())
     }

@@ -174,7 +174,7 @@ impl Stock {
         self.next += 1;
         self.by_token.insert(shelf.token.clone(), no);
         let marks = Marks::of(&shelf, &self.rules);
-        self.index.insert(no, &shelf.vswitch, &marks);
+        self.index.insert(no, shelf.vswitch(), &marks);
         self.shelves.insert(no, shelf);
         no
     }
@@ -182,14 +182,23 @@ impl Stock {
     /// Changes an ENI. Unknown numbers change nothing.
     pub(crate) fn edit<T>(&mut self, no: EniNo, change: impl FnOnce(&mut Shelf) -> T) -> Option<T> {
         let shelf = self.shelves.get_mut(&no)?;
-        let (before, vswitch) = (Marks::of(shelf, &self.rules), shelf.vswitch.clone());
+        let before = Marks::of(shelf, &self.rules);
         let result = change(shelf);
-        let (after, moved) = (Marks::of(shelf, &self.rules), shelf.vswitch.clone());
-        if before != after || vswitch != moved {
-            self.index.remove(no, &vswitch, &before);
-            self.index.insert(no, &moved, &after);
+        let after = Marks::of(shelf, &self.rules);
+        if before != after {
+            self.index.remove(no, shelf.vswitch(), &before);
+            self.index.insert(no, shelf.vswitch(), &after);
         }
         Some(result)
+    }
+
+    /// The cloud made an ENI in this vSwitch.
+    pub(crate) fn place(&mut self, no: EniNo, vswitch: VSwitchId) {
+        let Some(shelf) = self.shelves.get_mut(&no) else { return };
+        let marks = Marks::of(shelf, &self.rules);
+        self.index.remove(no, shelf.vswitch(), &marks);
+        shelf.place(vswitch);
+        self.index.insert(no, shelf.vswitch(), &marks);
     }
 
     /// Changes every ENI.
@@ -203,7 +212,7 @@ impl Stock {
     pub(crate) fn remove(&mut self, token: &IntentToken, out: &mut Outbox) {
         let Some(no) = self.by_token.remove(token) else { return };
         let Some(shelf) = self.shelves.remove(&no) else { return };
-        self.index.remove(no, &shelf.vswitch, &Marks::of(&shelf, &self.rules));
+        self.index.remove(no, shelf.vswitch(), &Marks::of(&shelf, &self.rules));
         for slot in shelf.slots() {
             self.singles.remove(&slot.address);
             self.unrest(slot.address, slot.life);
@@ -224,7 +233,7 @@ impl Stock {
         self.rules = rules;
         self.index = Index::default();
         for (no, shelf) in &self.shelves {
-            self.index.insert(*no, &shelf.vswitch, &Marks::of(shelf, &self.rules));
+            self.index.insert(*no, shelf.vswitch(), &Marks::of(shelf, &self.rules));
         }
     }
 
@@ -358,7 +367,7 @@ impl Stock {
                 assert_eq!(fresh.singles.insert(slot.address, *no), None, "{} twice", slot.address);
             }
             assert_eq!(Marks::of(&copy, &self.rules), Marks::of(shelf, &self.rules), "{}", shelf.token);
-            fresh.index.insert(*no, &shelf.vswitch, &Marks::of(&copy, &self.rules));
+            fresh.index.insert(*no, shelf.vswitch(), &Marks::of(&copy, &self.rules));
             fresh.by_token.insert(shelf.token.clone(), *no);
         }
         assert!(self.singles.keys().all(|single| !nets.iter().any(|net| net.contains(*single))));

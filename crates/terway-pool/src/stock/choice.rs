@@ -47,6 +47,15 @@ impl Shelf {
         AddressCounts { ipv4: families.0, ipv6: families.1, ..AddressCounts::default() }
     }
 
+    /// Whether anything can be taken off to lose at most so many pairs.
+    pub(crate) fn can_give_back(&self, pairs: u32, rules: &Rules) -> bool {
+        let loose = |family| self.heads(family).loose > 0;
+        let singles = loose(IpFamily::V4) && (!rules.dual || loose(IpFamily::V6));
+        pairs > 0
+            && rules.batch > 0
+            && (singles || self.empty_blocks(PrefixPhase::Ready).any(|block| block.size() <= pairs))
+    }
+
     /// What to take off to lose at most so many pairs by one call: those that rested longest, and prefixes that
     /// nobody uses.
     pub(crate) fn for_less(&self, pairs: u32, rules: &Rules) -> (Vec<IpAddr>, Vec<IpNetwork>) {

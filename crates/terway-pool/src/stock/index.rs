@@ -150,14 +150,19 @@ impl Index {
         self.totals.add(marks.totals);
         let room = marks.room();
         if room > 0 {
-            let sum = self.rooms.entry(vswitch.clone()).or_default();
-            *sum = sum.saturating_add(room);
+            match self.rooms.get_mut(vswitch) {
+                Some(sum) => *sum = sum.saturating_add(room),
+                None => _ = self.rooms.insert(vswitch.clone(), room),
+            }
         }
         if let Some(in_use) = marks.gives {
             self.gives.insert((in_use, no));
         }
         if let Some((halves, slots)) = marks.takes {
-            self.takes.entry(vswitch.clone()).or_default().insert((halves, slots, no));
+            match self.takes.get_mut(vswitch) {
+                Some(shelves) => _ = shelves.insert((halves, slots, no)),
+                None => _ = self.takes.insert(vswitch.clone(), BTreeSet::from([(halves, slots, no)])),
+            }
         }
         if let Some(in_use) = marks.spares {
             self.spares.insert((in_use, no));

@@ -72,7 +72,7 @@ pub(crate) struct Learned {
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf {
     pub(crate) token: IntentToken,
-    pub(crate) vswitch: VSwitchId,
+    vswitch: VSwitchId,
     pub(crate) stage: Stage,
     /// The cloud said that it is gone: it gives no more.
     pub(crate) lost: bool,
@@ -116,6 +116,14 @@ impl Shelf {
             v4: Heads::default(),
             v6: Heads::default(),
         }
+    }
+
+    pub(crate) fn vswitch(&self) -> &VSwitchId {
+        &self.vswitch
+    }
+
+    pub(super) fn place(&mut self, vswitch: VSwitchId) {
+        self.vswitch = vswitch;
     }
 
     pub(crate) fn heads(&self, family: IpFamily) -> Heads {

@@ -1,6 +1,7 @@
 //! Measures the shipped binaries against the kernel floor and the reference plugins, in one run, as ratios beside the
 //! budgets. Run it by `cargo xtask bench`; nothing else should run on the machine meanwhile.
 
+mod decisions;
 mod durable;
 mod floor;
 mod reference;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     sandbox::run(|| {
         let options = Options::read()?;
         let mut table = Table::default();
+        decisions::run(&mut table);
         one_at_a_time(&mut table, &options)?;
         crowds(&mut table, &options)?;
         durable::run(&mut table, &options)?;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use terway_types::{CloudFailureKind as Kind, Timestamp};
 
-use super::{Fate, World};
+use super::{Demand, Fate, World};
 use crate::histories::deed::Deed;
 use crate::random::Random;
 use crate::testing::key;
-use crate::{CloudAction, Effect};
+use crate::{ClaimFate, CloudAction, Effect, Event};
 
 /// Time passes in steps of this many milliseconds: of a time in between the pool hears at the next full one.
 pub(crate) const GRAIN: u64 = 20;
@@ -23,6 +23,12 @@ pub(crate) struct Scope {
     pub(crate) patience: u64,
     /// Events may be handled before the effects of earlier ones are executed, as one fault.
     pub(crate) lag: bool,
+    /// What the last attachment asks for.
+    pub(crate) demand: Demand,
+    /// Somebody may look at the cloud, as one fault: fresh, as stale as may be, or missing everything.
+    pub(crate) looks: bool,
+    /// The node may go away, as one fault.
+    pub(crate) retires: bool,
 }
 
 /// What happens to the effects of a deed.
@@ -86,6 +92,7 @@ impl World {
         self.askers_may(scope, &mut deeds);
         self.cloud_may(&mut deeds);
         self.netdevs_may(scope, &mut deeds);
+        self.witnesses_may(scope, &mut deeds);
         // Whoever watches netdevs lags behind, but not for ever.
         if let Some(millis) = self.next_instant().filter(|_| self.unseen.len() < 2) {
             let then = self.now + Duration::from_millis(millis);
@@ -134,7 +141,13 @@ impl World {
             let asking =
                 self.open.values().filter(|ask| ask.allocates && ask.key.as_ref() == Some(&key)).count();
             if asking < 2 {
-                deeds.push((Deed::Allocate(number, scope.patience), u32::from(holds || asking > 0)));
+                let again = u32::from(holds || asking > 0);
+                let asks = match scope.demand {
+                    Demand::Any => Deed::Allocate(number, scope.patience),
+                    _ if number + 1 < scope.keys => Deed::Allocate(number, scope.patience),
+                    demand => Deed::Demand(number, demand, scope.patience),
+                };
+                deeds.push((asks, again));
             }
             if holds || asking > 0 || self.attachments.contains_key(&key) {
                 deeds.push((Deed::Release(number), 0));
@@ -145,6 +158,24 @@ impl World {
         if !self.attachments.is_empty() {
             deeds.push((Deed::Collect(0), 0));
             deeds.push((Deed::Collect(u8::MAX), 0));
+        }
+        if let Demand::Claim(claim, _) = scope.demand
+            && (self.enis.values().any(|eni| eni.claim.is_some()) || !self.pool.waiters.claims().is_empty())
+        {
+            deeds.push((Deed::Unclaim(claim, ClaimFate::Delete), 0));
+            deeds.push((Deed::Unclaim(claim, ClaimFate::Moved), 1));
+        }
+        if scope.retires && !self.pool.retired {
+            deeds.push((Deed::Retire, 1));
+        }
+    }
+
+    /// Whoever looks tells what was seen before looking again.
+    fn witnesses_may(&self, scope: Scope, deeds: &mut Vec<(Deed, u32)>) {
+        if scope.looks && !self.unseen.iter().any(|event| matches!(event, Event::Inventory(_))) {
+            deeds.extend(
+                [(0, 0), (u64::MAX, 0), (0, u8::MAX)].map(|(stale, hide)| (Deed::Look(stale, hide), 1)),
+            );
         }
     }
 

@@ -3,28 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use terway_types::{AttachmentKey, CloudFailureKind as Kind, LedgerSnapshot, PodRef};
+use terway_types::{AttachmentKey, CloudFailureKind as Kind, LedgerSnapshot};
 
 use super::{Ask, Fate, Running, World};
 use crate::histories::cloud::failure;
 use crate::testing::key;
-use crate::{Effect, Event, Pool, PoolSettings, RequestId, Wants};
+use crate::{Effect, Event, Pool, PoolSettings, RequestId};
 
 impl World {
-    pub(crate) fn allocate(&mut self, number: u8, patience: u64) {
-        let request = self.ask(Some(key(number)), true);
-        let deadline = self.now + Duration::from_millis(patience);
-        let (pod, netns) = (PodRef::default(), "/ns".to_owned());
-        self.event(Event::Allocate {
-            request,
-            key: key(number),
-            pod,
-            netns,
-            wants: Wants::default(),
-            deadline,
-        });
-    }
-
     pub(crate) fn release(&mut self, number: u8) {
         self.told.remove(&key(number));
         for ask in self.open.values_mut() {
@@ -68,7 +54,11 @@ impl World {
     }
 
     pub(crate) fn wait(&mut self, millis: u64) {
+        if self.punctual {
+            self.execute(usize::MAX);
+        }
         self.now = self.now + Duration::from_millis(millis);
+        self.land_overdue();
         self.happen();
         if self.pool.next_deadline().is_some_and(|at| at <= self.now) {
             self.event(Event::Tick);
@@ -199,7 +189,7 @@ impl World {
         }
     }
 
-    fn ask(&mut self, key: Option<AttachmentKey>, allocates: bool) -> RequestId {
+    pub(crate) fn ask(&mut self, key: Option<AttachmentKey>, allocates: bool) -> RequestId {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         self.open.insert(request, Ask { key, allocates, heard: true, outdated: false });

@@ -3,21 +3,29 @@
 use terway_types::{IntentToken, Timestamp};
 
 use super::World;
-use crate::CloudAction;
+use crate::{CloudAction, Event, Inventory};
 
 impl World {
     /// A copy without history, and without what follows from the rest.
     pub(crate) fn essence(&self) -> Self {
         let mut bare = self.clone();
-        bare.pool.forget_past(self.now);
+        let looks = self.unseen.iter().filter_map(|event| match event {
+            Event::Inventory(Inventory::Cloud { began, .. } | Inventory::Metadata { began, .. }) => {
+                Some(*began)
+            }
+            _ => None,
+        });
+        let oldest = looks.min().unwrap_or(self.now);
+        bare.pool.forget_past(self.pace.looks.then_some(oldest));
         for settings in [&mut bare.settings, &mut bare.pool.settings] {
             (settings.vswitches, settings.security_groups) = <_>::default();
         }
         (bare.next_request, bare.cloud_calls) = (0, 0);
         bare.answers.clear();
         bare.told_events.clear();
-        // Looks are taken by random histories only so far.
-        bare.past = <_>::default();
+        if !self.pace.looks {
+            bare.past = <_>::default();
+        }
         for running in &mut bare.running {
             if running.since + self.settings.operation_timeout <= self.now {
                 running.since = Timestamp(0);

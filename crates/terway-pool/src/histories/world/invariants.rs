@@ -37,7 +37,8 @@ impl World {
             CloudAction::Detach { eni } => ("Detaching", self.durable(eni)),
             CloudAction::Delete { eni } => ("Deleting", self.durable(eni)),
             CloudAction::Regroup { eni, .. } => ("Regrouping", self.durable(eni)),
-            _ => panic!("{action:?} belongs to no exclusive pool without claims"),
+            CloudAction::Find { eni } => ("Kept", self.durable(eni)),
+            _ => panic!("{action:?} belongs to no exclusive pool"),
         };
         let eni = eni.unwrap_or_else(|| panic!("{action:?} without an intent"));
         assert_eq!(eni.phase.name(), wanted, "{action:?}");
@@ -51,8 +52,8 @@ impl World {
         let (pool, settings) = (&self.pool, &self.settings);
         pool.books.check(settings);
         let tally = pool.books.tally();
-        // What is ours is adopted even beyond the limit.
-        if tally.total() > enis_before && !matches!(event, Event::Inventory(_)) {
+        // What is ours is adopted even beyond the limit, and what was kept for a claim leaves beyond it.
+        if tally.total() > enis_before && !matches!(event, Event::Inventory(_) | Event::Unclaim { .. }) {
             assert!(tally.total() <= pool.limit(), "{tally} after {event:?}");
             assert!(tally.coming <= settings.parallel, "{tally} after {event:?}");
         }

@@ -92,7 +92,9 @@ impl World {
             let at_home = eni.mac.is_some_and(|mac| self.home.contains(&mac));
             let real = self.cloud.enis.get(&eni.token);
             let well = match eni.phase {
-                _ if !real.is_some_and(|real| real.attached) => matches!(eni.phase, EniPhase::InUse(_)),
+                _ if !real.is_some_and(|real| real.attached) => {
+                    matches!(eni.phase, EniPhase::InUse(_) | EniPhase::Kept)
+                }
                 EniPhase::Ready => at_home,
                 EniPhase::InUse(_) => true,
                 EniPhase::Quarantined { .. } => !at_home,
@@ -106,6 +108,12 @@ impl World {
             assert_eq!(self.pool.foreign_enis() as usize, self.cloud.foreign.len());
         }
         let room = limit.saturating_sub(gone);
+        if self.pool.retired {
+            let strayed = |eni: &terway_types::EniRecord| matches!(eni.phase, EniPhase::Quarantined { .. });
+            let stays = |eni| matches!(eni, EniPhase::InUse(_) | EniPhase::Kept);
+            assert!(self.enis.values().all(|eni| stays(eni.phase.clone()) || strayed(eni)), "{tally}");
+            return;
+        }
         assert!(tally.idle >= settings.min_idle.min(room), "{tally}, room {room}");
         assert!(tally.idle <= settings.max_idle, "{tally}");
         assert!(tally.total() <= limit || tally.idle == 0, "{tally}");

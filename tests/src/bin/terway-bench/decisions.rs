@@ -1,13 +1,12 @@
-//! How long decisions take, and how much memory addresses take, as one JSON object on standard output:
-//! `cargo run --release -p terway-pool --example decisions`.
+//! What the pool's decisions cost, and how much memory addresses take: in this process, on the engine alone.
 //!
 //! Times are means over many pairs of ADD and DEL in a pool that is ready. Memory is the growth of this process's
 //! resident pages while a large pool is built from a ledger; the ledger's own records are dropped by then.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use terway_pool::{
     EniPolicy, Event, Mode, Pool, PoolSettings, ReleasePace, RequestId, Sharing, VSwitchPolicy, Wants,
 };
@@ -16,31 +15,61 @@ use terway_types::{
     Gateways, IfName, LedgerSnapshot, MacAddr, NetworkName, PodRef, Subnets, Timestamp,
 };
 
+use crate::table::Table;
+
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 /// Pairs of ADD and DEL that a mean is taken over.
 const PAIRS: u32 = 5_000;
 /// A page of memory, in bytes, on the machines this is measured on.
 const PAGE: u64 = 4_096;
+/// How much slower a decision may become while the pool grows a thousandfold: its trees become deeper, and nothing
+/// walks over all of it.
+const FLAT: f64 = 4.0;
 
-fn main() {
-    let mut json = String::from("{");
-    for enis in [10, 100, 1_000, 10_000] {
-        let (allocate, release) = exclusive(enis);
-        entry(&mut json, &format!("exclusive_{enis}_allocate_us"), allocate);
-        entry(&mut json, &format!("exclusive_{enis}_release_us"), release);
-    }
-    let (allocate, release) = shared(1_000, 50);
-    entry(&mut json, "shared_1000x50_allocate_us", allocate);
-    entry(&mut json, "shared_1000x50_release_us", release);
-    entry(&mut json, "bytes_per_address", memory(1_000, 200));
-    entry(&mut json, "collect_10000_ms", collect(10_000));
-    entry(&mut json, "new_10000_records_ms", start(10_000));
-    println!("{}}}", json.trim_end_matches(','));
+/// All of it.
+pub(crate) fn run(table: &mut Table) {
+    decisions(table);
+    let bytes = memory(1_000, 200);
+    table.budget("memory per shared address", format!("{bytes:.0} bytes"), "< 200 bytes", bytes < 200.0);
+    let collected = collect(10_000);
+    table.budget("one GC that releases 10,000", format!("{collected:.1} ms"), "< 100 ms", collected < 100.0);
+    let begun = start(10_000);
+    table.figure("a pool out of 10,000 records", format!("{begun:.1} ms"));
+    table.raw(
+        "pool",
+        json!({ "bytes_per_address": bytes, "collect_10000_ms": collected, "new_10000_ms": begun }),
+    );
 }
 
-fn entry(json: &mut String, name: &str, value: f64) {
-    // Writing to a string cannot fail.
-    let _ = write!(json, "\"{name}\":{value:.3},");
+fn decisions(table: &mut Table) {
+    let mut all = Vec::new();
+    for enis in [10, 100, 1_000, 10_000] {
+        let (allocate, release) = exclusive(enis);
+        table.raw(&format!("decision_{enis}"), json!({ "allocate_us": allocate, "release_us": release }));
+        all.push(allocate.max(release));
+    }
+    let each: Vec<_> = all.iter().map(|time| format!("{time:.1}")).collect();
+    let slowest = all.iter().copied().fold(0.0, f64::max);
+    table.budget(
+        "a decision with 10, 100, 1,000, 10,000 ENIs",
+        format!("{} us", each.join(", ")),
+        "< 10 us",
+        slowest < 10.0,
+    );
+    let growth = all.last().copied().unwrap_or_default() / all.first().copied().unwrap_or(1.0);
+    table.budget("the same with 10,000 / 10 ENIs", format!("{growth:.1}"), "<= 4", growth <= FLAT);
+    let (allocate, release) = shared(1_000, 50);
+    table.budget(
+        "a decision with 1,000 ENIs x 50 addresses",
+        format!("ADD {allocate:.1} us, DEL {release:.1} us"),
+        "< 10 us",
+        allocate.max(release) < 10.0,
+    );
+    let (few, _) = shared(20, 50);
+    table.raw(
+        "decision_1000x50",
+        json!({ "allocate_us": allocate, "release_us": release, "allocate_20x50_us": few }),
+    );
 }
 
 fn settings(mode: Mode, idle: u32, enis: u32) -> PoolSettings {
@@ -148,12 +177,12 @@ fn pairs(mut pool: Pool, held: u32) -> (f64, f64) {
     (0..held).for_each(|number| allocate(&mut pool, number, NOW));
     let (mut allocating, mut releasing) = (Duration::ZERO, Duration::ZERO);
     for number in held..held + PAIRS {
-        let begun = clock();
+        let begun = Instant::now();
         allocate(&mut pool, number, NOW);
         allocating += begun.elapsed();
         let request = RequestId(u64::from(number) << 32);
         let release = Event::Release { request, key: key(number) };
-        let begun = clock();
+        let begun = Instant::now();
         pool.handle(NOW, release);
         releasing += begun.elapsed();
     }
@@ -196,7 +225,7 @@ fn collect(count: u32) -> f64 {
     let mut pool = exclusive_pool(count);
     (0..count).for_each(|number| allocate(&mut pool, number, NOW));
     let network = key(0).network;
-    let begun = clock();
+    let begun = Instant::now();
     pool.handle(NOW, Event::Collect { request: RequestId(u64::MAX), network, valid: Vec::new() });
     begun.elapsed().as_secs_f64() * 1e3
 }
@@ -205,14 +234,9 @@ fn collect(count: u32) -> f64 {
 fn start(records: u32) -> f64 {
     let enis = (0..records).map(|number| record(number, EniPhase::Ready)).collect();
     let settings = settings(Mode::Exclusive, records, records);
-    let begun = clock();
+    let begun = Instant::now();
     let (pool, _) = Pool::new(settings, LedgerSnapshot { enis, ..LedgerSnapshot::default() }, NOW);
     let passed = begun.elapsed();
     drop(pool);
     passed.as_secs_f64() * 1e3
-}
-
-#[expect(clippy::disallowed_methods, reason = "this measures time; the pool itself has none")]
-fn clock() -> Instant {
-    Instant::now()
 }

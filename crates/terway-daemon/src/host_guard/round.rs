@@ -1,7 +1,7 @@
 //! One round of the guard: every attachment concerned is compared with the kernel under its lock, and what is missing
 //! is put back. Blocking.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -56,9 +56,21 @@ impl Round {
     /// Looks at everyone; gives the losses back.
     pub(super) fn run(mut self) -> (Losses, Report) {
         let mut report = Report { by: std::mem::take(&mut self.by), ..Report::default() };
-        for subject in std::mem::take(&mut self.subjects) {
+        let subjects = std::mem::take(&mut self.subjects);
+        if subjects.is_empty() {
+            return (self.losses, report);
+        }
+        let macs = subjects.iter().map(|subject| subject.parts.mac).collect();
+        let mut seen = match Seen::of(&self.host, &macs) {
+            Ok(seen) => seen,
+            Err(fault) => {
+                tracing::warn!(%fault, "cannot guard attachments' state on the node");
+                return (self.losses, report);
+            }
+        };
+        for subject in subjects {
             let key = subject.key.clone();
-            match self.look_after(&subject, &mut report) {
+            match self.look_after(&subject, &mut seen, &mut report) {
                 Ok(()) => {}
                 Err(fault) if fault.code == FaultCode::AttachmentBusy => report.busy.push(key),
                 Err(fault) => {
@@ -69,10 +81,10 @@ impl Round {
         (self.losses, report)
     }
 
-    fn look_after(&mut self, subject: &Subject, report: &mut Report) -> Result<(), Fault> {
+    fn look_after(&mut self, subject: &Subject, seen: &mut Seen, report: &mut Report) -> Result<(), Fault> {
         let key = &subject.key;
         let _lock = attachment_lock::acquire(&self.run_dir, key, Duration::ZERO)?;
-        let Some(layout) = self.layout(subject)? else { return Ok(()) };
+        let Some(layout) = self.layout(subject, seen)? else { return Ok(()) };
         let mut due = Vec::new();
         for drift in self.drifts(&layout)? {
             match self.losses.judge(key, &drift.object.name(), self.now) {
@@ -116,23 +128,52 @@ impl Round {
     /// How the attachment should look on the node. None where it has no link there: it is not made yet, is going
     /// away, or has nothing on the node. What only concerns the pod's side is left out, and so are limits, which the
     /// runtime may have set.
-    fn layout(&self, subject: &Subject) -> Result<Option<Layout>, Fault> {
+    fn layout(&self, subject: &Subject, seen: &mut Seen) -> Result<Option<Layout>, Fault> {
         let mark = Mark::of(&subject.key);
-        let mut netlink = Netlink::open(&self.host).map_err(|error| error.fault())?;
-        let links = netlink.links().map_err(|error| error.fault())?;
-        let nics = NicRule::with_kinds(&subject.parts.nic_kinds);
-        let is_ours = |link: &&Link| {
-            link.alias.as_deref() == Some(mark.as_str()) && link.mac != Some(subject.parts.mac)
+        let Some(name) = seen.ends.get(mark.as_str()) else { return Ok(None) };
+        // Before the lock was taken, the plugin may have deleted it.
+        let end = seen.netlink.link_by_name(name).map_err(|error| error.fault())?;
+        let Some(end) = end.filter(|end| end.alias.as_deref() == Some(mark.as_str())) else {
+            return Ok(None);
         };
-        let Some(end) = links.iter().find(is_ours) else { return Ok(None) };
-        let plan = plan(subject, end);
-        let families = [IpFamily::V4, IpFamily::V6];
-        let in_use = families.into_iter().filter(|family| plan.addresses.get(*family).is_some());
-        let mut facts = HostFacts::observe(&self.host, in_use).map_err(|error| error.fault())?;
+        let plan = plan(subject, &end);
+        let mut facts = self.facts(&plan, seen)?;
         if plan.datapath == Datapath::PolicyRoute {
+            let nics = NicRule::with_kinds(&plan.nic_kinds);
             facts.find_nic(&self.host, plan.mac, &nics, Instant::now()).map_err(|error| error.fault())?;
         }
         layout(&plan, &subject.key, &subject.pod, &facts).map(Some).map_err(|error| error.fault())
+    }
+
+    /// The node's facts, read once a round for each set of families.
+    fn facts(&self, plan: &InterfacePlan, seen: &mut Seen) -> Result<HostFacts, Fault> {
+        let mut families = vec![IpFamily::V4, IpFamily::V6];
+        families.retain(|family| plan.addresses.get(*family).is_some());
+        if let Some((_, facts)) = seen.facts.iter().find(|(of, _)| *of == families) {
+            return Ok(facts.clone());
+        }
+        let facts = HostFacts::observe(&self.host, families.clone()).map_err(|error| error.fault())?;
+        seen.facts.push((families, facts.clone()));
+        Ok(facts)
+    }
+}
+
+/// What one round reads once for all.
+struct Seen {
+    netlink: Netlink,
+    /// The names of attachments' links on the node, by their marks.
+    ends: HashMap<String, String>,
+    facts: Vec<(Vec<IpFamily>, HostFacts)>,
+}
+
+impl Seen {
+    fn of(host: &Netns, macs: &HashSet<MacAddr>) -> Result<Self, Fault> {
+        let mut netlink = Netlink::open(host).map_err(|error| error.fault())?;
+        let links = netlink.links().map_err(|error| error.fault())?;
+        // An ENI that has come home keeps its mark until DEL.
+        let is_end = |link: &Link| link.mac.is_none_or(|mac| !macs.contains(&mac));
+        let ends = links.into_iter().filter(is_end).filter_map(|link| Some((link.alias?, link.name)));
+        Ok(Self { ends: ends.collect(), netlink, facts: Vec::new() })
     }
 }
 

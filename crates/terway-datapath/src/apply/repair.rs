@@ -41,7 +41,7 @@ pub fn can_repair(drift: &Drift) -> bool {
 /// meanwhile is no failure.
 pub fn repair(layout: &Layout, drifts: &[Drift], host: &Netns) -> Result<(), RepairError> {
     let objects = drifts.iter().filter(|drift| can_repair(drift)).map(|drift| drift.object.clone());
-    let wanted = NamespaceLayout::from_iter(objects);
+    let wanted: NamespaceLayout = objects.collect();
     let failed = |source: StepError| RepairError { key: layout.key.clone(), source };
     put_back(layout, &wanted, host).map_err(failed)
 }

@@ -16,12 +16,13 @@ use terway_rig::world::{Plan, World};
 use crate::containerd::Containerd;
 use crate::cri::messages::PortMapping;
 use crate::image;
-use crate::stage::{LIMIT, books_agree, extend_conflist, in_use, prepared, trial, wait_warm};
+use crate::stage::{LIMIT, books_agree, extend_conflist, in_use, prepared, sharing, trial, wait_warm};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("chain::portmap_and_tuning_build_on_our_result", portmap),
         trial("chain::a_plugin_that_refuses_our_result_leaves_nothing", refused),
+        trial("chain::bandwidth_limits_a_pod_on_a_shared_eni", limited),
     ]
 }
 
@@ -95,4 +96,27 @@ fn refused(name: &str) -> Result<()> {
     ensure!(refused.to_string().contains("bandwidth"), "{refused:#}");
     ensure!(in_use(&world.nodes[0])? == 0, "the ENI is still held");
     books_agree(&mut world, 0, &[])
+}
+
+/// On a shared ENI the pod has a pair of links, and `bandwidth` finds its end on the node by our result.
+fn limited(name: &str) -> Result<()> {
+    let behind = [json!({ "type": "bandwidth", "ingressRate": 8_000_000, "ingressBurst": 8_000_000 })];
+    let mut world = prepared(&Plan { name: name.to_owned(), ..sharing() })?;
+    extend_conflist(&world.nodes[0], &[], &behind)?;
+    world.boot()?;
+    wait_warm(&world.nodes[0], 1)?;
+    let containerd = Containerd::start(&world.nodes[0])?;
+    containerd.wait_network()?;
+    let cri = containerd.cri()?;
+    let id = cri.run(&containerd.pod("web"))?;
+    let netns = &world.nodes[0].netns;
+    let qdiscs = reader::json(netns, "tc", &["qdisc", "show"])?;
+    let shaped = qdiscs.as_array().into_iter().flatten().find(|qdisc| qdisc["kind"] == "tbf");
+    let shaped = shaped.with_context(|| format!("no limit on the node: {qdiscs}"))?;
+    ensure!(shaped["options"]["rate"] == 1_000_000, "{shaped}");
+    let link = shaped["dev"].as_str().unwrap_or_default().to_owned();
+    cri.stop(&id)?;
+    cri.remove(&id)?;
+    ensure!(reader::link(netns, &link)?.is_none(), "{link} outlived its pod");
+    Ok(())
 }

@@ -34,11 +34,18 @@ pub(crate) fn prepared(plan: &Plan) -> Result<World> {
     World::start(plan, &binaries(), Path::new("/run/terway"))
 }
 
+/// Nodes whose pods share ENIs, a few addresses warm.
+pub(crate) fn sharing() -> Plan {
+    Plan { shared: true, enis: 4, pool: (2, 20), ..Plan::default() }
+}
+
 /// A world with all daemons ready and pools warm.
 pub(crate) fn booted(plan: &Plan) -> Result<World> {
     let mut world = prepared(plan)?;
     world.boot()?;
-    world.nodes.iter().try_for_each(|node| wait_warm(node, plan.pool.0 as usize))?;
+    // The water marks of shared ENIs count addresses.
+    let enis = if plan.shared { 1 } else { plan.pool.0 as usize };
+    world.nodes.iter().try_for_each(|node| wait_warm(node, enis))?;
     Ok(world)
 }
 

@@ -62,6 +62,10 @@ fn main() -> ExitCode {
         ("del::what_is_not_ours_stays", del::what_is_not_ours_stays),
         ("del::what_nobody_can_name_is_swept", del::what_nobody_can_name_is_swept),
         ("many::the_table_is_there_while_anybody_needs_it", many::the_table_is_there_while_anybody_needs_it),
+        (
+            "many::who_comes_during_a_clearing_keeps_the_route",
+            many::who_comes_during_a_clearing_keeps_the_route,
+        ),
         ("many::a_hundred_at_once", many::a_hundred_at_once),
     ];
     let trials = tests.iter().map(|(name, test)| {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use terway_datapath::kernel::{Netlink, Request, Route, RouteFilter, Rule};
 use terway_types::{IpFamily::V4, IpFamily::V6};
 
 use crate::shared;
@@ -61,4 +62,37 @@ pub(crate) fn a_hundred_at_once() {
     });
     println!("100 DELs: {:?}", start.elapsed());
     similar(&before, &world.record());
+}
+
+/// Somebody clears tables nobody is led to, again and again, while others come and go: whoever has made rule and route
+/// keeps the route, at whatever moment of the clearing they came.
+pub(crate) fn who_comes_during_a_clearing_keeps_the_route() {
+    let world = World::new();
+    let mut eni = shared::eni(&world, 4, 1);
+    shared::used(&world, &mut eni);
+    let table = eni.table(&world);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                terway_datapath::rules::sweep(&world.node).unwrap();
+            }
+        });
+        let mut node = Netlink::open(&world.node).unwrap();
+        // Not ours by its protocol, so the sweep leaves the rule alone; it leads to the table all the same.
+        let from = "10.9.9.9/32".parse().ok();
+        let rule = Rule { from, protocol: 3, ..Rule::lookup(V4, 2048, table) };
+        let route =
+            Route::default_of(V4).dev(table - 1000).via("10.0.1.253".parse().unwrap()).onlink().table(table);
+        let filter = RouteFilter { family: Some(V4), table: Some(table), oif: None };
+        let mut lost = 0;
+        for _ in 0..1500 {
+            node.transact(&[Request::add_rule(&rule), Request::replace_route(&route)]).unwrap();
+            // The clearing that was under way ends meanwhile.
+            lost += (0..5).filter(|_| node.routes(filter).unwrap().is_empty()).count();
+            node.transact(&[Request::delete_rule(&rule)]).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(lost, 0);
+    });
 }

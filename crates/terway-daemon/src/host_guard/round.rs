@@ -11,7 +11,9 @@ use terway_datapath::{
     Drift, HostFacts, Mark, attachment_lock, can_repair, diff_host, layout, names, observe_host, repair,
 };
 use terway_rpc::InterfaceParts;
-use terway_types::{AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, IpFamily, NodeMode, PodRef};
+use terway_types::{
+    AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, IpFamily, MacAddr, NodeMode, PodRef,
+};
 
 use super::losses::{Losses, Verdict};
 

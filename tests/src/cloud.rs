@@ -36,6 +36,12 @@ pub struct Names {
     pub elsewhere: &'static str,
     /// A vSwitch there is none of.
     pub nowhere: &'static str,
+    /// Another VPC of the account.
+    pub other_vpc: &'static str,
+    /// A vSwitch there, in the zone of the nodes.
+    pub foreign: &'static str,
+    /// A security group there.
+    pub foreign_group: &'static str,
     /// The security group.
     pub group: &'static str,
     /// Another security group.
@@ -48,6 +54,8 @@ pub struct Names {
     pub gateways: [&'static str; 2],
     /// The address of the instance metadata service.
     pub metadata: &'static str,
+    /// The ends of the paths by which it tells region and zone.
+    pub places: [&'static str; 2],
     /// The headers by which it hands out a session token and by which it wants it back, if it has any.
     pub session: Option<[&'static str; 2]>,
     /// Whether a new ENI gets its IPv6 addresses by a call of their own.
@@ -92,12 +100,16 @@ const ALIYUN: Names = Names {
     nodes: "vsw-b",
     elsewhere: "vsw-c",
     nowhere: "vsw-nowhere",
+    other_vpc: "vpc-other",
+    foreign: "vsw-foreign",
+    foreign_group: "sg-foreign",
     group: "sg-sim",
     other_group: "sg-other",
     kind: "ecs.sim",
     instance: "i-",
     gateways: ["10.1.15.253", "fd00:10:0:1:ffff:ffff:ffff:fffd"],
     metadata: "100.100.100.200",
+    places: ["region-id", "zone-id"],
     session: Some(["X-aliyun-ecs-metadata-token-ttl-seconds", "X-aliyun-ecs-metadata-token"]),
     ipv6_apart: false,
     limits: "DescribeInstanceTypes",
@@ -114,12 +126,16 @@ const TENCENT: Names = Names {
     nodes: "subnet-b2nodes0",
     elsewhere: "subnet-c3other0",
     nowhere: "subnet-n0where0",
+    other_vpc: "vpc-0ther000",
+    foreign: "subnet-f0reign0",
+    foreign_group: "sg-f0reign0",
     group: "sg-sim00000",
     other_group: "sg-0ther000",
     kind: "S5.SIM",
     instance: "ins-",
     gateways: ["10.1.15.253", "fd00:10:0:1:ffff:ffff:ffff:fffd"],
     metadata: "169.254.0.23",
+    places: ["placement/region", "placement/zone"],
     session: None,
     ipv6_apart: true,
     limits: "DescribeNetworkInterfaceLimit",

@@ -5,6 +5,7 @@ pub mod books;
 pub mod caller;
 pub mod cloud;
 pub mod eventually;
+pub mod imposter;
 pub mod linear;
 pub mod matrix;
 pub mod namespace;

@@ -35,6 +35,10 @@ pub struct Node {
     pub run: PathBuf,
     /// Where the shipped binaries are.
     pub binaries: PathBuf,
+    /// Where the daemon looks for the cloud's API.
+    pub api: String,
+    /// Where it looks for the metadata service.
+    pub metadata: String,
     /// The daemon's mode.
     pub mode: &'static str,
     /// Further flags for the next start of the daemon.
@@ -60,6 +64,8 @@ impl Node {
             directory,
             run,
             binaries: binaries.to_owned(),
+            api: "http://100.100.100.201".to_owned(),
+            metadata: format!("http://{}", cloud.names().metadata),
             mode: "ENIOnly",
             flags: Vec::new(),
             environment: Vec::new(),
@@ -121,9 +127,8 @@ impl Node {
             .arg(format!("unix://{}", self.run.join("eni_debug.socket").display()));
         command.args(["--node-name", &self.name, "--cluster-id", "sim", "--nic-kind", "veth"]);
         command.args(["--daemon-mode", self.mode]);
-        command.args(["--ecs-endpoint", "http://100.100.100.201"]);
-        command.args(["--vpc-endpoint", "http://100.100.100.201"]);
-        command.arg("--metadata-endpoint").arg(format!("http://{}", self.cloud.names().metadata));
+        command.args(["--ecs-endpoint", &self.api, "--vpc-endpoint", &self.api]);
+        command.args(["--metadata-endpoint", &self.metadata]);
         command.args(&self.flags).envs(self.environment.iter().cloned());
         command
     }

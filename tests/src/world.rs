@@ -214,6 +214,11 @@ fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
             { "id": names.elsewhere, "zone": names.other_zone, "ipv4": "10.3.0.0/24", "ipv6": "fd00:10:0:3::/64" },
         ],
         "security_groups": [names.group, names.other_group],
+        "other_vpcs": [{
+            "id": names.other_vpc,
+            "vswitches": [{ "id": names.foreign, "zone": names.zone, "ipv4": "192.168.0.0/24", "ipv6": "fd00:11::/64" }],
+            "security_groups": [names.foreign_group],
+        }],
         "instance_types": [
             { "id": names.kind, "enis": plan.enis, "ipv4_per_eni": plan.addresses, "ipv6_per_eni": plan.addresses, "members": 0 },
         ],

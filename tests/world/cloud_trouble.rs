@@ -29,7 +29,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 }
 
 /// The error of an ADD that waits no longer than the deadline the scenario gives the daemon.
-fn add_fails(world: &mut World) -> Result<String> {
+pub(crate) fn add_fails(world: &mut World) -> Result<String> {
     let pod = world.nodes[0].pod("late")?;
     let (_, text) = pod.call("ADD").configured("allocate_timeout", json!(3)).run()?.expect_error("ADD")?;
     pod.call("DEL").run()?.expect_ok("DEL after a failed ADD")?;
@@ -57,7 +57,7 @@ fn quota_reached(plan: &Plan) -> Result<()> {
 }
 
 /// A daemon with one wrong configuration value never becomes ready, and STATUS says why.
-fn misconfigured(plan: &Plan, key: &str, value: &Value, expected: &str) -> Result<()> {
+pub(crate) fn misconfigured(plan: &Plan, key: &str, value: &Value, expected: &str) -> Result<()> {
     let mut world = started(plan)?;
     let path = world.nodes[0].path("eni_conf");
     let mut conf: Value = serde_json::from_slice(&std::fs::read(path)?)?;

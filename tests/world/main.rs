@@ -18,11 +18,13 @@ mod guard;
 mod linear;
 mod meddling;
 mod parallel;
+mod place;
 mod policy_route;
 mod pool;
 mod recovery;
 mod shared;
 mod support;
+mod transport;
 
 use std::process::ExitCode;
 
@@ -63,6 +65,8 @@ fn main() -> ExitCode {
             faults::scenarios(),
             cloud_trouble::scenarios(),
             bad_input::scenarios(),
+            place::scenarios(),
+            transport::scenarios(),
         ];
         let trials: Vec<Trial> = scenarios.into_iter().flatten().flat_map(Scenario::trials).collect();
         Ok(libtest_mimic::run(&arguments, trials).exit_code())

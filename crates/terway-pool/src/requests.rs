@@ -53,7 +53,7 @@ impl Pool {
             self.waiters.join(waiter);
         } else if sharing(&self.settings).is_some() {
             // Nobody else waits: there is no need to queue.
-            if let Err(waiter) = self.serve_at_once(waiter, out) {
+            if let Some(waiter) = self.serve_at_once(waiter, out) {
                 self.waiters.join(waiter);
             }
         } else if let Some(eni) = self.pick(wish) {

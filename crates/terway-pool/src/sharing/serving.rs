@@ -20,11 +20,11 @@ impl Pool {
         }
     }
 
-    /// Gives a pair to somebody who need not wait for it, or says who does.
-    pub(crate) fn serve_at_once(&mut self, waiter: Waiter, out: &mut Outbox) -> Result<(), Waiter> {
-        let Some(pair) = self.shared.stock.take(&waiter.key, self.now, out) else { return Err(waiter) };
+    /// Gives a pair to somebody who need not wait for it; gives back who has to.
+    pub(crate) fn serve_at_once(&mut self, waiter: Waiter, out: &mut Outbox) -> Option<Waiter> {
+        let Some(pair) = self.shared.stock.take(&waiter.key, self.now, out) else { return Some(waiter) };
         self.hand_out(pair, waiter, out);
-        Ok(())
+        None
     }
 
     fn hand_out(&mut self, (no, addresses): (EniNo, Addresses), waiter: Waiter, out: &mut Outbox) {

@@ -63,7 +63,11 @@ impl Pool {
         let Some(errand) = self.operations.remove(&operation) else { return };
         let Some(eni) = self.books.get(errand.eni).filter(|eni| eni.stint == errand.stint) else { return };
         let running = matches!(eni.work, Work::Running { operation: current, .. } if current == operation);
+        let again = matches!(eni.work, Work::Running { .. }) && !running;
+        let stays = matches!(eni.then(), Some(AfterClaim::Keep | AfterClaim::Forget));
         match outcome {
+            // Kept for its claim, the ENI may be attached at once, and the call that is out would take it away.
+            Ok(CloudAnswer::Detached) if again && stays => return,
             // What was done late is done all the same.
             Ok(answer) => self.succeeded(errand.eni, answer, out),
             Err(failure) if running => self.refused(errand.eni, &failure, out),

@@ -15,6 +15,12 @@
 //! | order | last come first served; shortest idle given first; repeated requests answered once; waiters never expire, or outlive a release |
 //! | supply | limit off by one; parallel ignored; surplus released all at once; quarantined ENIs not counted; exhausted vSwitch not set aside; lost netdev never replaced; retries without pause |
 //! | capacity | published without change; not published on change; the end of a belief in a quota not announced (found by `soak exclusive`, number 1002382) |
+//! | rest and mentions | an ENI that is home does not rest; mentions prolong without bound, of ENIs and of addresses; addresses do not rest |
+//! | sharing | an intent dropped with its netdev (`soak shared`, number 2010802) or by one unheard refusal; what another ENI has accepted; resting addresses not counted for the mark; demand not gathered; the policy turned round; an ENI with addresses in use not marked as lent |
+//! | looks | a look counts that may show the time before the last change (`soak looks`, number 5007585); one look is proof; what is adopted does not rest; a suspect address given; people told again and again |
+//! | adoption | an address in use by nobody idle at once; a rest that ends in the future kept |
+//! | supply | an exhausted vSwitch asked for addresses all the same (it never ends); a quota not believed |
+//! | claims, the node's end | more under way than allowed; those who wait not told that their claim or the node ended; resting ENIs kept; a late answer lets a claim's ENI be attached while it is being detached |
 
 mod adoption;
 mod attaching;

@@ -7,10 +7,11 @@ use terway_types::{
 };
 
 use super::cloud::RealCloud;
-use super::world::{Fate, World, fast_settings};
+use super::world::{Demand, Fate, World, fast_settings};
 use crate::testing::{key, record};
 use crate::{
-    Answer, Capacity, CloudAction, CloudAnswer, CloudEni, Effect, Event, Pool, PoolSettings, ReleasePace,
+    Answer, Capacity, CloudAction, CloudAnswer, CloudEni, Effect, Event, Keep, Pool, PoolSettings,
+    ReleasePace,
 };
 
 fn world(settings: PoolSettings) -> World {
@@ -393,4 +394,26 @@ fn life_until(fuse: usize) -> bool {
 fn a_death_after_any_effect_heals() {
     let effects = (0..10_000).take_while(|fuse| life_until(*fuse)).count();
     assert!(effects > 100, "only {effects} effects in a whole life");
+}
+
+#[test]
+fn a_claims_eni_is_not_attached_again_while_a_call_that_detaches_it_is_out() {
+    let mut world = world(PoolSettings { min_idle: 0, max_idle: 0, ..fast_settings() });
+    let claim = Demand::Claim(0, Keep::Fixed);
+    world.demand(1, claim, 1000);
+    world.settle_for(300);
+    assert!(eni_of(&world, 1).is_some());
+    world.release(1);
+    world.execute(usize::MAX);
+    // The first call works, but its answer comes after the pool has asked again.
+    world.time_out();
+    world.wait(120);
+    world.execute(usize::MAX);
+    world.demand(1, claim, 1000);
+    world.see_links();
+    world.execute(usize::MAX);
+    assert_eq!(world.ledger_phases(), ["Detaching"], "the second call would take it from its pod");
+    world.settle_for(300);
+    assert!(eni_of(&world, 1).is_some(), "attached again once that has ended");
+    world.come_to_rest();
 }

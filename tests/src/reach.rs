@@ -1,6 +1,7 @@
 //! Who reaches whom, with real packets: every path of a pod that users live by, and those that must be closed. The same
 //! for each mode, so that a mode cannot forget one.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -33,28 +34,24 @@ pub struct Row {
 type Path = fn(&Place, usize) -> Result<()>;
 
 const PATHS: &[(&str, Path)] = &[
-    ("pod to pod, same node", |place, version| {
-        place.ping(&place.pods[0], place.pods[1].address(version)?, 56)
-    }),
-    ("pod to pod, other node", |place, version| {
-        place.ping(&place.pods[0], place.pods[2].address(version)?, 56)
-    }),
+    ("pod to pod, same node", |place, version| ping(&place.pods[0], place.pods[1].address(version)?, 56)),
+    ("pod to pod, other node", |place, version| ping(&place.pods[0], place.pods[2].address(version)?, 56)),
     ("full-size packets to a pod, same node", |place, version| {
-        place.ping(&place.pods[0], place.pods[1].address(version)?, payload(version))
+        ping(&place.pods[0], place.pods[1].address(version)?, payload(version))
     }),
     ("full-size packets to a pod, other node", |place, version| {
-        place.ping(&place.pods[0], place.pods[2].address(version)?, payload(version))
+        ping(&place.pods[0], place.pods[2].address(version)?, payload(version))
     }),
     ("TCP to a pod, other node", |place, version| place.tcp(2, version)),
-    ("pod to its node", |place, version| place.ping(&place.pods[0], place.node(0, version)?, 56)),
+    ("pod to its node", |place, version| ping(&place.pods[0], place.node(0, version)?, 56)),
     ("node to its pod", |place, version| {
         icmp::ping(&place.pods[0].host, place.pods[0].address(version)?, 56, LIMIT).map(drop)
     }),
-    ("pod to another node", |place, version| place.ping(&place.pods[0], place.node(1, version)?, 56)),
+    ("pod to another node", |place, version| ping(&place.pods[0], place.node(1, version)?, 56)),
     ("another node to the pod", |place, version| {
         icmp::ping(&place.pods[2].host, place.pods[0].address(version)?, 56, LIMIT).map(drop)
     }),
-    ("pod to the gateway", |place, version| place.ping(&place.pods[0], place.gateway(version)?, 56)),
+    ("pod to the gateway", |place, version| ping(&place.pods[0], place.gateway(version)?, 56)),
     ("pod to a service, backend on the node", |place, version| place.service(1, version)),
     ("pod to a service, backend elsewhere", |place, version| place.service(2, version)),
     ("an address nobody has is dropped", |place, version| {
@@ -91,14 +88,15 @@ pub fn table(modes: &[(&str, Vec<Row>)]) -> String {
     let mut text = String::from("| path |");
     let mut line = String::from("|---|");
     for (mode, _) in modes {
-        text += &format!(" {mode}, IPv4 | {mode}, IPv6 |");
+        // Writing to a String cannot fail.
+        let _ = write!(text, " {mode}, IPv4 | {mode}, IPv6 |");
         line += "---|---|";
     }
     text = format!("{text}\n{line}\n");
     for (at, (path, _)) in PATHS.iter().enumerate() {
         let cells = modes.iter().flat_map(|(_, rows)| [&rows[at].v4, &rows[at].v6]);
         let words: Vec<_> = cells.map(|cell| if cell.is_ok() { "yes" } else { "NO" }).collect();
-        text += &format!("| {path} | {} |\n", words.join(" | "));
+        let _ = writeln!(text, "| {path} | {} |", words.join(" | "));
     }
     text
 }
@@ -113,11 +111,11 @@ fn payload(version: usize) -> usize {
     FULL - if version == 4 { 28 } else { 48 }
 }
 
-impl Place {
-    fn ping(&self, from: &Pod, to: IpAddr, size: usize) -> Result<()> {
-        icmp::ping(&from.netns, to, size, LIMIT).map(drop)
-    }
+fn ping(from: &Pod, to: IpAddr, size: usize) -> Result<()> {
+    icmp::ping(&from.netns, to, size, LIMIT).map(drop)
+}
 
+impl Place {
     /// The address of a node.
     fn node(&self, number: usize, version: usize) -> Result<IpAddr> {
         let enis = self.cloud["enis"].as_array().context("the cloud has no ENIs")?;

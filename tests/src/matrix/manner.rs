@@ -108,7 +108,7 @@ const STANDING: [Manner; 13] = [
     manner("quota used up", Kind::Standing(|_| quota(0), Some((|_| quota(1000), WHILE)))),
     manner(
         "vSwitch dry",
-        Kind::Standing(|names| dry(names, json!(0)), Some((|names| dry(names, Value::Null), WHILE))),
+        Kind::Standing(|names| dry(names, &json!(0)), Some((|names| dry(names, &Value::Null), WHILE))),
     ),
     manner("key switched off", Kind::Standing(|_| key("inactive"), Some((|_| key("active"), WHILE)))),
     manner(
@@ -132,7 +132,7 @@ fn quota(enis: u32) -> Change {
     ("/v1/quota".to_owned(), json!({ "enis": enis }))
 }
 
-fn dry(names: &Names, free: Value) -> Change {
+fn dry(names: &Names, free: &Value) -> Change {
     (format!("/v1/vswitches/{}", names.pods), json!({ "free": free }))
 }
 

@@ -176,11 +176,11 @@ impl Heard {
 /// The first few, and how many more.
 fn list(objects: &[String]) -> String {
     const SHOWN: usize = 4;
-    let mut text = objects.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if objects.len() > SHOWN {
-        text.push_str(&format!(" and {} more", objects.len() - SHOWN));
+    let text = objects.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match objects.len() {
+        more if more > SHOWN => format!("{text} and {} more", more - SHOWN),
+        _ => text,
     }
-    text
 }
 
 /// Who did it: the processes that asked the kernel, and where they have ended, the services at work.

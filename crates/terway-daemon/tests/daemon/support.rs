@@ -70,6 +70,7 @@ impl Site {
     fn daemon(&self, fuse: Fuse) -> Daemon {
         let (cloud, links, macs) = (self.cloud.clone(), self.cloud.clone(), self.macs.clone());
         Daemon {
+            guarding: None,
             bring_up: BringUp {
                 configuration: Configuration::read(self.path("etc/eni_conf")).unwrap(),
                 wanted: self.mode,

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 use anyhow::{Context as _, Result};
@@ -31,7 +31,7 @@ pub fn stand_in(
 
 fn serve(
     mut client: TcpStream,
-    netns: &PathBuf,
+    netns: &Path,
     real: SocketAddr,
     about: &str,
     answer: Option<&str>,

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use terway_datapath::kernel::{Netns, NicRule};
@@ -138,6 +139,7 @@ impl World {
     pub(crate) fn record(&self, pod: &Pod) -> String {
         let mut text = String::new();
         for netns in [format!("node{}", self.id), pod.name.clone()] {
+            settle(&netns);
             for what in
                 ["-o link", "-o addr", "route show table all", "-6 route show table all", "rule", "-6 rule"]
             {
@@ -152,6 +154,24 @@ impl World {
             text += &run(&format!("ip -n {netns} neigh show nud permanent"));
         }
         text
+    }
+}
+
+/// Waits for the carriers of links that are up: the kernel tells of them a moment later, and gives routes with them.
+fn settle(netns: &str) {
+    let awaits_carrier = |line: &str| {
+        let flags = line.split(['<', '>']).nth(1).unwrap_or_default();
+        let is_up = flags.split(',').any(|flag| flag == "UP") && !flags.contains("LOOPBACK");
+        is_up && !line.contains("state UP") && !line.contains("state UNKNOWN")
+    };
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let said = run(&format!("ip -n {netns} -o link"));
+        if !said.lines().any(awaits_carrier) {
+            return;
+        }
+        assert!(Instant::now() < until, "links without carrier:\n{said}");
+        thread::park_timeout(Duration::from_millis(5));
     }
 }
 

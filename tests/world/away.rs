@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
@@ -10,7 +10,7 @@ use terway_rig::probe::icmp;
 use terway_rig::reader;
 use terway_rig::world::Plan;
 
-use crate::support::{LIMIT, Scenario, audit, booted, once, text, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, booted, once, started, text, wait_quiet};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -18,6 +18,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         once("away::a_del_is_spooled_and_picked_up", spooled),
         once("away::an_add_fails_with_try_again", refused),
         once("away::the_conflist_appears_when_ready_and_stays", conflist),
+        once("away::a_custom_chain_is_refused_beside_whole_enis", custom_chain),
         once("away::a_broken_spool_file_blocks_nothing", broken_spool),
     ]
 }
@@ -106,6 +107,34 @@ fn conflist(plan: &Plan) -> Result<()> {
     there("the conflist is written again")?;
     world.nodes[0].stop()?;
     there("the conflist survives the daemon")
+}
+
+/// Beside whole ENIs a plugin that works on the node would do nothing: said so, and left out.
+fn custom_chain(plan: &Plan) -> Result<()> {
+    for (shared, wanted) in [(false, &["terway", "tuning"][..]), (true, &["terway", "cilium-cni", "tuning"])]
+    {
+        let name = format!("{}{}", plan.name, usize::from(shared));
+        let mut world = started(&Plan { name, shared, ..plan.clone() })?;
+        let node = &mut world.nodes[0];
+        let source = node.path("10-terway.conflist");
+        let mut list: serde_json::Value = serde_json::from_slice(&fs::read(&source)?)?;
+        let plugins = list["plugins"].as_array_mut().context("no plugins")?;
+        plugins.extend([json!({ "type": "cilium-cni" }), json!({ "type": "tuning" })]);
+        fs::write(&source, list.to_string())?;
+        node.start()?;
+        node.wait_ready()?;
+        let path = node.conflist();
+        let kinds = eventually("the conflist is written", LIMIT, || {
+            let list: serde_json::Value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            Some(list["plugins"].as_array()?.iter().map(|plugin| text(plugin, "type")).collect::<Vec<_>>())
+        })?;
+        ensure!(kinds == wanted, "shared: {shared}, {kinds:?}");
+        let told = node.cli(&["events", "-o", "json"])?;
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        let is_told = told.contains("CustomChainRefused") && told.contains("cilium-cni");
+        ensure!(is_told != shared, "shared: {shared}, {told}");
+    }
+    Ok(())
 }
 
 fn broken_spool(plan: &Plan) -> Result<()> {

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use terway_rig::reader;
 use terway_rig::world::Plan;
 
-use crate::support::{Scenario, booted, once};
+use crate::support::{Scenario, booted, once, unguarded};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -14,26 +14,27 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// What somebody does in a pod, and the words CHECK must say about it. What is taken from the node comes back by
-/// itself, see `guard`.
-const DAMAGE: &[(&str, &[&str], &str)] = &[
-    ("default route gone", &["route", "del", "default"], "default"),
-    ("IPv6 default route gone", &["-6", "route", "del", "default"], "default"),
-    ("address gone", &["-6", "address", "flush", "dev", "eth0", "scope", "global"], "fd00"),
-    ("service route gone", &["route", "del", "172.16.0.0/16"], "172.16.0.0/16"),
-    ("MTU changed", &["link", "set", "eth0", "mtu", "1400"], "1400"),
-    ("link down", &["link", "set", "eth0", "down"], "eth0"),
-    ("pair gone", &["link", "del", "veth1"], "veth1"),
-    ("neighbour gone", &["neighbour", "del", "169.254.1.1", "dev", "veth1"], "169.254.1.1"),
+/// What somebody does to a pod or its node, and the words CHECK must say about it. The guard, which puts back what is
+/// taken from the node, is off here.
+const DAMAGE: &[(&str, bool, &[&str], &str)] = &[
+    ("default route gone", true, &["route", "del", "default"], "default"),
+    ("IPv6 default route gone", true, &["-6", "route", "del", "default"], "default"),
+    ("address gone", true, &["-6", "address", "flush", "dev", "eth0", "scope", "global"], "fd00"),
+    ("service route gone", true, &["route", "del", "172.16.0.0/16"], "172.16.0.0/16"),
+    ("MTU changed", true, &["link", "set", "eth0", "mtu", "1400"], "1400"),
+    ("link down", true, &["link", "set", "eth0", "down"], "eth0"),
+    ("pair gone", true, &["link", "del", "veth1"], "veth1"),
+    ("neighbour gone", true, &["neighbour", "del", "169.254.1.1", "dev", "veth1"], "169.254.1.1"),
+    ("route to the pod gone", false, &["route", "flush", "proto", "157"], "route"),
 ];
 
 fn drifts(plan: &Plan) -> Result<()> {
-    let mut world = booted(&Plan { pool: (1, 3), ..plan.clone() })?;
-    for (what, words, expected) in DAMAGE {
+    let mut world = unguarded(&Plan { pool: (1, 3), ..plan.clone() })?;
+    for (what, inside, words, expected) in DAMAGE {
         let mut pod = world.nodes[0].pod("web")?;
         pod.add()?;
         pod.call_with_result("CHECK").run()?.expect_ok("CHECK of a sound pod")?;
-        reader::text(&pod.netns, "ip", words).context(*what)?;
+        reader::text(if *inside { &pod.netns } else { &pod.host }, "ip", words).context(*what)?;
         let (code, text) = pod.call_with_result("CHECK").run()?.expect_error(what)?;
         ensure!(
             code == 103 && text.contains("drift") && text.contains(expected),

@@ -1,45 +1,63 @@
-//! What services of the node take away of pods' routes, rules, neighbours and links comes back by itself, told and
-//! counted; and nobody is fought. The whole state of the node, as iproute2 shows it, is compared.
+//! What services of the node take away of pods' routes, rules, neighbours, links and translation comes back by itself,
+//! told and counted, what they put on pods' ENIs comes off; nobody is fought, and nothing of others is touched. The
+//! whole state of the node, as iproute2 and nft show it, is compared.
 
+use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use terway_datapath::attachment_lock;
 use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
-use terway_rig::reader;
-use terway_rig::world::Plan;
+use terway_rig::pod::Pod;
+use terway_rig::world::{Plan, World};
+use terway_rig::{namespace, reader};
+use terway_types::{AttachmentKey, ContainerId, IfName, NetworkName};
 
 use crate::support::{LIMIT, Scenario, booted, once, started, text};
 
 /// Long before the guard looks at everything without being told.
 const SOON: Duration = Duration::from_secs(15);
+/// The promise. A busy machine may break it once in a while, so half of the repairs must keep it.
+const PROMISED: Duration = Duration::from_secs(2);
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         once("guard::what_is_taken_from_the_node_comes_back", exclusive),
         once("guard::what_is_taken_of_shared_enis_comes_back", shared),
         once("guard::nobody_is_fought", fought),
+        once("guard::who_did_it_is_named", named),
+        once("guard::what_the_plugin_works_on_is_left_to_it", locked),
+        once("guard::what_others_made_stays", others),
     ]
 }
 
-/// One way to do a node harm, by words of `ip`; `LINK` stands for the pod's link on the node.
-type Harm = &'static [&'static str];
+/// One way to do a node harm: a program and its words. `LINK` stands for the pod's link on the node, `NIC` for the
+/// shared ENI.
+type Harm = (&'static str, &'static [&'static str]);
 
 const WITH_A_WHOLE_ENI: &[Harm] = &[
-    &["-4", "route", "flush", "proto", "157"],
-    &["-6", "route", "flush", "proto", "157"],
-    &["neighbour", "flush", "dev", "LINK", "nud", "permanent"],
-    &["link", "set", "LINK", "down"],
+    ("ip", &["-4", "route", "flush", "proto", "157"]),
+    ("ip", &["-6", "route", "flush", "proto", "157"]),
+    ("ip", &["neighbour", "flush", "dev", "LINK", "nud", "permanent"]),
+    ("ip", &["link", "set", "LINK", "down"]),
+    ("nft", &["flush", "table", "ip", "terway"]),
+    ("nft", &["flush", "ruleset"]),
 ];
 
 const ON_A_SHARED_ENI: &[Harm] = &[
-    &["-4", "rule", "del", "priority", "512"],
-    &["-6", "rule", "del", "priority", "2048"],
-    &["-4", "route", "flush", "proto", "157", "table", "all"],
-    &["-6", "route", "flush", "proto", "157", "table", "all"],
-    &["link", "set", "LINK", "down"],
+    ("ip", &["-4", "rule", "del", "priority", "512"]),
+    ("ip", &["-6", "rule", "del", "priority", "2048"]),
+    ("ip", &["-4", "route", "flush", "proto", "157", "table", "all"]),
+    ("ip", &["-6", "route", "flush", "proto", "157", "table", "all"]),
+    ("ip", &["link", "set", "LINK", "down"]),
+    // What a DHCP client and networkd do on a NIC they take for the node's.
+    ("ip", &["address", "add", "10.1.14.7/20", "dev", "NIC"]),
+    ("ip", &["route", "add", "default", "dev", "NIC", "metric", "5", "proto", "dhcp"]),
+    ("ip", &["-6", "address", "add", "fd00:10:0:1::e77/64", "dev", "NIC"]),
 ];
 
 fn exclusive(plan: &Plan) -> Result<()> {
@@ -47,10 +65,19 @@ fn exclusive(plan: &Plan) -> Result<()> {
     harm(&mut world.nodes[0], WITH_A_WHOLE_ENI)
 }
 
-fn shared(plan: &Plan) -> Result<()> {
+fn sharing(plan: &Plan) -> Result<World> {
     let mut world = started(&Plan { shared: true, enis: 3, pool: (2, 4), ..plan.clone() })?;
     world.boot()?;
-    harm(&mut world.nodes[0], ON_A_SHARED_ENI)
+    Ok(world)
+}
+
+fn shared(plan: &Plan) -> Result<()> {
+    let mut world = sharing(plan)?;
+    let node = &mut world.nodes[0];
+    harm(node, ON_A_SHARED_ENI)?;
+    let told = events(node, "EniCleared")?;
+    ensure!(told.iter().any(|message| message.contains("10.1.14.7/20")), "{told:?}");
+    Ok(())
 }
 
 fn harm(node: &mut Node, ways: &[Harm]) -> Result<()> {
@@ -59,14 +86,23 @@ fn harm(node: &mut Node, ways: &[Harm]) -> Result<()> {
         pod.add()?;
     }
     let host = node.netns.clone();
-    let before = of_pods(&host)?;
+    let before = steady(&host)?;
     let links = pod_links(&host)?;
-    for way in ways {
-        let words: Vec<&str> =
-            way.iter().map(|word| if *word == "LINK" { &*links[0] } else { word }).collect();
-        reader::text(&host, "ip", &words).with_context(|| words.join(" "))?;
-        same(node, &before).with_context(|| format!("after ip {}", words.join(" ")))?;
+    let nic = shared_nic(&host)?;
+    let mut took = Vec::new();
+    for (program, words) in ways {
+        let word = |word: &&'static str| match *word {
+            "LINK" => links[0].clone(),
+            "NIC" => nic.clone(),
+            other => other.to_owned(),
+        };
+        let words: Vec<String> = words.iter().map(word).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        reader::text(&host, program, &words).with_context(|| words.join(" "))?;
+        took.push(same(node, &before).with_context(|| format!("after {program} {}", words.join(" ")))?);
     }
+    took.sort();
+    ensure!(took[took.len() / 2] < PROMISED, "the repairs took {took:?}");
     for pod in &mut pods {
         pod.call_with_result("CHECK").run()?.expect_ok("CHECK after the repairs")?;
     }
@@ -77,7 +113,114 @@ fn harm(node: &mut Node, ways: &[Harm]) -> Result<()> {
     }
     let left = of_pods(&host)?;
     ensure!(links.iter().all(|link| !left.contains(link)) && !left.contains("proto 157"), "left:\n{left}");
+    ensure!(!left.contains("terway:"), "left:\n{left}");
     Ok(())
+}
+
+/// The process whose request the kernel obeyed, while it is still there.
+fn named(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
+    let node = &mut world.nodes[0];
+    let mut pod = node.pod("web")?;
+    pod.add()?;
+    let mut command = Command::new("ip");
+    command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = namespace::spawn(&node.netns, command)?;
+    let mut words = child.stdin.take().context("no standard input")?;
+    words.write_all(b"route flush proto 157\n")?;
+    words.flush()?;
+    let told = eventually("the repair is told", LIMIT, || events(node, "HostStateRepaired").ok()?.pop());
+    drop(words);
+    child.wait()?;
+    let (told, wanted) = (told?, format!("process {} (ip)", child.id()));
+    ensure!(told.contains(&wanted), "{told:?} does not name {wanted}");
+    Ok(())
+}
+
+/// While somebody holds an attachment's lock, as the plugin does, the guard sees to the others only.
+fn locked(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (2, 3), ..plan.clone() })?;
+    let node = &mut world.nodes[0];
+    let (mut web, mut db) = (node.pod("web")?, node.pod("db")?);
+    web.add()?;
+    db.add()?;
+    let (host, before) = (node.netns.clone(), steady(&node.netns)?);
+    let lock = attachment_lock::acquire(&node.run, &key(&web)?, LIMIT).context("the pod's lock")?;
+    for pod in [&web, &db] {
+        reader::text(&host, "ip", &["route", "del", &pod.address(4)?.to_string()])?;
+    }
+    let way = |pod: &Pod| {
+        let shown = reader::text(&host, "ip", &["route", "show", &pod.address(4)?.to_string()])?;
+        Ok::<_, anyhow::Error>(!shown.trim().is_empty())
+    };
+    eventually("the way to the other pod is back", SOON, || way(&db).ok().filter(|there| *there))?;
+    ensure!(!way(&web)?, "the guard worked on an attachment whose lock another holds");
+    drop(lock);
+    same(node, &before).context("after the lock was given back")?;
+    web.call_with_result("CHECK").run()?.expect_ok("CHECK")?;
+    Ok(())
+}
+
+/// Objects beside ours, of the kinds the guard handles: other priorities, other protocols, other tables, other NICs.
+fn others(plan: &Plan) -> Result<()> {
+    let mut world = sharing(plan)?;
+    let node = &mut world.nodes[0];
+    let mut pod = node.pod("web")?;
+    pod.add()?;
+    let host = node.netns.clone();
+    let ours = steady(&host)?;
+    let nic = shared_nic(&host)?;
+    for line in [
+        "link add other type veth peer name otherp",
+        "link set otherp up",
+        "link set other up",
+        "address add 192.0.2.7/24 dev other",
+        "route add 198.51.100.0/24 dev other proto static",
+        "address add 192.0.2.99/32 dev eth0",
+        "rule add priority 512 to 198.51.100.0/24 lookup main",
+        "rule add priority 700 from 198.51.100.7 lookup 1234",
+        "rule add priority 2048 from 198.51.100.0/24 lookup 1234",
+        "route add default dev other table 1234",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        reader::text(&host, "ip", &words).context(line)?;
+    }
+    for line in
+        ["add table ip others", "add chain ip others c", "add rule ip others c ip saddr 192.0.2.1 drop"]
+    {
+        reader::text(&host, "nft", &line.split(' ').collect::<Vec<_>>()).context(line)?;
+    }
+    let all = |host: &Path| {
+        Ok::<_, anyhow::Error>(reader::recording(host)? + &reader::text(host, "nft", &["list", "ruleset"])?)
+    };
+    let settled = |state: &String| !state.contains("NO-CARRIER") && !state.contains("tentative");
+    let before = eventually("all links are up", LIMIT, || all(&host).ok().filter(settled))?;
+    // Each makes the guard look at everything it has to do with.
+    for words in [
+        &["-4", "rule", "del", "priority", "512", "to", &*pod.address(4)?.to_string()][..],
+        &["-4", "route", "flush", "proto", "157", "table", "1234"],
+        &["address", "add", "10.1.14.7/20", "dev", &nic],
+    ] {
+        reader::text(&host, "ip", words).with_context(|| words.join(" "))?;
+        let mut now = String::new();
+        let outcome = eventually("the node is as it was", SOON, || {
+            now = all(&host).ok()?;
+            (now == before).then_some(())
+        });
+        outcome.with_context(|| format!("was:\n{before}\nis:\n{now}"))?;
+    }
+    pod.del()?;
+    let left = of_pods(&host)?;
+    ensure!(left != ours && left.contains("198.51.100"), "what others made went with the pod:\n{left}");
+    Ok(())
+}
+
+fn key(pod: &Pod) -> Result<AttachmentKey> {
+    Ok(AttachmentKey {
+        network: NetworkName::new("terway")?,
+        container: ContainerId::new(&*pod.container)?,
+        ifname: IfName::new("eth0")?,
+    })
 }
 
 /// A service that takes a route away as often as it is put back is let have its way for a while, and told of.
@@ -87,7 +230,7 @@ fn fought(plan: &Plan) -> Result<()> {
     let mut pod = node.pod("web")?;
     pod.add()?;
     let host = node.netns.clone();
-    let before = of_pods(&host)?;
+    let before = steady(&host)?;
     let take = || reader::text(&host, "ip", &["-4", "route", "flush", "proto", "157"]);
     for _ in 0..3 {
         take()?;
@@ -99,29 +242,50 @@ fn fought(plan: &Plan) -> Result<()> {
         told.iter().any(|message| message.contains("terway-cli doctor")).then_some(())
     })?;
     ensure!(of_pods(&host)? != before, "it was put back at once");
-    same(node, &before).context("after the pause")
+    same(node, &before).map(drop).context("after the pause")
 }
 
-/// What there is on the node for pods: their links and all on them, what bears our protocol number, and all rules.
-/// ENIs come and go meanwhile, and link-local addresses are the kernel's own.
+/// What there is on the node for pods: their links and all on them, what bears our protocol number, all rules, global
+/// addresses, ways out, and translation. ENIs come and go meanwhile, and link-local addresses are the kernel's own.
 fn of_pods(host: &Path) -> Result<String> {
     let concerns = |line: &&str| {
         let is_rule = line.split_once(':').is_some_and(|(priority, _)| priority.parse::<u32>().is_ok());
-        let is_of_pods = line.contains("cali") || line.contains("proto 157");
+        let words = ["cali", "proto 157", "scope global"];
+        let is_of_pods = words.iter().any(|word| line.contains(word)) || line.starts_with("default");
         (is_of_pods || (is_rule && line.contains("lookup"))) && !line.contains("fe80::")
     };
     let all = reader::recording(host)?;
-    Ok(all.lines().filter(concerns).fold(String::new(), |text, line| text + line + "\n"))
+    let filter = reader::text(host, "nft", &["list", "ruleset"])?;
+    let mut translated: Vec<&str> =
+        filter.lines().filter(|line| line.contains("terway:")).map(str::trim).collect();
+    translated.sort_unstable();
+    let lines = all.lines().filter(concerns).chain(translated);
+    Ok(lines.fold(String::new(), |text, line| text + line + "\n"))
 }
 
-/// Waits until the node's state is as it was.
-fn same(node: &Node, before: &str) -> Result<()> {
-    let mut now = String::new();
+/// The same, once the other ends of all links are up.
+fn steady(host: &Path) -> Result<String> {
+    eventually("all links have a carrier", LIMIT, || {
+        of_pods(host).ok().filter(|state| !state.contains("NO-CARRIER") && !state.contains("state DOWN"))
+    })
+}
+
+/// Waits until the node's state is as it was; says how long that took.
+fn same(node: &Node, before: &str) -> Result<Duration> {
+    let (mut now, since) = (String::new(), Instant::now());
     let outcome = eventually("the node's state is as it was", SOON, || {
         now = of_pods(&node.netns).ok()?;
-        (now == before).then_some(())
+        (now == before).then(|| since.elapsed())
     });
     outcome.with_context(|| format!("was:\n{before}\nis:\n{now}\n{}", node.log_tail()))
+}
+
+/// The ENI that pods' packets leave by; the node's own NIC where there is none.
+fn shared_nic(host: &Path) -> Result<String> {
+    let routes = reader::json(host, "ip", &["-4", "route", "show", "table", "all", "proto", "157"])?;
+    let ways = routes.as_array().into_iter().flatten();
+    let out = ways.filter(|route| route["dst"] == "default").map(|route| text(route, "dev")).next();
+    Ok(out.unwrap_or_else(|| "eth0".to_owned()))
 }
 
 fn pod_links(host: &Path) -> Result<Vec<String>> {

@@ -15,6 +15,7 @@ mod fabric;
 mod faults;
 mod garbage;
 mod guard;
+mod leftovers;
 mod linear;
 mod meddling;
 mod parallel;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
             check::scenarios(),
             garbage::scenarios(),
             guard::scenarios(),
+            leftovers::scenarios(),
             away::scenarios(),
             parallel::scenarios(),
             crash::scenarios(),

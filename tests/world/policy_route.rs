@@ -10,7 +10,7 @@ use terway_rig::pod::Pod;
 use terway_rig::world::{Plan, World};
 use terway_rig::{reach, reader};
 
-use crate::support::{Scenario, both, once, started, text};
+use crate::support::{Scenario, both, once, started, text, unguarded};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -27,10 +27,13 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 
 /// A running world whose pods share ENIs.
 fn booted(plan: &Plan) -> Result<World> {
-    let plan = Plan { shared: true, enis: 4, pool: (4, 60), ..plan.clone() };
-    let mut world = started(&Plan { addresses: 20, ..plan })?;
+    let mut world = started(&shared(plan))?;
     world.boot()?;
     Ok(world)
+}
+
+fn shared(plan: &Plan) -> Plan {
+    Plan { shared: true, enis: 4, pool: (4, 60), addresses: 20, ..plan.clone() }
 }
 
 fn all_held(plan: &Plan, world: &mut World) -> Result<()> {
@@ -96,21 +99,24 @@ fn result_and_kernel(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// What somebody does in a pod, and the words CHECK must say about it. What is taken from the node comes back by itself,
-/// see `guard`.
-const DAMAGE: &[(&str, &[&str], &str)] = &[
-    ("default route gone", &["route", "del", "default"], "default"),
-    ("IPv6 address gone", &["-6", "address", "flush", "dev", "eth0", "scope", "global"], "fd00"),
-    ("pair gone", &["link", "del", "eth0"], "eth0"),
+/// What somebody does to a pod or its node, and the words CHECK must say about it. The guard, which puts back what is
+/// taken from the node, is off here.
+const DAMAGE: &[(&str, bool, &[&str], &str)] = &[
+    ("default route gone", true, &["route", "del", "default"], "default"),
+    ("IPv6 address gone", true, &["-6", "address", "flush", "dev", "eth0", "scope", "global"], "fd00"),
+    ("pair gone", true, &["link", "del", "eth0"], "eth0"),
+    ("rule to the pod gone", false, &["rule", "del", "priority", "512"], "rule 512"),
+    ("IPv6 rule from the pod gone", false, &["-6", "rule", "del", "priority", "2048"], "rule 2048"),
+    ("table flushed", false, &["route", "flush", "table", "all", "protocol", "157"], "route"),
 ];
 
 fn drifts(plan: &Plan) -> Result<()> {
-    let mut world = booted(plan)?;
-    for (what, words, expected) in DAMAGE {
+    let mut world = unguarded(&shared(plan))?;
+    for (what, inside, words, expected) in DAMAGE {
         let mut pod = world.nodes[0].pod("web")?;
         pod.add()?;
         pod.call_with_result("CHECK").run()?.expect_ok("CHECK of a sound pod")?;
-        reader::text(&pod.netns, "ip", words).context(*what)?;
+        reader::text(if *inside { &pod.netns } else { &pod.host }, "ip", words).context(*what)?;
         let (code, text) = pod.call_with_result("CHECK").run()?.expect_error(what)?;
         ensure!(code == 103 && text.contains(expected), "{what}: code {code}, {text}");
         pod.del()?;

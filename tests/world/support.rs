@@ -94,6 +94,16 @@ pub(crate) fn booted(plan: &Plan) -> Result<World> {
     Ok(world)
 }
 
+/// A running world where nobody puts back what is taken from a node.
+pub(crate) fn unguarded(plan: &Plan) -> Result<World> {
+    let mut world = started(plan)?;
+    for node in &mut world.nodes {
+        node.flags.push("--no-host-guard".to_owned());
+    }
+    world.boot()?;
+    Ok(world)
+}
+
 /// Waits until the node has its minimum of ready ENIs.
 pub(crate) fn wait_warm(node: &Node, minimum: u32) -> Result<()> {
     eventually(&format!("{minimum} ENIs of {} are ready", node.name), LIMIT, || {

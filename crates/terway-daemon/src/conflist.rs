@@ -3,13 +3,21 @@
 //!
 //! containerd's watcher hears renames, but not files that are moved in from elsewhere; so the draft lies
 //! in the same directory, under a name no runtime reads.
+//!
+//! On a node whose pods get whole ENIs a custom chain is refused (`chain`): the configuration is installed without it,
+//! and the operator is told.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use terway_types::NodeMode;
+
+use crate::chain::{self, Chain};
+use crate::events::Events;
 use crate::watched_dir::WatchedDir;
 
 /// The name it is installed under.
@@ -30,16 +38,35 @@ pub struct Conflist {
     pub directory: PathBuf,
 }
 
+/// What came of an installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// Whether anything was done.
+    pub changed: bool,
+    /// The plugins that were left out.
+    pub refused: Vec<String>,
+}
+
 impl Conflist {
     /// Installs the configuration and puts it back whenever it vanishes or differs; runs until dropped.
-    pub async fn keep(self) {
+    pub async fn keep(self, mode: NodeMode, events: Arc<Events>) {
         let mut told = false;
+        let mut refused = Vec::new();
         loop {
             // Watch before looking, so that no change falls between.
             let watched = WatchedDir::new(&self.directory);
-            match self.install() {
-                Ok(true) => tracing::info!(directory = %self.directory.display(), "installed {NAME}"),
-                Ok(false) => {}
+            match self.install(mode) {
+                Ok(installed) => {
+                    if installed.changed {
+                        tracing::info!(directory = %self.directory.display(), "installed {NAME}");
+                    }
+                    if installed.refused != refused {
+                        if let Some(complaint) = chain::complaint(&installed.refused) {
+                            events.note("CustomChainRefused", complaint);
+                        }
+                        refused = installed.refused;
+                    }
+                }
                 Err(error) if told => tracing::debug!(%error, "failed to install {NAME} again"),
                 Err(error) => {
                     tracing::error!(%error, source = %self.source.display(), directory = %self.directory.display(),
@@ -54,9 +81,9 @@ impl Conflist {
         }
     }
 
-    /// Installs the configuration unless it is in place; says whether anything was done.
-    pub fn install(&self) -> io::Result<bool> {
-        let wanted = fs::read(&self.source)?;
+    /// Installs the configuration unless it is in place.
+    pub fn install(&self, mode: NodeMode) -> io::Result<Installed> {
+        let Chain { content: wanted, refused } = chain::allowed(fs::read(&self.source)?, mode);
         let target = self.directory.join(NAME);
         let old = self.directory.join(OLD_NAME);
         let old_is_there = old.try_exists()?;
@@ -73,7 +100,7 @@ impl Conflist {
         if !in_place || old_is_there {
             File::open(&self.directory)?.sync_all()?;
         }
-        Ok(!in_place || old_is_there)
+        Ok(Installed { changed: !in_place || old_is_there, refused })
     }
 }
 
@@ -89,6 +116,7 @@ fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
 mod tests {
     use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
     use tempfile::TempDir;
+    use terway_types::Timestamp;
 
     use super::*;
 
@@ -100,13 +128,17 @@ mod tests {
         (root, conflist)
     }
 
+    fn install(conflist: &Conflist) -> bool {
+        conflist.install(NodeMode::Shared).unwrap().changed
+    }
+
     #[test]
     fn the_runtime_hears_a_rename_within_its_directory() {
         let (_root, conflist) = scene();
         fs::write(conflist.directory.join(OLD_NAME), "{}").unwrap();
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
         inotify.add_watch(&conflist.directory, AddWatchFlags::IN_ALL_EVENTS).unwrap();
-        assert!(conflist.install().unwrap());
+        assert!(install(&conflist));
         let events = inotify.read_events().unwrap();
         let moved = |flag| events.iter().find(|event| event.mask.contains(flag)).expect("a move");
         let (from, to) = (moved(AddWatchFlags::IN_MOVED_FROM), moved(AddWatchFlags::IN_MOVED_TO));
@@ -122,18 +154,18 @@ mod tests {
     #[test]
     fn what_is_in_place_is_not_touched() {
         let (_root, conflist) = scene();
-        assert!(conflist.install().unwrap());
-        assert!(!conflist.install().unwrap());
+        assert!(install(&conflist));
+        assert!(!install(&conflist));
         fs::write(conflist.directory.join(NAME), "else").unwrap();
-        assert!(conflist.install().unwrap());
+        assert!(install(&conflist));
     }
 
     #[test]
     fn a_missing_source_leaves_what_is_installed() {
         let (_root, conflist) = scene();
-        conflist.install().unwrap();
+        install(&conflist);
         fs::remove_file(&conflist.source).unwrap();
-        assert!(conflist.install().is_err());
+        assert!(conflist.install(NodeMode::Shared).is_err());
         assert!(conflist.directory.join(NAME).exists());
     }
 
@@ -142,7 +174,8 @@ mod tests {
         let (_root, conflist) = scene();
         let target = conflist.directory.join(NAME);
         let watched = WatchedDir::new(&conflist.directory).unwrap();
-        let keeper = tokio::spawn(conflist.clone().keep());
+        let keeper =
+            tokio::spawn(conflist.clone().keep(NodeMode::Shared, Arc::new(Events::new(|| Timestamp(0)))));
         let appeared = async |wanted: &str| {
             while fs::read_to_string(&target).ok().as_deref() != Some(wanted) {
                 watched.changed(Duration::from_secs(10)).await;

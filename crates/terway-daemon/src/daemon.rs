@@ -19,6 +19,7 @@ use crate::flags::Listen;
 use crate::health;
 use crate::host_guard::HostGuard;
 use crate::inspection::Inspection;
+use crate::leftovers::Leftovers;
 use crate::node::{Node, Serving, State};
 use crate::service::Backend;
 use crate::socket;
@@ -52,6 +53,36 @@ pub struct Guarding {
     pub run_dir: PathBuf,
     /// The node's root folder.
     pub root: PathBuf,
+    /// Whether what gets lost is put back. What vanished attachments left is removed in any case.
+    pub repairs: bool,
+}
+
+impl Guarding {
+    /// Starts who looks after the kernel's state on a serving node.
+    fn start(self, serving: &Serving, node: &Node) {
+        let leftovers = Leftovers {
+            driver: serving.driver.clone(),
+            history: serving.history.clone(),
+            run_dir: self.run_dir.clone(),
+            nic_kinds: serving.interface.nic_kinds.clone(),
+            events: Arc::clone(&node.events),
+            metrics: Arc::clone(&node.metrics),
+        };
+        tokio::spawn(leftovers.keep());
+        if !self.repairs {
+            node.events.note("HostGuardOff", "what others take away of pods' state on the node stays away");
+            return;
+        }
+        let guard = HostGuard {
+            driver: serving.driver.clone(),
+            interface: serving.interface.clone(),
+            run_dir: self.run_dir,
+            root: self.root,
+            events: Arc::clone(&node.events),
+            metrics: Arc::clone(&node.metrics),
+        };
+        tokio::spawn(guard.keep());
+    }
 }
 
 impl Daemon {
@@ -117,21 +148,14 @@ async fn keep_up(
 ) -> Infallible {
     let (serving, spool) = persist(&bring_up, &node, state).await;
     let driver = serving.driver.clone();
-    if let Some(Guarding { run_dir, root }) = guarding {
-        let guard = HostGuard {
-            driver: driver.clone(),
-            interface: serving.interface.clone(),
-            run_dir,
-            root,
-            events: Arc::clone(&node.events),
-            metrics: Arc::clone(&node.metrics),
-        };
-        tokio::spawn(guard.keep());
+    if let Some(guarding) = guarding {
+        guarding.start(&serving, &node);
     }
+    let mode = serving.standing.mode;
     state.send_replace(State::Serving(serving));
     tracing::info!("serving");
     if let Some(conflist) = conflist {
-        tokio::spawn(conflist.keep());
+        tokio::spawn(conflist.keep(mode, Arc::clone(&node.events)));
     }
     spool.keep(driver, &node.turns, &node.metrics).await
 }

@@ -27,6 +27,9 @@ pub struct Flags {
     /// Where the node's root folder is mounted, to name processes that take pods' routes away
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub host_root: PathBuf,
+    /// Do not put back what others take away of pods' links, routes and rules on the node
+    #[arg(long)]
+    pub no_host_guard: bool,
     /// The CNI configuration to install once pods can be served; none is installed without this flag
     #[arg(long, value_name = "FILE")]
     pub cni_conf: Option<PathBuf>,

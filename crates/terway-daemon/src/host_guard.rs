@@ -6,6 +6,7 @@
 //! and the guard never work on one attachment at the same time.
 
 mod concern;
+mod enis;
 mod losses;
 mod round;
 
@@ -16,13 +17,13 @@ use std::time::Duration;
 
 use terway_datapath::host_agent;
 use terway_datapath::interference::{Interference, Touch, Touched};
-use terway_datapath::kernel::Netns;
+use terway_datapath::kernel::{Netns, NicRule};
 use terway_types::fault::chain;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::concern::concerns;
-use self::losses::Losses;
-use self::round::{Report, Round, Subject};
+use self::enis::Enis;
+use self::round::{Memory, Report, Round, Subject};
 use crate::driver::DriverHandle;
 use crate::events::Events;
 use crate::metrics::Metrics;
@@ -58,19 +59,21 @@ pub struct HostGuard {
 #[derive(Debug, Default)]
 struct Heard {
     touched: HashSet<Touched>,
+    /// Whether ENIs may have got what they should not have.
+    enis: bool,
     by: HashSet<u32>,
 }
 
 impl HostGuard {
     /// Guards until the pool's thread has ended.
     pub async fn keep(self) {
-        let mut losses = Losses::default();
+        let mut memory = Memory::default();
         let mut told = false;
         loop {
             let failed = match Netns::current().map(|host| (Interference::listen(&host), host)) {
-                Ok((Ok(interference), host)) => match self.guard(interference, host, losses).await {
+                Ok((Ok(interference), host)) => match self.guard(interference, host, memory).await {
                     Some(kept) => {
-                        losses = kept;
+                        memory = kept;
                         continue;
                     }
                     None => return,
@@ -88,8 +91,8 @@ impl HostGuard {
         }
     }
 
-    /// Guards until nothing can be heard any more, which gives the losses back, or the pool's thread has ended.
-    async fn guard(&self, mut interference: Interference, host: Netns, mut losses: Losses) -> Option<Losses> {
+    /// Guards until nothing can be heard any more, which gives the memory back, or the pool's thread has ended.
+    async fn guard(&self, mut interference: Interference, host: Netns, mut memory: Memory) -> Option<Memory> {
         let mut heard = Heard::everything();
         let (mut due, mut slow) = (Some(Instant::now()), Instant::now() + SLOW);
         loop {
@@ -100,43 +103,47 @@ impl HostGuard {
                         heard.note(touch);
                         due = due.or(Some(Instant::now() + GATHER));
                     }
-                    None => return Some(losses),
+                    None => return Some(memory),
                 },
                 () = sleep_until(next) => {
                     if Instant::now() >= slow {
-                        heard.touched.insert(Touched::Anything);
+                        heard.extend([Touched::Anything]);
                         slow = Instant::now() + SLOW;
                     }
-                    let round = self.prepare(std::mem::take(&mut heard), &host, losses).await?;
+                    let round = self.prepare(std::mem::take(&mut heard), &host, memory).await?;
                     let (kept, report) = tokio::task::spawn_blocking(|| round.run()).await.ok()?;
-                    losses = kept;
+                    memory = kept;
                     due = self.conclude(&report, &mut heard);
                 }
             }
         }
     }
 
-    /// The attachments concerned by what was heard; none if the pool's thread has ended.
-    async fn prepare(&self, heard: Heard, host: &Netns, losses: Losses) -> Option<Round> {
-        let Heard { touched, by } = heard;
+    /// The attachments and ENIs concerned by what was heard; none if the pool's thread has ended.
+    async fn prepare(&self, heard: Heard, host: &Netns, memory: Memory) -> Option<Round> {
+        let Heard { touched, enis, by } = heard;
         let concerned = self.driver.look(move |pool, _| {
             let all = pool.attachments().filter(|(held, eni)| concerns(&touched, held, eni));
-            all.map(|(held, eni)| (held.clone(), eni.clone())).collect::<Vec<_>>()
+            let macs = pool.enis().filter(|_| enis).filter_map(|eni| eni.mac).collect();
+            (all.map(|(held, eni)| (held.clone(), eni.clone())).collect::<Vec<_>>(), macs)
         });
         let describe = |(held, eni): (terway_types::AttachmentRecord, terway_types::EniRecord)| {
             let parts = self.interface.interface(&eni, held.addresses).ok()?;
             Some(Subject { key: held.key, pod: held.pod, parts, mode: self.interface.mode })
         };
-        let subjects = concerned.await.ok()?.into_iter().filter_map(describe).collect();
+        let (concerned, macs) = concerned.await.ok()?;
+        let subjects = concerned.into_iter().filter_map(describe).collect();
+        let enis = Enis { macs, rule: NicRule::with_kinds(&self.interface.nic_kinds) };
         let (host, run_dir) = (host.clone(), self.run_dir.clone());
-        Some(Round { subjects, host, run_dir, by, losses, now: std::time::Instant::now() })
+        Some(Round { subjects, enis, host, run_dir, by, memory, now: std::time::Instant::now() })
     }
 
     /// Tells what a round found, and says when to look again.
     fn conclude(&self, report: &Report, heard: &mut Heard) -> Option<Instant> {
-        let who = || blame(&report.by, &self.root);
+        let who = || blame("taken away", &report.by, &self.root);
         for (outcome, count) in [
             ("repaired", report.repaired.len()),
+            ("expelled", report.expelled.len()),
             ("left", report.left.len()),
             ("postponed", report.fought.len()),
         ] {
@@ -145,6 +152,10 @@ impl HostGuard {
         if !report.repaired.is_empty() {
             let what = list(&report.repaired);
             self.events.note("HostStateRepaired", format!("put back on the node: {what}{}", who()));
+        }
+        if !report.expelled.is_empty() {
+            let (what, who) = (list(&report.expelled), blame("put there", &report.by, &self.root));
+            self.events.note("EniCleared", format!("taken off ENIs of pods: {what}{who}"));
         }
         if !report.left.is_empty() {
             let what = list(&report.left);
@@ -155,21 +166,31 @@ impl HostGuard {
             let advice = "see `terway-cli doctor` on the node, and deploy/host for settings that help";
             self.events.note("HostStateFought", format!("lost again and again: {what}{}; {advice}", who()));
         }
+        heard.enis |= report.enis_later.is_some();
         heard.touched.extend(report.busy.iter().chain(report.later.keys()).cloned().map(Touched::Attachment));
         let busy = (!report.busy.is_empty()).then(|| Instant::now() + BUSY);
-        let later = report.later.values().min().map(|at| Instant::from_std(*at));
+        let later = report.later.values().chain(&report.enis_later).min().map(|at| Instant::from_std(*at));
         busy.into_iter().chain(later).min()
     }
 }
 
 impl Heard {
     fn everything() -> Self {
-        Self { touched: HashSet::from([Touched::Anything]), by: HashSet::new() }
+        let mut heard = Self::default();
+        heard.extend([Touched::Anything]);
+        heard
     }
 
     fn note(&mut self, touch: Touch) {
-        self.touched.insert(touch.what);
+        self.extend([touch.what]);
         self.by.extend(touch.by);
+    }
+
+    fn extend(&mut self, touched: impl IntoIterator<Item = Touched>) {
+        for what in touched {
+            self.enis |= matches!(what, Touched::OnLink(_) | Touched::Anything);
+            self.touched.insert(what);
+        }
     }
 }
 
@@ -184,13 +205,13 @@ fn list(objects: &[String]) -> String {
 }
 
 /// Who did it: the processes that asked the kernel, and where they have ended, the services at work.
-fn blame(by: &HashSet<u32>, root: &Path) -> String {
+fn blame(deed: &str, by: &HashSet<u32>, root: &Path) -> String {
     let mut processes: Vec<_> = by.iter().filter_map(|pid| host_agent::process(root, *pid)).collect();
     processes.sort_by_key(|process| process.pid);
     if !processes.is_empty() {
         let names: Vec<_> =
             processes.iter().map(|process| format!("process {} ({})", process.pid, process.name)).collect();
-        return format!("; taken away by {}", names.join(", "));
+        return format!("; {deed} by {}", names.join(", "));
     }
     let at_work: Vec<_> = host_agent::at_work(root).iter().map(ToString::to_string).collect();
     if at_work.is_empty() { String::new() } else { format!("; probably by {}", at_work.join(" or ")) }
@@ -207,11 +228,14 @@ mod tests {
         std::fs::create_dir_all(&proc).unwrap();
         std::fs::write(proc.join("comm"), "systemd-network\n").unwrap();
         assert_eq!(
-            blame(&HashSet::from([412, 9]), root.path()),
+            blame("taken away", &HashSet::from([412, 9]), root.path()),
             "; taken away by process 412 (systemd-network)"
         );
-        assert_eq!(blame(&HashSet::from([9]), root.path()), "; probably by systemd-networkd (process 412)");
-        assert_eq!(blame(&HashSet::new(), Path::new("/does/not/exist")), "");
+        assert_eq!(
+            blame("put there", &HashSet::from([9]), root.path()),
+            "; probably by systemd-networkd (process 412)"
+        );
+        assert_eq!(blame("taken away", &HashSet::new(), Path::new("/does/not/exist")), "");
     }
 
     #[test]

@@ -18,6 +18,7 @@
 pub mod actions;
 pub mod bring_up;
 pub mod call_log;
+pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod configuration;
@@ -36,6 +37,7 @@ pub mod inspection;
 pub mod instance_lock;
 pub mod inventory;
 pub mod json_keys;
+pub mod leftovers;
 pub mod links;
 pub mod live;
 pub mod logging;

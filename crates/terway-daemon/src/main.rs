@@ -107,7 +107,11 @@ fn assemble(flags: &Flags, configuration: Configuration, settings: &Settings) ->
         socket: flags.socket.clone(),
         readonly: Some(flags.readonly_listen.clone()),
         conflist,
-        guarding: Some(Guarding { run_dir: flags.run_dir.clone(), root: flags.host_root.clone() }),
+        guarding: Some(Guarding {
+            run_dir: flags.run_dir.clone(),
+            root: flags.host_root.clone(),
+            repairs: !flags.no_host_guard,
+        }),
     })
 }
 

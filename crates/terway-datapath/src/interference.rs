@@ -1,8 +1,8 @@
-//! Tells a long-lived program that somebody touched what may be pods': a route, a rule or a neighbour was taken away
-//! or replaced, a link changed. Whether it really was a pod's, and is not as it should be now, is for the reader to
+//! Tells a long-lived program that somebody touched what may be pods': a route, a rule, a neighbour or a translation
+//! was taken away or replaced, a link changed, something was put on it. Whether it really was a pod's, and is not as it should be now, is for the reader to
 //! find out; most of what is told is the plugin's own work.
 //!
-//! Task: two, ended when the [`Interference`] is dropped. Invariant: nothing is missed in silence; where events were
+//! Task: three, ended when the [`Interference`] is dropped. Invariant: nothing is missed in silence; where events were
 //! lost, [`Touched::Anything`] says so.
 
 use std::net::IpAddr;
@@ -18,10 +18,12 @@ use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 
 use crate::describe::FIRST_TABLE;
+use crate::kernel::nft::{Gone, Watch};
 use crate::kernel::objects::{MAIN_TABLE, OUR_PROTOCOL};
 use crate::kernel::{Cause, KernelError, Netns, decode};
 use crate::mark::Mark;
 use crate::rules::{is_one_address, pod_of};
+use crate::source_nat;
 
 /// Touches waiting to be taken.
 const WAITING: usize = 1024;
@@ -39,6 +41,8 @@ pub enum Touched {
     Nic(MacAddr),
     /// The routes of the link with this index.
     TableOf(u32),
+    /// The link with this index got or lost an address, or got a way of the node that is not ours.
+    OnLink(u32),
     /// Events were lost.
     Anything,
 }
@@ -57,22 +61,24 @@ pub struct Touch {
 #[derive(Debug)]
 pub struct Interference {
     touches: mpsc::Receiver<Touch>,
-    connection: JoinHandle<()>,
-    translation: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 3],
 }
 
 impl Interference {
     /// Begins to listen. Must be called within a tokio runtime that drives I/O.
     pub fn listen(netns: &Netns) -> Result<Self, KernelError> {
-        const GROUPS: [MulticastGroup; 6] = [
+        const GROUPS: [MulticastGroup; 8] = [
             MulticastGroup::Link,
             MulticastGroup::Neigh,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv6Route,
             MulticastGroup::Ipv4Rule,
             MulticastGroup::Ipv6Rule,
         ];
         let failed = |cause: Cause| KernelError::new("listen to changes of links, routes and rules", cause);
+        let filter = Watch::open(netns)?;
         let runtime = tokio::runtime::Handle::current();
         let (mut connection, _, messages) = netns
             .run(|| {
@@ -85,8 +91,12 @@ impl Interference {
         // Without privilege the system's default must do: lost events are told as such.
         let _ = setsockopt(socket.socket_ref(), RcvBufForce, &RECEIVE_BUFFER);
         let (sender, touches) = mpsc::channel(WAITING);
-        let translation = tokio::spawn(translate(messages, sender));
-        Ok(Self { touches, connection: tokio::spawn(connection), translation })
+        let tasks = [
+            tokio::spawn(translations(filter, sender.clone())),
+            tokio::spawn(translate(messages, sender)),
+            tokio::spawn(connection),
+        ];
+        Ok(Self { touches, tasks })
     }
 
     /// Waits for the next touch; none when the socket is closed. Cancel safe.
@@ -97,8 +107,36 @@ impl Interference {
 
 impl Drop for Interference {
     fn drop(&mut self) {
-        self.connection.abort();
-        self.translation.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Tells what is taken out of our tables of the packet filter.
+async fn translations(mut filter: Watch, touches: mpsc::Sender<Touch>) {
+    loop {
+        let heard = match filter.next().await {
+            Ok(heard) => heard,
+            Err(error) => {
+                tracing::warn!(%error, "nothing more is heard of changes of nftables");
+                return;
+            }
+        };
+        for touch in heard.into_iter().filter_map(untranslated) {
+            if touches.send(touch).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A rule without a mark that can be read may have been anybody's.
+fn untranslated(gone: Gone) -> Option<Touch> {
+    match gone {
+        Gone::Unknown => Some(Touch { what: Touched::Anything, by: None }),
+        Gone::From { table, comment, by } => (table == source_nat::TABLE).then(|| {
+            let key = comment.and_then(|comment| Mark::parse(comment.as_str())?.key());
+            Touch { what: key.map_or(Touched::Anything, Touched::Attachment), by: (by != 0).then_some(by) }
+        }),
     }
 }
 
@@ -135,8 +173,16 @@ fn touched(message: &RouteNetlinkMessage) -> Option<Touched> {
         // A replaced route is told as a new one only.
         RouteNetlinkMessage::NewRoute(message) => {
             let route = decode::route(message)?;
-            let foreign = route.protocol != OUR_PROTOCOL && route.table == MAIN_TABLE;
-            (foreign && is_one_address(&route.destination)).then(|| Touched::Pod(route.destination.ip()))
+            if route.protocol == OUR_PROTOCOL || route.table != MAIN_TABLE {
+                return None;
+            }
+            if is_one_address(&route.destination) {
+                return Some(Touched::Pod(route.destination.ip()));
+            }
+            route.oif.map(Touched::OnLink)
+        }
+        RouteNetlinkMessage::NewAddress(message) | RouteNetlinkMessage::DelAddress(message) => {
+            Some(Touched::OnLink(message.header.index))
         }
         RouteNetlinkMessage::DelRule(message) => pod_of(&decode::rule(message)?).map(Touched::Pod),
         RouteNetlinkMessage::DelNeighbour(message) => {

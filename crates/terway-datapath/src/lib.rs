@@ -13,8 +13,10 @@ mod home;
 pub mod host_agent;
 #[cfg(feature = "monitor")]
 pub mod interference;
+pub mod intruder;
 pub mod kernel;
 pub mod layout;
+pub mod leftovers;
 pub mod mark;
 #[cfg(feature = "monitor")]
 pub mod monitor;

@@ -2,6 +2,7 @@
 //! attachments of the node and gone with the last. Every rule carries its attachment's mark, so that it can be
 //! told from the others' without knowing what it says.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -14,6 +15,9 @@ use crate::kernel::nft::{
 use crate::kernel::{KernelError, Netns};
 use crate::mark::Mark;
 
+/// The name of our tables.
+pub(crate) const TABLE: &str = "terway";
+
 const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
 
 /// The chain of a family.
@@ -24,7 +28,7 @@ fn chain(family: IpFamily) -> Chain {
     };
     let base =
         Base { kind: Kind::Nat, hook: Hook::Postrouting, priority: priority::SRCNAT, policy: Policy::Accept };
-    Chain::base(&Table::new(family, "terway"), "postrouting", base)
+    Chain::base(&Table::new(family, TABLE), "postrouting", base)
 }
 
 /// What the kernel must do for a pod: what it sends through the node, and what others send it through the node,
@@ -58,6 +62,17 @@ pub(crate) fn installed(mark: &Mark, netns: &Netns) -> Result<Vec<RuleBody>, Ker
     for family in FAMILIES {
         let all = nft.rules(&chain(family))?.into_iter();
         found.extend(all.filter(|rule| rule.is_marked(mark.as_str())).map(|rule| rule.body));
+    }
+    Ok(found)
+}
+
+/// The marks of all rules that are there.
+pub(crate) fn marks(netns: &Netns) -> Result<BTreeSet<String>, KernelError> {
+    let mut nft = Nft::open(netns)?;
+    let mut found = BTreeSet::new();
+    for family in FAMILIES {
+        let comments = nft.rules(&chain(family))?.into_iter().filter_map(|rule| rule.comment);
+        found.extend(comments.map(|comment| comment.as_str().to_owned()));
     }
     Ok(found)
 }

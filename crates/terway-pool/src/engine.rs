@@ -138,6 +138,11 @@ impl Pool {
         self.holdings.iter().filter_map(|held| Some((held, self.record_of(held)?)))
     }
 
+    /// Every ENI of ours.
+    pub fn enis(&self) -> impl Iterator<Item = &EniRecord> {
+        self.books.iter().map(|(_, eni)| &eni.record)
+    }
+
     fn record_of(&self, held: &AttachmentRecord) -> Option<&EniRecord> {
         Some(&self.books.get(self.books.by_token(&held.eni)?)?.record)
     }

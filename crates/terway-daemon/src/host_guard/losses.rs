@@ -2,9 +2,8 @@
 //! double. Two programs that undo each other's work as fast as they can help nobody.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
-
-use terway_types::AttachmentKey;
 
 /// So often an object is put back at once.
 const FREE: u32 = 3;
@@ -36,15 +35,21 @@ struct Loss {
     told: u32,
 }
 
-/// Every object that was put back lately.
-#[derive(Debug, Default)]
-pub(super) struct Losses {
-    lost: HashMap<(AttachmentKey, String), Loss>,
+/// Every object that was put back lately, by whose it is and its name.
+#[derive(Debug)]
+pub(super) struct Losses<K> {
+    lost: HashMap<(K, String), Loss>,
 }
 
-impl Losses {
+impl<K> Default for Losses<K> {
+    fn default() -> Self {
+        Self { lost: HashMap::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Losses<K> {
     /// What to do about an object that is missing now.
-    pub(super) fn judge(&mut self, key: &AttachmentKey, object: &str, now: Instant) -> Verdict {
+    pub(super) fn judge(&mut self, key: &K, object: &str, now: Instant) -> Verdict {
         self.lost.retain(|_, loss| now.saturating_duration_since(loss.last) < pause(loss.repairs) + QUIET);
         let Some(loss) = self.lost.get_mut(&(key.clone(), object.to_owned())) else { return Verdict::Repair };
         let until = loss.last + pause(loss.repairs);
@@ -57,7 +62,7 @@ impl Losses {
     }
 
     /// It was put back.
-    pub(super) fn repaired(&mut self, key: &AttachmentKey, object: &str, now: Instant) {
+    pub(super) fn repaired(&mut self, key: &K, object: &str, now: Instant) {
         let loss = self.lost.entry((key.clone(), object.to_owned()));
         let loss = loss.or_insert(Loss { repairs: 0, last: now, told: 0 });
         loss.repairs += 1;
@@ -73,7 +78,7 @@ fn pause(repairs: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use terway_types::{ContainerId, IfName, NetworkName};
+    use terway_types::{AttachmentKey, ContainerId, IfName, NetworkName};
 
     use super::*;
 

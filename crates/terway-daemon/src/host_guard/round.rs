@@ -15,6 +15,7 @@ use terway_types::{
     AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, IpFamily, MacAddr, NodeMode, PodRef,
 };
 
+use super::enis::Enis;
 use super::losses::{Losses, Verdict};
 
 /// An attachment to look at.
@@ -30,12 +31,20 @@ pub(super) struct Subject {
 #[derive(Debug)]
 pub(super) struct Round {
     pub(super) subjects: Vec<Subject>,
+    pub(super) enis: Enis,
     pub(super) host: Netns,
     pub(super) run_dir: PathBuf,
     /// The processes that did something meanwhile.
     pub(super) by: HashSet<u32>,
-    pub(super) losses: Losses,
+    pub(super) memory: Memory,
     pub(super) now: Instant,
+}
+
+/// What was put back, and what was taken off, lately.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    attachments: Losses<AttachmentKey>,
+    enis: Losses<MacAddr>,
 }
 
 /// What a round found.
@@ -44,6 +53,8 @@ pub(super) struct Report {
     pub(super) by: HashSet<u32>,
     /// Objects put back, each with its pod.
     pub(super) repaired: Vec<String>,
+    /// What was taken off ENIs.
+    pub(super) expelled: Vec<String>,
     /// Objects that cannot be put back.
     pub(super) left: Vec<String>,
     /// Objects whose next repair has to wait, which nobody was told yet.
@@ -52,22 +63,25 @@ pub(super) struct Report {
     pub(super) busy: Vec<AttachmentKey>,
     /// Attachments to look at again, and when.
     pub(super) later: BTreeMap<AttachmentKey, Instant>,
+    /// When to look at ENIs again.
+    pub(super) enis_later: Option<Instant>,
 }
 
 impl Round {
-    /// Looks at everyone; gives the losses back.
-    pub(super) fn run(mut self) -> (Losses, Report) {
+    /// Looks at everyone; gives the memory back.
+    pub(super) fn run(mut self) -> (Memory, Report) {
         let mut report = Report { by: std::mem::take(&mut self.by), ..Report::default() };
         let subjects = std::mem::take(&mut self.subjects);
-        if subjects.is_empty() {
-            return (self.losses, report);
+        if subjects.is_empty() && self.enis.macs.is_empty() {
+            return (self.memory, report);
         }
         let macs = subjects.iter().map(|subject| subject.parts.mac).collect();
-        let mut seen = match Seen::of(&self.host, &macs) {
+        let seen = self.clear_enis(&mut report).map(|(netlink, links)| Seen::of(netlink, links, &macs));
+        let mut seen = match seen {
             Ok(seen) => seen,
             Err(fault) => {
                 tracing::warn!(%fault, "cannot guard attachments' state on the node");
-                return (self.losses, report);
+                return (self.memory, report);
             }
         };
         for subject in subjects {
@@ -80,7 +94,16 @@ impl Round {
                 }
             }
         }
-        (self.losses, report)
+        (self.memory, report)
+    }
+
+    /// Looks at ENIs; gives the node's links.
+    fn clear_enis(&mut self, report: &mut Report) -> Result<(Netlink, Vec<Link>), Fault> {
+        let mut netlink = Netlink::open(&self.host).map_err(|error| error.fault())?;
+        let links = netlink.links().map_err(|error| error.fault())?;
+        let cleared = self.enis.clear(&mut netlink, &links, &mut self.memory.enis, self.now, report);
+        cleared.map_err(|error| error.fault())?;
+        Ok((netlink, links))
     }
 
     fn look_after(&mut self, subject: &Subject, seen: &mut Seen, report: &mut Report) -> Result<(), Fault> {
@@ -89,7 +112,7 @@ impl Round {
         let Some(layout) = self.layout(subject, seen)? else { return Ok(()) };
         let mut due = Vec::new();
         for drift in self.drifts(&layout)? {
-            match self.losses.judge(key, &drift.object.name(), self.now) {
+            match self.memory.attachments.judge(key, &drift.object.name(), self.now) {
                 Verdict::Repair => due.push(drift),
                 Verdict::Wait { until, news } => {
                     report.fought.extend(news.then(|| said(&drift, subject)));
@@ -107,7 +130,7 @@ impl Round {
         let (left, back): (Vec<_>, Vec<_>) =
             due.into_iter().partition(|drift| after.iter().any(|still| still.object == drift.object));
         for drift in &back {
-            self.losses.repaired(key, &drift.object.name(), self.now);
+            self.memory.attachments.repaired(key, &drift.object.name(), self.now);
             report.repaired.push(said(drift, subject));
         }
         self.give_up(&left, subject, report);
@@ -117,7 +140,7 @@ impl Round {
     /// What cannot be put back is told like a repair that did not last: ever more seldom.
     fn give_up(&mut self, left: &[Drift], subject: &Subject, report: &mut Report) {
         for drift in left {
-            self.losses.repaired(&subject.key, &drift.object.name(), self.now);
+            self.memory.attachments.repaired(&subject.key, &drift.object.name(), self.now);
             report.left.push(said(drift, subject));
         }
     }
@@ -169,13 +192,11 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(host: &Netns, macs: &HashSet<MacAddr>) -> Result<Self, Fault> {
-        let mut netlink = Netlink::open(host).map_err(|error| error.fault())?;
-        let links = netlink.links().map_err(|error| error.fault())?;
+    fn of(netlink: Netlink, links: Vec<Link>, macs: &HashSet<MacAddr>) -> Self {
         // An ENI that has come home keeps its mark until DEL.
         let is_end = |link: &Link| link.mac.is_none_or(|mac| !macs.contains(&mac));
         let ends = links.into_iter().filter(is_end).filter_map(|link| Some((link.alias?, link.name)));
-        Ok(Self { ends: ends.collect(), netlink, facts: Vec::new() })
+        Self { ends: ends.collect(), netlink, facts: Vec::new() }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::kernel::namespace::Netns;
 use crate::kernel::transport::{Answer, Transport};
 
 /// The length of the nfnetlink header before the attributes.
-const HEADER: usize = 4;
+pub(super) const HEADER: usize = 4;
 
 /// A connection to the packet filter of one network namespace.
 #[derive(Debug)]

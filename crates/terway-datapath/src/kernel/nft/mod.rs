@@ -8,6 +8,8 @@ mod client;
 mod comment;
 mod expression;
 mod object;
+#[cfg(feature = "monitor")]
+mod watch;
 
 pub use batch::{Batch, Deletion};
 pub use body::{EtherType, RuleBody};
@@ -15,6 +17,8 @@ pub use client::{InstalledRule, Nft};
 pub use comment::{Comment, CommentTooLong};
 pub use expression::{Comparison, Expr, MetaKey, NatKind, PayloadBase, Register, Verdict};
 pub use object::{Base, Chain, Family, Hook, Kind, Policy, Table, priority};
+#[cfg(feature = "monitor")]
+pub(crate) use watch::{Gone, Watch};
 
 #[cfg(test)]
 mod golden;

@@ -48,18 +48,21 @@ pub(in crate::kernel) struct Message<'a> {
     pub(in crate::kernel) kind: u16,
     pub(super) flags: u16,
     pub(super) sequence: u32,
+    /// The port of whoever asked for what an event tells; 0 if the kernel did it by itself.
+    pub(in crate::kernel) port: u32,
     pub(in crate::kernel) payload: &'a [u8],
 }
 
 impl<'a> Message<'a> {
     /// The first message of a datagram, and the rest of it.
-    pub(super) fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+    pub(in crate::kernel) fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (header, _) = bytes.split_at_checked(HEADER)?;
         let length = u32_at(header, 0)? as usize;
         let message = Self {
             kind: u16_at(header, 4)?,
             flags: u16_at(header, 6)?,
             sequence: u32_at(header, 8)?,
+            port: u32_at(header, 12)?,
             payload: bytes.get(HEADER..length)?,
         };
         Some((message, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
@@ -116,7 +119,7 @@ mod tests {
     use super::*;
 
     fn answer(flags: u16, payload: &[u8]) -> Option<String> {
-        let message = Message { kind: NLMSG_ERROR, flags, sequence: 1, payload };
+        let message = Message { kind: NLMSG_ERROR, flags, sequence: 1, port: 0, payload };
         message.refusal().unwrap_err().extack
     }
 

@@ -1,0 +1,87 @@
+//! Hears what is taken out of the packet filter of one namespace: rules and whole tables. What is added is not told;
+//! most of it is our own work, and nothing of ours gets lost by it.
+
+use std::io;
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
+use nix::errno::Errno;
+
+use super::attribute::{text_value, value};
+use super::batch::{NFT_MSG_DELRULE, NFT_MSG_DELTABLE, NFTA_RULE_TABLE, NFTA_RULE_USERDATA, SUBSYSTEM};
+use super::client::HEADER;
+use super::comment::Comment;
+use crate::kernel::error::{Cause, KernelError};
+use crate::kernel::namespace::Netns;
+use crate::kernel::transport::Message;
+
+/// The mask of the multicast group `NFNLGRP_NFTABLES`, which is number 7.
+const EVENTS: u32 = 1 << 6;
+
+/// A socket that hears it.
+pub(crate) struct Watch {
+    socket: TokioSocket,
+}
+
+/// What is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// A rule of this table, or the table with all that was in it.
+    From {
+        /// The table's name.
+        table: String,
+        /// The rule's comment; none of a table, of a rule without one, or if the kernel does not tell.
+        comment: Option<Comment>,
+        /// The netlink port of whoever asked for it; 0 if the kernel does not tell.
+        by: u32,
+    },
+    /// So much happened at once that some of it was not told.
+    Unknown,
+}
+
+impl Watch {
+    /// Begins to hear. Nobody needs to stay in the namespace. Must be called within a tokio runtime that drives I/O.
+    pub(crate) fn open(netns: &Netns) -> Result<Self, KernelError> {
+        let failed = |cause: Cause| KernelError::new("listen to changes of nftables", cause);
+        let runtime = tokio::runtime::Handle::current();
+        let open = || {
+            let _reactor = runtime.enter();
+            let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
+            socket.socket_mut().bind(&SocketAddr::new(0, EVENTS))?;
+            Ok(Self { socket })
+        };
+        netns.run(open).map_err(|error| failed(error.into()))?.map_err(|error| failed(Cause::Socket(error)))
+    }
+
+    /// Waits until something is heard. Cancel safe.
+    pub(crate) async fn next(&mut self) -> io::Result<Vec<Gone>> {
+        let bytes = match self.socket.recv_from_full().await {
+            Ok((bytes, _)) => bytes,
+            Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
+                return Ok(vec![Gone::Unknown]);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut rest = &bytes[..];
+        let mut all = Vec::new();
+        while let Some((message, tail)) = Message::split(rest) {
+            all.extend(gone(&message));
+            rest = tail;
+        }
+        Ok(all)
+    }
+}
+
+fn gone(message: &Message<'_>) -> Option<Gone> {
+    const RULE: u16 = SUBSYSTEM << 8 | NFT_MSG_DELRULE;
+    const TABLE: u16 = SUBSYSTEM << 8 | NFT_MSG_DELTABLE;
+    let attributes = message.payload.get(HEADER..)?;
+    let comment = match message.kind {
+        RULE => value(attributes, NFTA_RULE_USERDATA).and_then(Comment::decode),
+        TABLE => None,
+        _ => return None,
+    };
+    // A table's own name has the number that names the table of a rule.
+    let table = text_value(attributes, NFTA_RULE_TABLE)?;
+    Some(Gone::From { table, comment, by: message.port })
+}

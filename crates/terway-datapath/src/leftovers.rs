@@ -1,0 +1,100 @@
+//! What the node still has of attachments: the traces by which those that are gone are found. Whether one is gone is
+//! for the reader to find out; a trace is there only after its attachment is in the books, so whoever looks here first
+//! and into the books second takes no attachment for gone that has just come.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use terway_types::{AttachmentKey, MacAddr};
+
+use crate::kernel::objects::Link;
+use crate::kernel::{KernelError, Netlink, Netns};
+use crate::mark::Mark;
+use crate::source_nat;
+
+/// What there is of one attachment, by the mark it carries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// Links that were made for it, by name. There being one says that the pod may live: the end of a pair goes with
+    /// the namespace of the other.
+    pub links: BTreeSet<String>,
+    /// ENIs that came home with its mark, by name.
+    pub nics: BTreeSet<String>,
+    /// Whether its traffic is translated.
+    pub translated: bool,
+}
+
+/// The traces of all attachments, with the hardware addresses of the node's ENIs.
+pub fn find(host: &Netns, enis: &BTreeSet<MacAddr>) -> Result<BTreeMap<AttachmentKey, Traces>, KernelError> {
+    let links = Netlink::open(host)?.links()?;
+    Ok(traces(&links, &source_nat::marks(host)?, enis))
+}
+
+fn traces(
+    links: &[Link],
+    translated: &BTreeSet<String>,
+    enis: &BTreeSet<MacAddr>,
+) -> BTreeMap<AttachmentKey, Traces> {
+    let key_of = |text: &str| Mark::parse(text)?.key();
+    let mut all: BTreeMap<AttachmentKey, Traces> = BTreeMap::new();
+    for link in links {
+        let Some(key) = link.alias.as_deref().and_then(key_of) else { continue };
+        let traces = all.entry(key).or_default();
+        let is_nic = link.kind.is_none() || link.mac.is_some_and(|mac| enis.contains(&mac));
+        let names = if is_nic { &mut traces.nics } else { &mut traces.links };
+        names.insert(link.name.clone());
+    }
+    for key in translated.iter().filter_map(|text| key_of(text)) {
+        all.entry(key).or_default().translated = true;
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(name: &str, kind: Option<&str>, mac: u8, alias: Option<&str>) -> Link {
+        Link {
+            index: 5,
+            name: name.into(),
+            mac: Some(MacAddr([2, 0, 0, 0, 0, mac])),
+            mtu: 1500,
+            up: true,
+            kind: kind.map(str::to_owned),
+            alias: alias.map(str::to_owned),
+            master: None,
+            peer: None,
+            peer_netns_id: None,
+            pci: None,
+            loopback: false,
+            ether: true,
+        }
+    }
+
+    #[test]
+    fn marks_tell_whose_a_trace_is_and_nothing_else_is_one() {
+        let (a, b) = (Some("terway:terway/a/eth0"), Some("terway:terway/b/eth0"));
+        let links = [
+            link("cali1", Some("veth"), 1, a),
+            link("eth1", None, 2, a),
+            link("eth2", Some("veth"), 3, b),
+            link("cali9", Some("veth"), 4, Some("calico:terway/c/eth0")),
+            link("cali8", Some("veth"), 5, None),
+        ];
+        let translated = ["terway:terway/b/eth0", "terway:terway/d/eth0", "words of somebody"];
+        let enis = BTreeSet::from([MacAddr([2, 0, 0, 0, 0, 3])]);
+        let all = traces(&links, &translated.map(str::to_owned).into(), &enis);
+        let shown: Vec<_> = all
+            .iter()
+            .map(|(key, traces)| format!("{key} {:?} {:?} {}", traces.links, traces.nics, traces.translated))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                r#"terway/a/eth0 {"cali1"} {"eth1"} false"#,
+                r#"terway/b/eth0 {} {"eth2"} true"#,
+                "terway/d/eth0 {} {} true",
+            ]
+        );
+    }
+}

@@ -28,7 +28,6 @@ use crate::outbox::Outbox;
 /// Fills an empty pool from what is durable.
 pub(crate) fn adopt(pool: &mut Pool, mut snapshot: LedgerSnapshot, out: &mut Outbox) {
     bring_to_the_present(&mut snapshot, pool.now, pool.now + pool.settings.quarantine);
-    let unsettled_until = pool.now + pool.settings.retry_max;
     let of_records = snapshot.addresses.iter().map(|record| &record.eni);
     let served: BTreeSet<_> = of_records.chain(snapshot.prefixes.iter().map(|record| &record.eni)).collect();
     for record in &snapshot.enis {
@@ -37,8 +36,6 @@ pub(crate) fn adopt(pool: &mut Pool, mut snapshot: LedgerSnapshot, out: &mut Out
         pool.books.edit(number, &pool.settings, |eni| {
             eni.service = service;
             eni.doubt = matches!(eni.record.phase, EniPhase::Creating | EniPhase::Regrouping);
-            // Calls of the life before may still land.
-            eni.unsettled_until = unsettled_until;
         });
     }
     pool.adopt_addresses(&snapshot, out);

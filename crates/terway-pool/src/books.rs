@@ -50,6 +50,8 @@ pub(crate) struct Books {
     idle: Idle,
     due: BTreeSet<(Timestamp, EniNo)>,
     tally: Tally,
+    /// Those that serve no claim.
+    pooled: Tally,
     tallies: Vec<Tally>,
 }
 
@@ -74,6 +76,11 @@ impl Books {
     /// All ENIs together.
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// All that serve no claim.
+    pub(crate) fn pooled(&self) -> &Tally {
+        &self.pooled
     }
 
     /// Those of one class that serve no claim.
@@ -118,6 +125,11 @@ impl Books {
     /// The idle ENIs of one class.
     pub(crate) fn idle(&self, class: ClassNo) -> &[EniNo] {
         self.idle.of(class)
+    }
+
+    /// The classes that have an idle ENI.
+    pub(crate) fn idle_classes(&self) -> impl Iterator<Item = ClassNo> + '_ {
+        self.idle.classes()
     }
 
     /// Those with something due by now, the most overdue first.
@@ -190,6 +202,7 @@ impl Books {
                 self.tallies.resize(class.index() + 1, Tally::default());
             }
             self.tallies[class.index()].add(marks.stand);
+            self.pooled.add(marks.stand);
             if marks.stand == Stand::Idle {
                 self.idle.insert(class, number);
             }
@@ -203,6 +216,7 @@ impl Books {
         self.tally.remove(marks.stand);
         if let Some(class) = marks.class {
             self.tallies[class.index()].remove(marks.stand);
+            self.pooled.remove(marks.stand);
             if marks.stand == Stand::Idle {
                 self.idle.remove(class, number);
             }
@@ -250,6 +264,7 @@ impl Books {
     pub(crate) fn forget_past(&mut self, now: Timestamp, recent: Option<Timestamp>) {
         (self.next, self.by_token, self.by_id, self.by_mac, self.by_address) = <_>::default();
         (self.by_claim, self.idle, self.due, self.tally, self.tallies) = <_>::default();
+        self.pooled = Tally::default();
         // Of the times of other changes only their order counts.
         let changes: BTreeSet<_> = self.enis.values().map(|eni| eni.record.since).collect();
         for eni in self.enis.values_mut() {
@@ -269,7 +284,7 @@ impl Books {
             fresh.mark(*number, Marks::of(eni, settings));
             fresh.name(*number, &eni.record);
         }
-        assert_eq!(fresh.tally, self.tally);
+        assert_eq!((fresh.tally, fresh.pooled), (self.tally, self.pooled));
         for class in self.classes.numbers() {
             assert_eq!(fresh.tally_of(class), self.tally_of(class));
         }

@@ -11,7 +11,7 @@ use crate::engine::Pool;
 use crate::eni_life::Step;
 use crate::event::{Claim, ClaimFate, Keep};
 use crate::outbox::Outbox;
-use crate::waiters::{Place, Waiter};
+use crate::waiters::Place;
 
 impl Keep {
     fn then(self) -> AfterClaim {
@@ -87,51 +87,53 @@ impl Pool {
 
     /// Sees to it that the ENI of everybody who waits for a claim is on its way.
     pub(crate) fn provide_claims(&mut self, out: &mut Outbox) {
-        for (place, claim) in self.waiters.claims() {
-            let known = self.books.by_claim(&claim);
-            let kept = known.and_then(|eni| self.books.get(eni)).map(|eni| &eni.record.phase)
-                == Some(&EniPhase::Kept);
-            if known.is_some() && !kept {
-                continue;
-            }
-            // Room is made only for what can take it: else the stock would, and it would be made again.
-            if !self.can_provide(place, kept) {
-                continue;
-            }
-            if !self.has_room_for_waiter(out) {
+        while let Some(place) = self.next_claim() {
+            if !(self.has_room_for_waiter(out) && self.provide_claim(place, out)) {
                 return;
-            }
-            if let Some(number) = known {
-                self.step(number, Step::Attach, out);
-                self.advance(number, out);
-            } else if let Some(waiter) = self.waiters.get(place).cloned() {
-                self.provide_claim(&waiter, out);
             }
         }
     }
 
-    fn can_provide(&self, place: Place, kept: bool) -> bool {
-        let Some(waiter) = self.waiters.get(place) else { return false };
-        let exists = kept || waiter.claim.as_ref().is_some_and(|claim| claim.eni.is_some());
-        let wish = self.wishes.get(waiter.wish);
-        self.free_slots() > 0 && (exists || self.supply.can_create(wish, self.now))
+    /// The first of those whose claim's ENI is not on its way and can be. Room is made only for what can take it:
+    /// else the stock would, and it would be made again.
+    fn next_claim(&self) -> Option<Place> {
+        if self.free_slots() == 0 {
+            return None;
+        }
+        // Of those that are there, no more are under way than may be.
+        let there = self.waiters.claims_there().find(|(_, waiter)| {
+            let known = waiter.claim.as_ref().and_then(|claim| self.books.by_claim(&claim.id));
+            known.and_then(|eni| self.books.get(eni)).is_none_or(|eni| eni.record.phase == EniPhase::Kept)
+        });
+        let to_make = self.waiters.claims_to_make();
+        let to_make = to_make.filter(|(wish, _)| self.supply.can_create(self.wishes.get(*wish), self.now));
+        there.map(|(place, _)| place).into_iter().chain(to_make.map(|(_, place)| place)).min()
     }
 
-    fn provide_claim(&mut self, waiter: &Waiter, out: &mut Outbox) {
-        let Some(claim) = &waiter.claim else { return };
+    /// Attaches what is kept for a claim, or seeks or makes its ENI. Tells whether it did.
+    fn provide_claim(&mut self, place: Place, out: &mut Outbox) -> bool {
+        let Some(waiter) = self.waiters.get(place) else { return false };
+        let Some(claim) = waiter.claim.clone() else { return false };
+        if let Some(number) = self.books.by_claim(&claim.id) {
+            let attaches = self.step(number, Step::Attach, out);
+            self.advance(number, out);
+            return attaches;
+        }
         let wish = self.wishes.get(waiter.wish);
         // One that is named was made by the control plane: until somebody has held it, it is not ours to delete.
         let (vswitch, then) = if claim.eni.is_some() {
             (VSwitchId(String::new()), AfterClaim::Keep)
         } else {
             let chosen = self.supply.choose(wish, self.now, &self.settings, &mut self.random);
-            let Some(vswitch) = chosen.cloned() else { return };
+            let Some(vswitch) = chosen.cloned() else { return false };
             (vswitch, claim.keep.then())
         };
         let groups = wish.groups.clone();
         let hold = ClaimHold { id: claim.id.clone(), then };
-        let record = EniRecord { id: claim.eni.clone(), claim: Some(hold), ..self.intent(vswitch, groups) };
+        let record = EniRecord { id: claim.eni, claim: Some(hold), ..self.intent(vswitch, groups) };
+        self.waiters.claim_changed(&claim.id, true);
         self.begin(record, crate::eni::Service::Whole, out);
+        true
     }
 
     /// The intent to make an ENI.

@@ -49,6 +49,7 @@ impl Classes {
         &self.list[number.index()]
     }
 
+    #[cfg(test)]
     pub(crate) fn numbers(&self) -> impl DoubleEndedIterator<Item = ClassNo> + use<> {
         (0..u32::try_from(self.list.len()).unwrap_or(u32::MAX)).map(ClassNo)
     }

@@ -65,6 +65,11 @@ impl Pool {
         let running = matches!(eni.work, Work::Running { operation: current, .. } if current == operation);
         let again = matches!(eni.work, Work::Running { .. }) && !running;
         let stays = matches!(eni.then(), Some(AfterClaim::Keep | AfterClaim::Forget));
+        if let (Work::Running { until, .. }, true, Ok(CloudAnswer::Regrouped)) = (eni.work, again, &outcome) {
+            // The call that is out may land after whatever comes next.
+            let settled = until + self.settings.retry_max;
+            self.books.edit(errand.eni, &self.settings, |eni| eni.unsettled_until = settled);
+        }
         match outcome {
             // Kept for its claim, the ENI may be attached at once, and the call that is out would take it away.
             Ok(CloudAnswer::Detached) if again && stays => return,

@@ -1,9 +1,11 @@
 //! Supply against demand: what those who wait need, then what the stock of idle ENIs lacks. An idle ENI of the right
 //! vSwitch is regrouped rather than another one made; at the limit an idle ENI makes room.
 
+use std::collections::BTreeMap;
+
 use terway_types::{EniRecord, SecurityGroupId, VSwitchId};
 
-use crate::books::EniNo;
+use crate::books::{Books, EniNo};
 use crate::classes::ClassNo;
 use crate::effect::Note;
 use crate::engine::Pool;
@@ -12,31 +14,35 @@ use crate::eni_life::Step;
 use crate::outbox::Outbox;
 use crate::sharing::sharing;
 use crate::supply::Job;
+use crate::waiters::Line;
 use crate::wishes::{DEFAULT, Wish, WishNo};
 
-/// ENIs on their way, by class, that are not meant for anybody yet.
-struct Coming(Vec<u32>);
+/// ENIs on their way that are meant for somebody already, by class. The others are anybody's.
+#[derive(Default)]
+struct Meant(BTreeMap<ClassNo, u32>);
 
-impl Coming {
-    /// Takes up to `count` that fulfil a wish; tells how many are missing.
-    fn take(&mut self, wish: &Wish, count: u32) -> u32 {
-        wish.classes().fold(count, |missing, class| {
-            let Some(there) = self.0.get_mut(class.index()) else { return missing };
-            let taken = missing.min(*there);
-            *there -= taken;
-            missing - taken
-        })
-    }
-
-    /// As if one of this class were not on its way.
-    fn leave_out(&mut self, class: ClassNo) {
-        if let Some(there) = self.0.get_mut(class.index()) {
-            *there = there.saturating_sub(1);
+impl Meant {
+    fn extend(&mut self, class: Option<ClassNo>) {
+        if let Some(class) = class {
+            *self.0.entry(class).or_default() += 1;
         }
     }
 
-    fn of(&self, class: ClassNo) -> u32 {
-        self.0.get(class.index()).copied().unwrap_or(0)
+    /// How many of a class are anybody's still.
+    fn left(&self, class: ClassNo, books: &Books) -> u32 {
+        let tally = books.tally_of(class);
+        (tally.coming + tally.linking).saturating_sub(self.0.get(&class).copied().unwrap_or(0))
+    }
+
+    /// Takes up to `count` that fulfil a wish; tells how many are missing.
+    fn take(&mut self, wish: &Wish, count: u32, books: &Books) -> u32 {
+        wish.classes().fold(count, |missing, class| {
+            let taken = missing.min(self.left(class, books));
+            if taken > 0 {
+                *self.0.entry(class).or_default() += taken;
+            }
+            missing - taken
+        })
     }
 }
 
@@ -53,30 +59,33 @@ impl Pool {
         if self.retired {
             return;
         }
-        let mut coming = None;
-        if !self.waiters.is_empty() {
-            self.provide_claims(out);
-            let mut on_the_way = self.coming();
-            self.provide_lines(&mut on_the_way, out);
-            coming = Some(on_the_way);
+        self.provide_claims(out);
+        self.watch_warm_up();
+        if !self.can_provide() {
+            return;
         }
-        self.provide_stock(coming.as_ref(), out);
+        let mut meant = Meant::default();
+        if self.waiters.unclaimed() > 0 {
+            self.provide_lines(&mut meant, out);
+        }
+        self.provide_stock(&meant, out);
     }
 
-    fn coming(&self) -> Coming {
-        let count = |class| {
-            let tally = self.books.tally_of(class);
-            tally.coming + tally.linking
-        };
-        Coming(self.books.classes.numbers().map(count).collect())
+    /// Whether anything could be done for anybody. Mostly nothing can while many wait: the limit is reached, or as
+    /// much is under way as may be.
+    fn can_provide(&self) -> bool {
+        let may_create = || self.room() > 0 && self.free_slots() > 0 && self.supply.may_create(self.now);
+        self.books.tally().idle > 0 || may_create()
     }
 
     /// For those who wait, in turns: nobody's many keep another's one waiting. ENIs in quarantine do not count, for
     /// they may take longer than new ones.
-    fn provide_lines(&mut self, coming: &mut Coming, out: &mut Outbox) {
-        let missing =
-            |line: crate::waiters::Line| (line.wish, coming.take(self.wishes.get(line.wish), line.len));
-        let mut lines: Vec<(WishNo, u32)> = self.waiters.lines().into_iter().map(missing).collect();
+    fn provide_lines(&mut self, meant: &mut Meant, out: &mut Outbox) {
+        let mut missing = |line: Line| {
+            let missing = meant.take(self.wishes.get(line.wish), line.len, &self.books);
+            (missing > 0).then_some((line.wish, missing))
+        };
+        let mut lines: Vec<(WishNo, u32)> = self.waiters.lines().filter_map(&mut missing).collect();
         // Each that leaves makes room for one that is missing already.
         let mut leaving = self.books.tally().leaving;
         while lines.iter().any(|(_, missing)| *missing > 0) {
@@ -93,7 +102,7 @@ impl Pool {
                             *missing = 0;
                         }
                     }
-                    way => self.go(way, out),
+                    way => meant.extend(self.go(way, out)),
                 }
             }
         }
@@ -121,31 +130,35 @@ impl Pool {
         Some(Way::Create(vswitch, wish.groups))
     }
 
-    fn go(&mut self, way: Way, out: &mut Outbox) {
+    /// Tells the class of the ENI that is on its way then.
+    fn go(&mut self, way: Way, out: &mut Outbox) -> Option<ClassNo> {
         match way {
-            Way::Regroup(eni, groups) => drop(self.regroup(eni, groups, out)),
+            Way::Regroup(eni, groups) => {
+                self.regroup(eni, groups, out);
+                self.books.get(eni).map(|eni| eni.class)
+            }
             Way::Create(vswitch, groups) => {
+                let class = self.books.classes.intern(&vswitch, &groups);
                 let record = self.intent(vswitch, groups);
                 self.begin(record, Service::Whole, out);
+                Some(class)
             }
-            Way::MakeRoom => {}
+            Way::MakeRoom => None,
         }
     }
 
     /// What there is and comes for the low water mark. ENIs in quarantine come back by themselves, suspect ones
     /// mostly do, so they count: steady churn of pods costs no cloud call.
-    fn stock(&self, coming: Option<&Coming>) -> u32 {
+    fn stock(&self, meant: &Meant) -> u32 {
         let there = |class| {
             let tally = self.books.tally_of(class);
-            let on_the_way = coming.map_or(tally.coming + tally.linking, |coming| coming.of(class));
-            tally.idle + tally.suspect + tally.resting + on_the_way
+            tally.idle + tally.suspect + tally.resting + meant.left(class, &self.books)
         };
         self.wishes.get(DEFAULT).classes().map(there).sum()
     }
 
-    fn provide_stock(&mut self, coming: Option<&Coming>, out: &mut Outbox) {
-        self.watch_warm_up();
-        for _ in self.stock(coming)..self.low_mark() {
+    fn provide_stock(&mut self, meant: &Meant, out: &mut Outbox) {
+        for _ in self.stock(meant)..self.low_mark() {
             let way = if let Some(eni) = self.regroupable(DEFAULT, false) {
                 Some(Way::Regroup(eni, self.wishes.get(DEFAULT).groups.clone()))
             } else if self.room() > 0
@@ -162,7 +175,8 @@ impl Pool {
 
     /// An idle ENI that only lacks the right groups. Those of the stock only if `stock_too`, and last.
     fn regroupable(&self, wish: WishNo, stock_too: bool) -> Option<EniNo> {
-        if self.books.tally().idle == 0 || self.supply.opens(Job::Regroup) > self.now {
+        let opens = self.supply.opens(Job::Regroup).max(self.settled_from);
+        if self.books.tally().idle == 0 || opens > self.now {
             return None;
         }
         let wanted = self.wishes.get(wish);
@@ -172,7 +186,7 @@ impl Pool {
             target.is_some_and(|target| target != *class && !self.supply.is_barred(target, self.now))
         };
         let settled = |eni: &EniNo| self.books.get(*eni).is_some_and(|eni| eni.unsettled_until <= self.now);
-        let classes: Vec<_> = self.books.classes.numbers().filter(fits).collect();
+        let classes: Vec<_> = self.books.idle_classes().filter(fits).collect();
         let of_stock = |class: &ClassNo| stock.accepts(*class);
         let others = classes.iter().filter(|class| !of_stock(class));
         let stocked = classes.iter().filter(|class| stock_too && of_stock(class));
@@ -199,11 +213,9 @@ impl Pool {
     /// Lets an idle ENI go, one that is not of the stock if there is one. Tells whether it did.
     pub(crate) fn let_one_go(&mut self, out: &mut Outbox) -> bool {
         let stock = self.wishes.get(DEFAULT);
-        let mut classes: Vec<_> = self.books.classes.numbers().collect();
-        classes.sort_by_key(|class| stock.accepts(*class));
-        let Some(eni) = classes.into_iter().find_map(|class| self.books.idle(class).last().copied()) else {
-            return false;
-        };
+        let other = self.books.idle_classes().find(|class| !stock.accepts(*class));
+        let Some(class) = other.or_else(|| self.books.idle_classes().next()) else { return false };
+        let Some(&eni) = self.books.idle(class).last() else { return false };
         let gone = self.step(eni, Step::Detach, out);
         self.advance(eni, out);
         gone
@@ -242,18 +254,22 @@ impl Pool {
         }
         // Whatever is made because it is missing must be wanted once it is there, or it would be made for ever. So
         // the same is asked as before it was made: what is missing without it?
-        let mut coming = self.coming();
-        coming.leave_out(eni.class);
-        let all: u32 = coming.0.iter().sum();
-        if all.saturating_add(tally.idle) < self.waiters.unclaimed().saturating_add(self.high_mark()) {
+        let pooled = self.books.pooled();
+        let others = (pooled.coming + pooled.linking).saturating_sub(1);
+        if others.saturating_add(tally.idle) < self.waiters.unclaimed().saturating_add(self.high_mark()) {
             return true;
         }
+        let mut meant = Meant::default();
+        meant.extend(Some(eni.class));
+        // Only those who want the same groups compete for it.
+        let competing = self.wishes.with_groups(&self.books.classes.get(eni.class).groups);
+        let mut lines: Vec<_> = competing.iter().filter_map(|wish| self.waiters.line(*wish)).collect();
+        lines.sort_unstable_by_key(|line| line.first);
         let mut missing = false;
-        for line in self.waiters.lines() {
+        for line in lines {
             let wish = self.wishes.get(line.wish);
-            missing |= coming.take(wish, line.len) > 0 && wish.accepts(eni.class);
+            missing |= meant.take(wish, line.len, &self.books) > 0 && wish.accepts(eni.class);
         }
-        missing
-            || (self.wishes.get(DEFAULT).accepts(eni.class) && self.stock(Some(&coming)) < self.low_mark())
+        missing || (self.wishes.get(DEFAULT).accepts(eni.class) && self.stock(&meant) < self.low_mark())
     }
 }

@@ -18,11 +18,11 @@ use crate::event::Event;
 use crate::holdings::Holdings;
 use crate::inventory::Witnesses;
 use crate::outbox::Outbox;
+use crate::pace::Pace;
 use crate::quarantine::extended;
 use crate::random::Random;
 use crate::settings::PoolSettings;
 use crate::sharing::{Shared, sharing};
-use crate::shrinking::Shrinking;
 use crate::supply::Supply;
 use crate::waiters::Waiters;
 use crate::wishes::Wishes;
@@ -50,10 +50,12 @@ pub struct Pool {
     /// Addresses of shared ENIs.
     pub(crate) shared: Shared,
     pub(crate) witnesses: Witnesses,
-    pub(crate) shrinking: Shrinking,
+    pub(crate) pace: Pace,
     pub(crate) random: Random,
     pub(crate) operations: BTreeMap<OperationId, Errand>,
     pub(crate) next_operation: u64,
+    /// Until then calls of the life before may still land.
+    pub(crate) settled_from: Timestamp,
     /// Whether the node goes away.
     pub(crate) retired: bool,
     pub(crate) now: Timestamp,
@@ -70,10 +72,11 @@ impl Pool {
         let mut books = Books::default();
         let mut pool = Self {
             supply: Supply::new(&settings, now),
-            shared: Shared::new(&settings, now),
+            shared: Shared::new(&settings),
             witnesses: Witnesses::new(settings.max_enis, now),
             wishes: Wishes::new(&settings, &mut books.classes),
-            shrinking: Shrinking::new(&settings, now),
+            pace: Pace::new(&settings, now),
+            settled_from: now + settings.retry_max,
             random: Random::new(settings.seed, now),
             settings,
             books,
@@ -154,12 +157,13 @@ impl Pool {
 
     /// What time brings, then supply and demand. Runs after every event.
     fn settle(&mut self, out: &mut Outbox) {
+        // First of all: for somebody whose time is up nothing is asked of the cloud.
+        self.expire(out);
         for eni in self.books.overdue(self.now) {
             self.advance(eni, out);
         }
         self.lapse(out);
         self.end_rests(out);
-        self.expire(out);
         self.meet_demand(out);
         let capacity = self.capacity(self.now);
         if self.published.replace(capacity) != Some(capacity) {
@@ -229,6 +233,7 @@ impl Pool {
         self.wishes.resettle(&self.settings, &mut self.books.classes);
         self.books.resettle(&self.settings);
         self.supply.reopen();
+        self.pace.resettle(&self.settings);
         self.resettle_shared(out);
     }
 
@@ -263,6 +268,9 @@ impl Pool {
         self.call_off(number);
         let Some(eni) = self.books.remove(number, &self.settings) else { return false };
         let (token, id) = (eni.record.token, eni.record.id);
+        if let Some(claim) = &eni.record.claim {
+            self.waiters.claim_changed(&claim.id, self.books.by_claim(&claim.id).is_some());
+        }
         self.follow(&token, out);
         self.witnesses.forgot(self.now);
         out.remove_eni(number, token.clone());
@@ -284,9 +292,11 @@ impl Pool {
         self.holdings.forget_past();
         self.waiters.forget_past();
         self.supply.forget_past(self.now, &self.settings);
-        self.shared.forget_past();
         self.witnesses.forget_past(oldest_look);
-        self.shrinking.forget_past(self.now, &self.settings);
+        self.pace.forget_past();
+        if self.settled_from <= self.now {
+            self.settled_from = Timestamp(0);
+        }
     }
 
     /// Nobody listens any more to what was asked for an ENI's phase.

@@ -1,7 +1,7 @@
 //! The ENIs that can be given at once, by class: any of them can be taken or put back in constant time, so that a
 //! random one can be chosen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::books::EniNo;
 use crate::classes::ClassNo;
@@ -10,6 +10,8 @@ use crate::classes::ClassNo;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Idle {
     classes: Vec<Vec<EniNo>>,
+    /// Those classes that have one: there may be many that have none.
+    occupied: BTreeSet<ClassNo>,
     positions: BTreeMap<EniNo, usize>,
 }
 
@@ -18,10 +20,16 @@ impl Idle {
         self.classes.get(class.index()).map_or(&[], Vec::as_slice)
     }
 
+    /// The classes that have an idle ENI.
+    pub(crate) fn classes(&self) -> impl Iterator<Item = ClassNo> + '_ {
+        self.occupied.iter().copied()
+    }
+
     pub(crate) fn insert(&mut self, class: ClassNo, eni: EniNo) {
         if self.classes.len() <= class.index() {
             self.classes.resize_with(class.index() + 1, Vec::new);
         }
+        self.occupied.insert(class);
         let row = &mut self.classes[class.index()];
         self.positions.insert(eni, row.len());
         row.push(eni);
@@ -33,6 +41,8 @@ impl Idle {
         row.swap_remove(position);
         if let Some(moved) = row.get(position) {
             self.positions.insert(*moved, position);
+        } else if row.is_empty() {
+            self.occupied.remove(&class);
         }
     }
 
@@ -43,6 +53,8 @@ impl Idle {
             row.sort_unstable();
         }
         all.truncate(all.iter().rposition(|row| !row.is_empty()).map_or(0, |last| last + 1));
+        let some = (0..).zip(&self.classes).filter(|(_, row)| !row.is_empty()).map(|(index, _)| index);
+        assert!(some.eq(self.occupied.iter().map(|class| class.index())));
         for row in &self.classes {
             assert!(row.iter().enumerate().all(|(at, eni)| self.positions.get(eni) == Some(&at)));
         }

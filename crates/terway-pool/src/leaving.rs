@@ -19,7 +19,7 @@ impl Pool {
             None | Some(AfterClaim::Delete) => drop(self.step(number, Step::DetachConfirmed, out)),
             Some(AfterClaim::Keep | AfterClaim::Forget) => {
                 // A lost call that lands after the ENI was attached again would take it from its pod.
-                let wait = eni.unsettled_until.since(self.now);
+                let wait = eni.unsettled_until.max(self.settled_from).since(self.now);
                 if wait.is_zero() {
                     self.step(number, Step::Keep, out);
                 } else {

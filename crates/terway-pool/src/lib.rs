@@ -20,7 +20,13 @@
 //! | looks | a look counts that may show the time before the last change (`soak looks`, number 5007585); one look is proof; what is adopted does not rest; a suspect address given; people told again and again |
 //! | adoption | an address in use by nobody idle at once; a rest that ends in the future kept |
 //! | supply | an exhausted vSwitch asked for addresses all the same (it never ends); a quota not believed |
-//! | claims, the node's end | more under way than allowed; those who wait not told that their claim or the node ended; resting ENIs kept; a late answer lets a claim's ENI be attached while it is being detached |
+//! | claims | more under way than allowed, beyond the places under way; one that another holds, waits for, or that names another ENI, accepted; what its attachment says not heeded; a rest after its release; kept, or found away, while a call that detaches it may land or the cloud has it here; those who wait not told that it ended; a late answer lets its ENI be attached while it is being detached |
+//! | the node's end | those who wait not told; somebody new accepted; a capacity published; resting ENIs kept; an ENI detached that is in a pod of a lost ledger (`soak everything`, number 40000077) |
+//! | doubt | no pause after an unassign that may land still; no doubt on an assign after a restart; nothing unsettled after a restart, or after a call whose answer was lost; regrouped while unsettled, or while a second call is out; former groups restored in doubt |
+//! | calls that are out | asked for addresses before it is ready; looks that speak of an ENI or an address meanwhile; when an address or a prefix left not noted, in this life and in the one before |
+//! | evidence | mentions ignored, of ENIs and of addresses; a vSwitch stays set aside after an ENI, an address or a reading came from it |
+//! | halves | an address without its other half kept for ever, or given back while pairs are missing |
+//! | people | each of the events that tell of a rule, left out |
 
 mod adoption;
 mod attaching;
@@ -46,6 +52,7 @@ mod idle;
 mod inventory;
 mod leaving;
 mod outbox;
+mod pace;
 mod progress;
 mod quarantine;
 mod random;

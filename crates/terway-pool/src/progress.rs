@@ -66,11 +66,11 @@ fn next_move(
             Work::CloudGone if eni.record.phase == EniPhase::Kept => Some(Move::Forget(Proof::Moved)),
             Work::CloudGone => Some(Move::Forget(Proof::Deleted)),
         },
-        EniPhase::Attached | EniPhase::Ready | EniPhase::Quarantined { .. }
-            if leave && eni.service != Service::Lent =>
-        {
+        EniPhase::Attached | EniPhase::Ready if leave && eni.service != Service::Lent => {
             Some(Move::Take(Step::Detach))
         }
+        // A netdev that is not home may be in a pod, of which a lost ledger knew.
+        EniPhase::Quarantined { .. } if leave && eni.link => Some(Move::Take(Step::Detach)),
         EniPhase::Attached | EniPhase::Ready if claimed && !wanted() => Some(Move::Take(Step::Detach)),
         EniPhase::Attached if eni.link => Some(Move::Take(Step::LinkSeen)),
         EniPhase::Ready if claimed && eni.link && !eni.flags.suspect => Some(Move::HandOver),
@@ -202,6 +202,15 @@ mod tests {
     fn an_eni_in_use_is_moved_by_nothing() {
         let eni = eni(EniPhase::InUse(key(1)), None);
         assert_eq!(next(&eni, false, true), None);
+    }
+
+    #[test]
+    fn an_eni_that_rests_leaves_once_it_is_home() {
+        let mut eni = eni(EniPhase::Quarantined { until: Timestamp(5) }, None);
+        (eni.strayed, eni.link) = (true, false);
+        assert_eq!(next(&eni, false, true), None, "it may be in a pod");
+        eni.link = true;
+        assert_eq!(next(&eni, false, true), Some(Move::Take(Step::Detach)));
     }
 
     #[test]

@@ -49,7 +49,11 @@ impl Pool {
         }
         let requests = vec![(request, deadline)];
         let waiter = Waiter { key, pod, netns, wish, claim: wants.claim, since: self.now, requests };
-        if !self.waiters.is_empty() || waiter.claim.is_some() || deadline <= self.now {
+        if let Some(claim) = &waiter.claim {
+            let id = claim.id.clone();
+            self.waiters.join(waiter);
+            self.waiters.claim_changed(&id, self.books.by_claim(&id).is_some());
+        } else if !self.waiters.is_empty() || deadline <= self.now {
             self.waiters.join(waiter);
         } else if sharing(&self.settings).is_some() {
             // Nobody else waits: there is no need to queue.
@@ -146,7 +150,7 @@ impl Pool {
     ) -> Option<(AttachmentRecord, EniNo)> {
         let held = self.holdings.remove(key)?;
         out.remove_attachment(key);
-        self.shrinking.touched(self.now);
+        self.pace.used(self.now, &self.settings);
         let eni = self.books.by_token(&held.eni)?;
         let known = self.books.get(eni)?;
         let record = &known.record;
@@ -198,9 +202,17 @@ impl Pool {
         }
     }
 
+    /// The first of those who can be served. Few classes have idle ENIs while somebody waits, but there may be many
+    /// lines.
     fn next_match(&mut self) -> Option<(Place, EniNo)> {
-        let lines = self.waiters.lines();
-        lines.into_iter().find_map(|line| Some((line.first, self.pick(line.wish)?)))
+        let (wishes, classes) = (&self.wishes, &self.books.classes);
+        let accepting = |class| {
+            let competing = wishes.with_groups(&classes.get(class).groups).iter();
+            competing.filter(move |wish| wishes.get(**wish).accepts(class))
+        };
+        let lines = self.books.idle_classes().flat_map(accepting).filter_map(|wish| self.waiters.line(*wish));
+        let line = lines.min_by_key(|line| line.first)?;
+        Some((line.first, self.pick(line.wish)?))
     }
 
     /// A random idle ENI that fulfils a wish.
@@ -224,7 +236,7 @@ impl Pool {
             return false;
         }
         let Some(eni) = self.books.get(number) else { return false };
-        self.shrinking.touched(self.now);
+        self.pace.used(self.now, &self.settings);
         let (token, addresses): (IntentToken, _) = (eni.record.token.clone(), eni.record.addresses);
         let record = AttachmentRecord {
             key: waiter.key.clone(),

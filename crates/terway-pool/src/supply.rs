@@ -127,7 +127,7 @@ impl Supply {
     }
 
     /// Making ENIs helps nobody while they cannot be attached, or do not become of use.
-    fn may_create(&self, now: Timestamp) -> bool {
+    pub(crate) fn may_create(&self, now: Timestamp) -> bool {
         [Job::Create, Job::Attach, Job::Replace].into_iter().all(|job| self.opens(job) <= now)
     }
 

@@ -39,7 +39,13 @@ pub(crate) struct Waiters {
     next: Place,
     queue: BTreeMap<Place, Waiter>,
     lines: BTreeMap<WishNo, BTreeSet<Place>>,
+    /// The first of each line, in the order in which they came.
+    firsts: BTreeMap<Place, WishNo>,
     by_claim: BTreeMap<ClaimId, Place>,
+    /// Those who wait for a claim of which there is an ENI, here or in the cloud.
+    claims_there: BTreeSet<Place>,
+    /// Those who wait for a claim of which an ENI has to be made first.
+    claims_to_make: BTreeMap<WishNo, BTreeSet<Place>>,
     by_key: BTreeMap<AttachmentKey, Place>,
     by_request: BTreeMap<RequestId, Place>,
     deadlines: BTreeSet<(Timestamp, RequestId)>,
@@ -61,26 +67,57 @@ impl Waiters {
     }
 
     /// The lines, that of the longest waiting first.
-    pub(crate) fn lines(&self) -> Vec<Line> {
-        let line = |(wish, places): (&WishNo, &BTreeSet<Place>)| {
-            let len = u32::try_from(places.len()).unwrap_or(u32::MAX);
-            Some(Line { first: *places.first()?, wish: *wish, len })
-        };
-        let mut lines: Vec<_> = self.lines.iter().filter_map(line).collect();
-        lines.sort_unstable_by_key(|line| line.first);
-        lines
+    pub(crate) fn lines(&self) -> impl Iterator<Item = Line> + '_ {
+        self.firsts.values().filter_map(|wish| self.line(*wish))
+    }
+
+    /// The line of those with this wish, if somebody stands in it.
+    pub(crate) fn line(&self, wish: WishNo) -> Option<Line> {
+        let places = self.lines.get(&wish)?;
+        Some(Line { first: *places.first()?, wish, len: u32::try_from(places.len()).unwrap_or(u32::MAX) })
     }
 
     /// The one that waits longest, claims aside.
     pub(crate) fn first(&self) -> Option<Place> {
-        self.lines.values().filter_map(|places| places.first().copied()).min()
+        self.firsts.first_key_value().map(|(place, _)| *place)
     }
 
-    /// Those who wait for a claim's ENI, in the order in which they came.
-    pub(crate) fn claims(&self) -> Vec<(Place, ClaimId)> {
-        let mut claims: Vec<_> = self.by_claim.iter().map(|(claim, place)| (*place, claim.clone())).collect();
-        claims.sort_unstable();
-        claims
+    /// Those who wait for a claim of which there is an ENI, in the order in which they came.
+    pub(crate) fn claims_there(&self) -> impl Iterator<Item = (Place, &Waiter)> {
+        self.claims_there.iter().filter_map(|place| Some((*place, self.queue.get(place)?)))
+    }
+
+    /// The first ones, by wish, of those who wait for a claim of which an ENI has to be made.
+    pub(crate) fn claims_to_make(&self) -> impl Iterator<Item = (WishNo, Place)> + '_ {
+        self.claims_to_make.iter().filter_map(|(wish, places)| Some((*wish, *places.first()?)))
+    }
+
+    /// There is an ENI of a claim now, or there is none any more.
+    pub(crate) fn claim_changed(&mut self, claim: &ClaimId, there: bool) {
+        let Some(&place) = self.by_claim.get(claim) else { return };
+        let Some(waiter) = self.queue.get(&place) else { return };
+        let named = waiter.claim.as_ref().is_some_and(|claim| claim.eni.is_some());
+        let wish = waiter.wish;
+        self.leave_claims(place, wish);
+        self.join_claims(place, wish, there || named);
+    }
+
+    fn join_claims(&mut self, place: Place, wish: WishNo, there: bool) {
+        if there {
+            self.claims_there.insert(place);
+        } else {
+            self.claims_to_make.entry(wish).or_default().insert(place);
+        }
+    }
+
+    fn leave_claims(&mut self, place: Place, wish: WishNo) {
+        self.claims_there.remove(&place);
+        if let Some(places) = self.claims_to_make.get_mut(&wish) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.claims_to_make.remove(&wish);
+            }
+        }
     }
 
     pub(crate) fn get(&self, place: Place) -> Option<&Waiter> {
@@ -105,8 +142,13 @@ impl Waiters {
         }
         if let Some(claim) = &waiter.claim {
             self.by_claim.insert(claim.id.clone(), place);
+            self.join_claims(place, waiter.wish, claim.eni.is_some());
         } else {
-            self.lines.entry(waiter.wish).or_default().insert(place);
+            let line = self.lines.entry(waiter.wish).or_default();
+            if line.is_empty() {
+                self.firsts.insert(place, waiter.wish);
+            }
+            line.insert(place);
         }
         self.queue.insert(place, waiter);
         self.next += 1;
@@ -166,6 +208,21 @@ impl Waiters {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
+    /// Whether the indexes say what the queue says. `there`: whether there is an ENI of this claim.
+    #[cfg(test)]
+    pub(crate) fn check(&self, there: impl Fn(&ClaimId) -> bool) {
+        for (place, waiter) in &self.queue {
+            let Some(claim) = &waiter.claim else { continue };
+            let to_make = self.claims_to_make.get(&waiter.wish).is_some_and(|places| places.contains(place));
+            let expected = claim.eni.is_some() || there(&claim.id);
+            assert_eq!((self.claims_there.contains(place), to_make), (expected, !expected), "{waiter:?}");
+        }
+        let claims = self.claims_there.len() + self.claims_to_make.values().map(BTreeSet::len).sum::<usize>();
+        assert_eq!(claims, self.by_claim.len());
+        let firsts = self.lines.iter().map(|(wish, places)| (*places.first().unwrap(), *wish));
+        assert_eq!(firsts.collect::<BTreeMap<_, _>>(), self.firsts);
+    }
+
     /// Drops what does not decide the future: the numbers of places, since when one waits, the indexes.
     #[cfg(test)]
     pub(crate) fn forget_past(&mut self) {
@@ -178,9 +235,16 @@ impl Waiters {
         self.by_key.remove(&waiter.key);
         if let Some(claim) = &waiter.claim {
             self.by_claim.remove(&claim.id);
+            self.leave_claims(place, waiter.wish);
         } else if let Some(line) = self.lines.get_mut(&waiter.wish) {
             line.remove(&place);
-            if line.is_empty() {
+            let first = line.first().copied();
+            if self.firsts.remove(&place).is_some()
+                && let Some(first) = first
+            {
+                self.firsts.insert(first, waiter.wish);
+            }
+            if first.is_none() {
                 self.lines.remove(&waiter.wish);
             }
         }
@@ -218,6 +282,8 @@ mod tests {
         waiters.is_empty()
             && waiters.lines.is_empty()
             && waiters.by_claim.is_empty()
+            && (waiters.firsts.is_empty() && waiters.claims_there.is_empty())
+            && waiters.claims_to_make.is_empty()
             && waiters.by_key.is_empty()
             && waiters.by_request.is_empty()
             && waiters.deadlines.is_empty()
@@ -227,13 +293,14 @@ mod tests {
     fn first_come_first_served_and_a_repeat_keeps_its_place() {
         let mut waiters = filled();
         assert_eq!(waiters.unclaimed(), 2);
-        let line = waiters.lines()[0];
+        let line = waiters.lines().next().unwrap();
         assert_eq!((line.wish, line.len), (DEFAULT, 2));
         let first = waiters.take(line.first).unwrap();
         assert_eq!(first.key, key(1));
         assert_eq!(first.requests.len(), 2);
-        assert_eq!(waiters.take(waiters.lines()[0].first).unwrap().key, key(2));
-        assert!(waiters.lines().is_empty() && is_clean(&waiters));
+        let second = waiters.first().unwrap();
+        assert_eq!(waiters.take(second).unwrap().key, key(2));
+        assert!(waiters.lines().next().is_none() && is_clean(&waiters));
     }
 
     #[test]
@@ -241,10 +308,19 @@ mod tests {
         let mut waiters = filled();
         let claim = Claim { id: "c".into(), eni: None, keep: Keep::Fixed };
         waiters.join(Waiter { claim: Some(claim), ..waiter(3, 30, 100) });
-        assert_eq!((waiters.iter().count(), waiters.unclaimed(), waiters.lines()[0].len), (3, 2, 2));
+        assert_eq!(
+            (waiters.iter().count(), waiters.unclaimed(), waiters.lines().next().unwrap().len),
+            (3, 2, 2)
+        );
+        let places = |waiters: &Waiters| (waiters.claims_there().count(), waiters.claims_to_make().count());
+        assert_eq!(places(&waiters), (0, 1));
+        waiters.claim_changed(&"c".into(), true);
+        assert_eq!(places(&waiters), (1, 0));
+        waiters.claim_changed(&"c".into(), false);
+        assert_eq!(places(&waiters), (0, 1));
         assert_eq!(waiters.of_claim(&"c".into()).unwrap().key, key(3));
         assert_eq!(waiters.remove_claim(&"c".into()).unwrap().key, key(3));
-        assert!(waiters.claims().is_empty());
+        assert_eq!(places(&waiters), (0, 0));
         assert_eq!(waiters.drain().len(), 2);
         assert!(is_clean(&waiters));
     }

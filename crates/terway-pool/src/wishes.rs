@@ -48,11 +48,14 @@ pub(crate) struct Wishes {
     said: Vec<Said>,
     resolved: Vec<Wish>,
     numbers: BTreeMap<Said, WishNo>,
+    /// By the (sorted) groups they want: only wishes that want the same ones compete for an ENI.
+    by_groups: BTreeMap<Vec<SecurityGroupId>, Vec<WishNo>>,
 }
 
 impl Wishes {
     pub(crate) fn new(settings: &PoolSettings, classes: &mut Classes) -> Self {
-        let mut wishes = Self { said: Vec::new(), resolved: Vec::new(), numbers: BTreeMap::new() };
+        let (said, resolved) = (Vec::new(), Vec::new());
+        let mut wishes = Self { said, resolved, numbers: BTreeMap::new(), by_groups: BTreeMap::new() };
         wishes.intern(&[], &[], settings, classes);
         wishes
     }
@@ -72,10 +75,17 @@ impl Wishes {
             return *number;
         }
         let number = WishNo(u32::try_from(self.said.len()).unwrap_or(u32::MAX));
-        self.resolved.push(resolve(&said, settings, classes));
+        let wish = resolve(&said, settings, classes);
+        self.by_groups.entry(sorted(&wish.groups)).or_default().push(number);
+        self.resolved.push(wish);
         self.said.push(said.clone());
         self.numbers.insert(said, number);
         number
+    }
+
+    /// Those that want these groups, given as a class has them.
+    pub(crate) fn with_groups(&self, groups: &[SecurityGroupId]) -> &[WishNo] {
+        self.by_groups.get(groups).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn get(&self, number: WishNo) -> &Wish {
@@ -85,6 +95,10 @@ impl Wishes {
     /// The settings are new.
     pub(crate) fn resettle(&mut self, settings: &PoolSettings, classes: &mut Classes) {
         self.resolved = self.said.iter().map(|said| resolve(said, settings, classes)).collect();
+        self.by_groups.clear();
+        for (number, wish) in (0..).map(WishNo).zip(&self.resolved) {
+            self.by_groups.entry(sorted(&wish.groups)).or_default().push(number);
+        }
     }
 }
 
@@ -93,6 +107,14 @@ fn resolve((vswitches, groups): &Said, settings: &PoolSettings, classes: &mut Cl
     let groups = if groups.is_empty() { &settings.security_groups } else { groups };
     let places = vswitches.iter().map(|vswitch| (vswitch.clone(), classes.intern(vswitch, groups)));
     Wish { places: places.collect(), groups: groups.clone() }
+}
+
+/// As a class has them.
+fn sorted(groups: &[SecurityGroupId]) -> Vec<SecurityGroupId> {
+    let mut groups = groups.to_vec();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
 }
 
 #[cfg(test)]
@@ -114,5 +136,9 @@ mod tests {
         assert!(wishes.get(special).accepts(class) && !wishes.get(DEFAULT).accepts(class));
         assert_eq!(wishes.get(special).in_vswitch(&"vsw-b".into()), Some(class));
         assert_eq!(wishes.get(special).in_vswitch(&"vsw-a".into()), None);
+        settings.security_groups = vec!["sg-9".into()];
+        assert_eq!(wishes.with_groups(&["sg-9".into()]), [special]);
+        wishes.resettle(&settings, &mut classes);
+        assert_eq!(wishes.with_groups(&["sg-9".into()]), [DEFAULT, special]);
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct RealEni {
     /// Whether it is attached to another instance.
     pub(crate) elsewhere: bool,
     pub(crate) groups: Vec<SecurityGroupId>,
+    /// Whether the control plane made it, for a claim.
+    pub(crate) named: bool,
 }
 
 /// The cloud, and where netdevs really are.
@@ -153,19 +155,50 @@ impl RealCloud {
             }
             let free = self.free.entry(vswitch.clone()).or_default();
             *free = free.checked_sub(1).ok_or_else(|| failure(Kind::SubnetExhausted))?;
-            self.made += 1;
-            let [high, low] = self.made.to_be_bytes();
-            let real = RealEni {
-                id: EniId(format!("eni-{}", self.made)),
-                mac: MacAddr([2, 0, 0, 0, high, low]),
-                vswitch: vswitch.clone(),
-                attached: false,
-                elsewhere: false,
-                groups: groups.to_vec(),
-            };
-            self.enis.insert(token.clone(), real);
+            self.make(token.clone(), vswitch, groups, false);
         }
         Ok(CloudAnswer::Created(described(&self.enis[token])))
+    }
+
+    fn make(
+        &mut self,
+        token: IntentToken,
+        vswitch: &VSwitchId,
+        groups: &[SecurityGroupId],
+        named: bool,
+    ) -> EniId {
+        self.made += 1;
+        let [high, low] = self.made.to_be_bytes();
+        let id = EniId(format!("eni-{}", self.made));
+        let real = RealEni {
+            id: id.clone(),
+            mac: MacAddr([2, 0, 0, 0, high, low]),
+            vswitch: vswitch.clone(),
+            attached: false,
+            elsewhere: false,
+            groups: groups.to_vec(),
+            named,
+        };
+        self.enis.insert(token, real);
+        id
+    }
+
+    /// The control plane makes an ENI for a claim. It goes by its id until the node has a record of it,
+    /// and then by the record's token.
+    pub(crate) fn make_named(&mut self) -> EniId {
+        let token = IntentToken(format!("named-{}", self.made + 1));
+        self.make(token, &"vsw-a".into(), &["sg-1".into()], true)
+    }
+
+    /// By what name an ENI that the control plane made goes.
+    pub(crate) fn name_of(&self, id: &EniId) -> Option<IntentToken> {
+        self.enis.iter().find(|(_, real)| real.named && real.id == *id).map(|(name, _)| name.clone())
+    }
+
+    pub(crate) fn rename(&mut self, from: &IntentToken, to: IntentToken) {
+        if let Some(real) = self.enis.remove(from) {
+            self.enis.insert(to, real);
+        }
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) enum Deed {
     Unclaim(u8, ClaimFate),
     Retire,
     TimeOut,
+    Mention(usize),
 }
 
 impl World {
@@ -62,6 +63,7 @@ impl World {
             Deed::Unclaim(claim, fate) => self.unclaim(claim, fate),
             Deed::Retire => self.retire(),
             Deed::TimeOut => self.time_out(),
+            Deed::Mention(index) => self.mention(index),
         }
     }
 }

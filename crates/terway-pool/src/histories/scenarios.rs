@@ -11,20 +11,20 @@ use super::world::{Demand, Fate, World, fast_settings};
 use crate::testing::{key, record};
 use crate::{
     Answer, Capacity, CloudAction, CloudAnswer, CloudEni, Effect, Event, Keep, Pool, PoolSettings,
-    ReleasePace,
+    ReleasePace, VSwitchSeen,
 };
 
 fn world(settings: PoolSettings) -> World {
     World::new(settings, [50, 50], 50)
 }
 
-fn warm(settings: PoolSettings) -> World {
+pub(super) fn warm(settings: PoolSettings) -> World {
     let mut world = world(settings);
     world.settle_for(400);
     world
 }
 
-fn faults(world: &World) -> Vec<FaultCode> {
+pub(super) fn faults(world: &World) -> Vec<FaultCode> {
     let fault = |answer: &Answer| match answer {
         Answer::Failed(fault) => Some(fault.code),
         _ => None,
@@ -193,6 +193,63 @@ fn an_exhausted_vswitch_is_left_for_the_next() {
     assert_eq!(world.view().idle, 2);
     let vswitches: Vec<_> = world.cloud.enis.values().map(|eni| eni.vswitch.as_str()).collect();
     assert_eq!(vswitches, ["vsw-a", "vsw-b"]);
+    world.come_to_rest();
+}
+
+#[test]
+fn an_exhausted_vswitch_is_taken_again_once_it_has_addresses() {
+    let settings = PoolSettings { min_idle: 2, max_idle: 2, ..fast_settings() };
+    let exhausted = || {
+        let mut world = world(PoolSettings { vswitches: vec!["vsw-a".into()], ..settings.clone() });
+        world.execute(usize::MAX);
+        world.answer(0, Fate::Refused(Kind::SubnetExhausted));
+        assert_eq!(world.view().set_aside.len(), 1);
+        world
+    };
+    let mut world = exhausted();
+    world.answer(0, Fate::Done);
+    assert_eq!(world.view().set_aside, [], "it has just given one");
+    world.come_to_rest();
+    let mut world = exhausted();
+    let seen = |free_ipv4| Event::VSwitches(vec![VSwitchSeen { id: "vsw-a".into(), free_ipv4 }]);
+    world.event(seen(0));
+    assert_eq!(world.view().set_aside.len(), 1);
+    world.event(seen(1));
+    assert_eq!(world.view().set_aside, [], "somebody has looked");
+    world.come_to_rest();
+}
+
+#[test]
+fn what_is_still_mentioned_rests_longer() {
+    let mut world = world(PoolSettings { min_idle: 0, ..fast_settings() });
+    world.allocate(1, 1000);
+    world.settle_for(300);
+    world.release(1);
+    world.settle_for(40);
+    world.mention(0);
+    world.settle_for(30);
+    assert_eq!(world.ledger_phases(), ["Quarantined"], "it was to rest for 50 ms");
+    world.settle_for(30);
+    assert_eq!(world.ledger_phases(), ["Ready"]);
+    world.come_to_rest();
+}
+
+/// An ENI that a call under way makes is the call's to tell of.
+#[test]
+fn what_a_create_call_makes_is_not_taken_over_while_it_is_out() {
+    let mut world = world(PoolSettings { min_idle: 1, max_idle: 1, ..fast_settings() });
+    world.execute(usize::MAX);
+    world.work_silently(0);
+    for _ in 0..2 {
+        world.wait(41);
+        world.look(0, 0);
+        world.see_links();
+        world.execute(usize::MAX);
+    }
+    assert_eq!((world.ledger_phases(), world.told_events.len()), (vec!["Creating"], 0));
+    world.answer(0, Fate::Done);
+    world.settle_for(300);
+    assert_eq!(world.ledger_phases(), ["Ready"]);
     world.come_to_rest();
 }
 

@@ -103,6 +103,8 @@ pub(crate) struct World {
     /// Whether no effect waits while time passes, as where calls are taken for lost by the clock.
     punctual: bool,
     past: Past<Scene>,
+    /// ENIs that the control plane made for claims.
+    named: BTreeMap<u8, EniId>,
     /// ENIs that people have moved or deleted, and those of a lost ledger.
     meddled: BTreeSet<IntentToken>,
     lost: BTreeSet<IntentToken>,
@@ -176,6 +178,7 @@ impl World {
             partial: false,
             punctual: false,
             past: Past::default(),
+            named: BTreeMap::new(),
             meddled: BTreeSet::new(),
             lost: BTreeSet::new(),
             told_events: Vec::new(),

@@ -98,7 +98,7 @@ impl Pool {
     /// When sharing wants to be asked again.
     pub(crate) fn next_shared(&self) -> Option<Timestamp> {
         let paused = Some(self.shared.paused).filter(|at| *at > self.now);
-        let pace = self.shared.pace.next(self.can_reclaim(), self.now, &self.settings);
+        let pace = self.pace.next(self.can_reclaim(), self.now, &self.settings);
         let due = self.shared.stock.next_due().filter(|at| *at > self.now);
         [due, self.shared.gather.ends(self.now), pace, paused].into_iter().flatten().min()
     }

@@ -90,7 +90,6 @@ impl Pool {
     pub(crate) fn resettle_shared(&mut self, out: &mut Outbox) {
         let rules = rules(&self.settings);
         self.shared.stock.resettle(rules);
-        self.shared.pace.resettle(&self.settings);
         (self.shared.paused, self.shared.failures) = (Timestamp(0), 0);
         let (from, to) = if rules.prefixes {
             (PrefixPhase::Frozen, PrefixPhase::Ready)

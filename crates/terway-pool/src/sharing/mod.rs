@@ -8,7 +8,6 @@ mod demand;
 mod following;
 mod looks;
 mod numbers;
-mod pace;
 mod serving;
 mod supplying;
 mod viewing;
@@ -26,7 +25,6 @@ use crate::settings::{EniPolicy, Mode, PoolSettings, Sharing};
 use crate::stock::{Rules, Stock};
 
 pub(crate) use demand::Gather;
-pub(crate) use pace::Pace;
 
 /// What the pool knows besides addresses to share ENIs.
 #[derive(Clone, Debug)]
@@ -36,7 +34,6 @@ pub(crate) struct Shared {
     operations: BTreeMap<OperationId, IntentToken>,
     /// Demand is gathered for a moment, so that many askers cost few calls.
     gather: Gather,
-    pace: Pace,
     /// No assign call before then: the cloud refused for a reason that holds for every ENI.
     paused: Timestamp,
     /// Whether the pause is the cloud's pace, which passes by itself.
@@ -46,22 +43,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: &PoolSettings, now: Timestamp) -> Self {
+    pub(crate) fn new(settings: &PoolSettings) -> Self {
         Self {
             stock: Stock::new(rules(settings)),
             operations: BTreeMap::new(),
             gather: Gather::default(),
-            pace: Pace::new(settings, now),
             paused: Timestamp(0),
             throttled: false,
             failures: 0,
         }
-    }
-
-    /// Drops what does not decide the future.
-    #[cfg(test)]
-    pub(crate) fn forget_past(&mut self) {
-        self.pace.forget_past();
     }
 
     /// Operations under way.

@@ -31,7 +31,7 @@ impl Pool {
         let Some(token) = self.shared.stock.get(no).map(|shelf| shelf.token.clone()) else { return };
         let Some(eni) = self.books.of(&token).map(|eni| eni.record.clone()) else { return };
         self.lend(&token);
-        self.shared.pace.used(self.now, &self.settings);
+        self.pace.used(self.now, &self.settings);
         let record = AttachmentRecord {
             key: waiter.key.clone(),
             pod: waiter.pod,
@@ -64,7 +64,7 @@ impl Pool {
             }
         }
         self.lend(&held.eni);
-        self.shared.pace.used(self.now, &self.settings);
+        self.pace.used(self.now, &self.settings);
         self.advance_eni(&held.eni, out);
         Some(Grant { eni, addresses: held.addresses })
     }

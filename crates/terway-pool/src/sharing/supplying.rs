@@ -7,7 +7,7 @@ use crate::eni::Service;
 use crate::eni_life::Step;
 use crate::outbox::Outbox;
 use crate::settings::Sharing;
-use crate::sharing::demand::needs;
+use crate::sharing::demand::{Needs, needs};
 use crate::sharing::sharing;
 use crate::stock::{EniNo, PREFIX_V4, Shelf, Stage};
 use crate::wishes::DEFAULT;
@@ -18,13 +18,13 @@ impl Pool {
         self.let_go_lost(out);
         self.let_go_frozen(out);
         let totals = *self.shared.stock.totals();
-        self.shared.pace.warm |= totals.idle >= self.settings.warm_up || self.is_full();
-        let needs = needs(&totals, self.waiters.unclaimed(), self.shared.pace.warm, &self.settings);
+        self.pace.warm |= totals.idle >= self.settings.warm_up || self.is_full();
+        let needs = needs(&totals, self.waiters.unclaimed(), self.pace.warm, &self.settings);
         if self.shared.gather.is_over(needs.missing > 0, self.now) {
             let missing = self.fill_enis(needs.missing, out);
             self.make_enis(missing, out);
         }
-        self.shed(needs.surplus, sharing, out);
+        self.shed(needs, sharing, out);
     }
 
     /// Whether an ENI that was just made is still worth attaching: those who waited for it may have gone.
@@ -36,8 +36,7 @@ impl Pool {
             pairs.idle + pairs.resting + pairs.coming
         });
         let others = (totals.idle + totals.coming).saturating_sub(own);
-        let wanted =
-            self.settings.max_idle.max(if self.shared.pace.warm { 0 } else { self.settings.warm_up });
+        let wanted = self.settings.max_idle.max(if self.pace.warm { 0 } else { self.settings.warm_up });
         in_limit && others < self.waiters.unclaimed().saturating_add(wanted)
     }
 
@@ -117,7 +116,7 @@ impl Pool {
         }
     }
 
-    fn shed(&mut self, surplus: u32, sharing: Sharing, out: &mut Outbox) {
+    fn shed(&mut self, needs: Needs, sharing: Sharing, out: &mut Outbox) {
         loop {
             let tally = self.books.tally();
             let over_limit = tally.total() - tally.leaving > self.limit();
@@ -126,8 +125,12 @@ impl Pool {
                 break;
             }
         }
-        let surplus = if self.can_shed(surplus, sharing) { surplus } else { 0 };
-        if self.shared.pace.sheds(surplus > 0, self.now, &self.settings) {
+        let surplus = if self.can_shed(needs.surplus, sharing) { needs.surplus } else { 0 };
+        let odd = self.odd(needs);
+        if self.pace.sheds(surplus > 0 || odd.is_some(), true, self.now, &self.settings) {
+            if let Some(no) = odd {
+                self.shed_odd(no, out);
+            }
             let mut left = surplus.min(self.shared.stock.totals().idle);
             loop {
                 let gone = self.shed_once(left, sharing, out);
@@ -138,7 +141,7 @@ impl Pool {
             }
         }
         let mut left = self.next_batch(sharing);
-        if left == 0 || !self.shared.pace.reclaims(self.now, &self.settings, &mut self.random) {
+        if left == 0 || !self.pace.reclaims(self.now, &self.settings, &mut self.random) {
             return;
         }
         while left > 0 {
@@ -152,7 +155,7 @@ impl Pool {
 
     /// Idle pairs above the low water mark, if nobody waits for them and the pool was warm once.
     fn above_low(&self) -> u32 {
-        if self.waiters.unclaimed() > 0 || !self.shared.pace.warm {
+        if self.waiters.unclaimed() > 0 || !self.pace.warm {
             return 0;
         }
         self.shared.stock.totals().idle.saturating_sub(self.settings.min_idle)
@@ -174,14 +177,22 @@ impl Pool {
     /// Whether surplus could go that has not gone.
     #[cfg(test)]
     pub(crate) fn can_shed_surplus(&self) -> bool {
-        let needs = needs(
-            self.shared.stock.totals(),
-            self.waiters.unclaimed(),
-            self.shared.pace.warm,
-            &self.settings,
-        );
+        let needs =
+            needs(self.shared.stock.totals(), self.waiters.unclaimed(), self.pace.warm, &self.settings);
         let surplus = sharing(&self.settings).is_some_and(|sharing| self.can_shed(needs.surplus, sharing));
-        surplus || self.can_reclaim()
+        surplus || self.odd(needs).is_some() || self.can_reclaim()
+    }
+
+    /// An ENI with addresses whose other half is missing. While pairs are missing, the other half is asked for.
+    fn odd(&self, needs: Needs) -> Option<EniNo> {
+        self.shared.stock.odd().filter(|_| needs.missing == 0)
+    }
+
+    fn shed_odd(&mut self, no: EniNo, out: &mut Outbox) {
+        let rules = self.shared.stock.rules;
+        if let Some(singles) = self.shared.stock.get(no).map(|shelf| shelf.odd_ones(&rules)) {
+            self.unassign(no, &singles, &[], out);
+        }
     }
 
     /// Whether at most so many pairs can go at all: primary addresses and parts of prefixes cannot.

@@ -136,6 +136,11 @@ impl Stock {
         self.index.sparer(self.rules.policy)
     }
 
+    /// An ENI with addresses whose other half is missing.
+    pub(crate) fn odd(&self) -> Option<EniNo> {
+        self.index.odd()
+    }
+
     /// The largest ENI that nobody uses and that has at most this many pairs.
     pub(crate) fn unused(&self, at_most: u32) -> Option<EniNo> {
         self.index.unused(at_most)

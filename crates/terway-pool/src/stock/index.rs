@@ -23,6 +23,8 @@ pub(super) struct Marks {
     takes: Option<(bool, u32)>,
     /// Has pairs to take off; how many are in use.
     spares: Option<u32>,
+    /// Has addresses whose other half is missing.
+    odd: bool,
     /// Nobody uses it; how many pairs it has.
     unused: Option<u32>,
     /// Said to be gone, and nobody uses it.
@@ -65,6 +67,7 @@ impl Marks {
             takes: (free && pairs.room > 0)
                 .then(|| (shelf.is_lopsided(rules), shelf.heads(IpFamily::V4).slots)),
             spares: (free && spare > 0).then_some(in_use),
+            odd: free && shelf.has_odd(rules),
             unused: (free && unused).then_some(pairs.idle),
             lost: shelf.lost && matches!(shelf.stage, Stage::Open | Stage::Opening) && unused,
             leftover: free && shelf.empty_blocks(PrefixPhase::Frozen).next().is_some(),
@@ -84,6 +87,7 @@ pub(super) struct Index {
     gives: BTreeSet<(u32, EniNo)>,
     takes: BTreeMap<VSwitchId, BTreeSet<(bool, u32, EniNo)>>,
     spares: BTreeSet<(u32, EniNo)>,
+    odd: BTreeSet<EniNo>,
     unused: BTreeSet<(u32, EniNo)>,
     lost: BTreeSet<EniNo>,
     leftover: BTreeSet<EniNo>,
@@ -124,6 +128,10 @@ impl Index {
             EniPolicy::LeastIps => self.spares.last(),
         };
         next.map(|(_, no)| *no)
+    }
+
+    pub(super) fn odd(&self) -> Option<EniNo> {
+        self.odd.first().copied()
     }
 
     pub(super) fn unused(&self, at_most: u32) -> Option<EniNo> {
@@ -167,6 +175,9 @@ impl Index {
         if let Some(in_use) = marks.spares {
             self.spares.insert((in_use, no));
         }
+        if marks.odd {
+            self.odd.insert(no);
+        }
         if let Some(pairs) = marks.unused {
             self.unused.insert((pairs, no));
         }
@@ -203,6 +214,9 @@ impl Index {
         }
         if let Some(in_use) = marks.spares {
             self.spares.remove(&(in_use, no));
+        }
+        if marks.odd {
+            self.odd.remove(&no);
         }
         if let Some(pairs) = marks.unused {
             self.unused.remove(&(pairs, no));

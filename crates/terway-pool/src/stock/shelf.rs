@@ -198,6 +198,32 @@ impl Shelf {
         rules.dual && !rules.prefixes && all(self.v4) != all(self.v6)
     }
 
+    /// Idle single addresses of each family whose other half is missing, and that could be taken off. Where addresses
+    /// come in prefixes, a prefix has the other half.
+    fn odd(&self, rules: &Rules) -> [u32; 2] {
+        let usable = |heads: Heads| heads.idle + heads.resting;
+        match (rules.dual, rules.prefixes) {
+            (false, _) => [0, self.v6.loose],
+            (true, true) => [0, 0],
+            (true, false) => [
+                usable(self.v4).saturating_sub(usable(self.v6)).min(self.v4.loose),
+                usable(self.v6).saturating_sub(usable(self.v4)).min(self.v6.loose),
+            ],
+        }
+    }
+
+    /// Whether it has addresses that serve nobody without their other half.
+    pub(crate) fn has_odd(&self, rules: &Rules) -> bool {
+        rules.batch > 0 && self.odd(rules) != [0, 0]
+    }
+
+    /// Addresses to be taken off by one call because their other half is missing.
+    pub(crate) fn odd_ones(&self, rules: &Rules) -> Vec<IpAddr> {
+        let [v4, v6] = self.odd(rules).map(|count| count.min(rules.batch) as usize);
+        let first = |family, count| self.longest_idle(family).into_iter().take(count);
+        first(IpFamily::V4, v4).chain(first(IpFamily::V6, v6)).collect()
+    }
+
     /// Pairs that could be taken off now.
     pub(crate) fn spare(&self, rules: &Rules) -> u32 {
         let singles = if rules.dual { self.v4.loose.min(self.v6.loose) } else { self.v4.loose };

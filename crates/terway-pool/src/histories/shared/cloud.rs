@@ -111,13 +111,13 @@ impl SharedCloud {
     }
 
     /// Somebody gives an ENI an address by hand.
-    pub(super) fn add(&mut self, index: usize) {
+    pub(super) fn add(&mut self, index: usize, one: AddressCounts) {
         let Some((token, real)) = self.enis.iter().nth(index % self.enis.len().max(1)) else { return };
         let (token, vswitch) = (token.clone(), real.vswitch.clone());
-        let one = AddressCounts { ipv4: 1, ..AddressCounts::default() };
         let added = self.draw(&vswitch, one, [9, 9]);
         if let Some(real) = self.enis.get_mut(&token) {
             real.has.ipv4.extend(added.ipv4);
+            real.has.ipv6.extend(added.ipv6);
         }
     }
 

@@ -32,6 +32,28 @@ fn warm(prefixes: bool) -> World {
     world
 }
 
+#[test]
+fn an_ipv6_address_without_its_other_half_is_given_back() {
+    for ipv6 in [false, true] {
+        let mut world = warm(false);
+        if ipv6 {
+            world = World::new(PoolSettings { ipv6, ..world.settings.clone() }, [50, 50], 4, 50);
+            world.settle_for(400);
+        }
+        let before = world.addresses.len();
+        world.meddle(0, Meddling::AddV6);
+        (0..2).for_each(|_| world.look_twice());
+        world.settle_for(200);
+        assert_eq!(
+            (world.events.as_slice(), world.calls["unassign"]),
+            (&["AddressAdopted"][..], 1),
+            "{ipv6}"
+        );
+        assert_eq!((world.addresses.len(), idle(&world)), (before, 4));
+        world.come_to_rest();
+    }
+}
+
 fn idle(world: &World) -> u32 {
     world.view().idle
 }

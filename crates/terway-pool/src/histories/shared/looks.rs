@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use terway_types::{Gateways, IntentToken, LedgerSnapshot, Subnets};
+use terway_types::{AddressCounts, Gateways, IntentToken, LedgerSnapshot, Subnets};
 
 use super::cloud::RealEni;
 use super::world::World;
@@ -20,6 +20,8 @@ pub(super) enum Meddling {
     TakeOff,
     /// An ENI gets an address.
     Add,
+    /// An ENI gets an IPv6 address.
+    AddV6,
 }
 
 impl World {
@@ -52,7 +54,8 @@ impl World {
             Meddling::Delete => self.vanish(index),
             Meddling::Detach => self.detach_by_hand(index),
             Meddling::TakeOff => self.taken_off.extend(self.cloud.take_off(index)),
-            Meddling::Add => self.cloud.add(index),
+            Meddling::Add => self.cloud.add(index, AddressCounts { ipv4: 1, ..AddressCounts::default() }),
+            Meddling::AddV6 => self.cloud.add(index, AddressCounts { ipv6: 1, ..AddressCounts::default() }),
         }
         self.happen();
     }

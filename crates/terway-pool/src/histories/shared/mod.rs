@@ -2,6 +2,7 @@
 //! own: a cloud with addresses, partial answers, lies and people who delete ENIs by hand.
 
 mod cloud;
+mod doubts;
 mod invariants;
 mod looking;
 mod looks;
@@ -160,7 +161,7 @@ fn looks() -> impl Strategy<Value = Deed> {
 }
 
 fn observed() -> impl Strategy<Value = Deed> {
-    let what = vec![Meddling::Delete, Meddling::Detach, Meddling::TakeOff, Meddling::TakeOff, Meddling::Add];
+    let what = vec![Meddling::Delete, Meddling::Detach, Meddling::TakeOff, Meddling::Add, Meddling::AddV6];
     let meddle =
         (0usize..8, proptest::sample::select(what)).prop_map(|(index, what)| Deed::Meddle(index, what));
     prop_oneof![60 => deeds(), 20 => looks(), 9 => meddle, 1 => Just(Deed::LoseLedger)]

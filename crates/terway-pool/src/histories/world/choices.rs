@@ -159,8 +159,9 @@ impl World {
             deeds.push((Deed::Collect(0), 0));
             deeds.push((Deed::Collect(u8::MAX), 0));
         }
-        if let Demand::Claim(claim, _) = scope.demand
-            && (self.enis.values().any(|eni| eni.claim.is_some()) || !self.pool.waiters.claims().is_empty())
+        if let Demand::Claim(claim, _) | Demand::Named(claim, _) = scope.demand
+            && (self.enis.values().any(|eni| eni.claim.is_some())
+                || self.pool.waiters.iter().any(|waiter| waiter.claim.is_some()))
         {
             deeds.push((Deed::Unclaim(claim, ClaimFate::Delete), 0));
             deeds.push((Deed::Unclaim(claim, ClaimFate::Moved), 1));

@@ -189,6 +189,19 @@ impl World {
         }
     }
 
+    /// A call works, and its answer is still on its way.
+    pub(crate) fn work_silently(&mut self, index: usize) {
+        let action = self.running[index].action.clone();
+        let _ = self.act(&action);
+    }
+
+    /// Somebody still speaks of the addresses of an ENI.
+    pub(crate) fn mention(&mut self, index: usize) {
+        let eni = self.enis.values().nth(index % self.enis.len().max(1));
+        let addresses = eni.map(|eni| eni.addresses.iter().collect()).unwrap_or_default();
+        self.event(Event::Mentioned { addresses });
+    }
+
     pub(crate) fn ask(&mut self, key: Option<AttachmentKey>, allocates: bool) -> RequestId {
         self.next_request += 1;
         let request = RequestId(self.next_request);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use terway_types::{ClaimId, EniPhase};
+use terway_types::{ClaimId, EniId, EniPhase};
 
 use super::World;
+use super::meddling::GHOST;
 use crate::testing::key;
 use crate::{Claim, ClaimFate, Event, Keep, Wants};
 
@@ -18,16 +19,18 @@ pub(crate) enum Demand {
     Groups,
     /// The ENI of this claim.
     Claim(u8, Keep),
+    /// The ENI of this claim, which the control plane has made.
+    Named(u8, Keep),
 }
 
 impl Demand {
-    fn wants(self) -> Wants {
+    fn wants(self, named: Option<EniId>) -> Wants {
         match self {
             Self::Any => Wants::default(),
             Self::VSwitch => Wants { vswitches: vec!["vsw-b".into()], ..Wants::default() },
             Self::Groups => Wants { security_groups: vec!["sg-2".into()], ..Wants::default() },
-            Self::Claim(number, keep) => {
-                Wants { claim: Some(Claim { id: claim(number), eni: None, keep }), ..Wants::default() }
+            Self::Claim(number, keep) | Self::Named(number, keep) => {
+                Wants { claim: Some(Claim { id: claim(number), eni: named, keep }), ..Wants::default() }
             }
         }
     }
@@ -42,8 +45,28 @@ impl World {
         // An effect that waits for longer than a call may take would be a second, later call.
         self.punctual = true;
         // What is kept for a claim may be attached, where the cloud said that it is gone: looks settle it.
-        self.watched |= matches!(demand, Demand::Claim(..));
-        self.allocate_this(number, demand.wants(), patience);
+        self.watched |= matches!(demand, Demand::Claim(..) | Demand::Named(..));
+        let named = match demand {
+            Demand::Named(claim, _) => match self.name(claim) {
+                Some(id) => Some(id),
+                None => return,
+            },
+            _ => None,
+        };
+        self.allocate_this(number, demand.wants(named), patience);
+    }
+
+    /// The ENI that the control plane has for a claim: made if there is none, brought back if it is elsewhere. None
+    /// while a pod has it of which the ledger was lost: nobody else gets it meanwhile.
+    fn name(&mut self, claim: u8) -> Option<EniId> {
+        let known = self.named.get(&claim).cloned().filter(|id| self.cloud.by_id(id).is_some());
+        let id = known.unwrap_or_else(|| self.cloud.make_named());
+        self.named.insert(claim, id.clone());
+        let real = self.cloud.by_id(&id)?;
+        real.elsewhere = false;
+        let mac = real.mac;
+        self.happen();
+        (self.inside.get(&mac) != Some(&key(GHOST))).then_some(id)
     }
 
     /// The control plane is done with a claim. It moves what is kept here only, and says so when it has done it.
@@ -90,7 +113,7 @@ impl World {
         self.allocate_this(number, Wants::default(), patience);
     }
 
-    fn allocate_this(&mut self, number: u8, wants: Wants, patience: u64) {
+    pub(crate) fn allocate_this(&mut self, number: u8, wants: Wants, patience: u64) {
         let request = self.ask(Some(key(number)), true);
         let deadline = self.now + Duration::from_millis(patience);
         let (pod, netns) = (terway_types::PodRef::default(), "/ns".to_owned());

@@ -1,7 +1,7 @@
 //! Carries out the pool's effects one by one, as a driver does, and holds what others see of them against the
 //! invariants.
 
-use terway_types::{EniPhase, LedgerChange};
+use terway_types::{EniId, EniPhase, IntentToken, LedgerChange};
 
 use super::meddling::GHOST;
 use super::{Running, World};
@@ -62,15 +62,25 @@ impl World {
             LedgerChange::PutEni(eni) => {
                 let foreign = eni.id.as_ref().is_some_and(|id| self.cloud.foreign.contains_key(id));
                 assert!(!foreign, "{:?} belongs to others", eni.id);
+                if let Some(id) = &eni.id {
+                    self.rename(id, eni.token.clone());
+                }
                 self.enis.insert(eni.token.clone(), eni);
             }
             LedgerChange::RemoveEni(token) => {
                 // No leak: what leaves the ledger is not in the cloud, and no call is out that could make it.
-                let exists = self.cloud.enis.contains_key(&token);
-                assert!(!exists || self.meddled.contains(&token), "{token} is forgotten but exists");
+                // What the control plane made is its own to delete, unless it is attached here.
+                let real = self.cloud.enis.get(&token);
+                let named = real.is_some_and(|real| real.named);
+                let exists = real.is_some_and(|real| real.attached || !named);
+                let astray = self.meddled.contains(&token) || (named && self.lost.contains(&token));
+                assert!(!exists || astray, "{token} is forgotten but exists");
                 let makes = |action: &CloudAction| matches!(action, CloudAction::Create { token: t, .. } if *t == token);
                 let to_come = self.late.iter().any(|(_, action, _)| makes(action));
                 assert!(!to_come || exists || self.cloud.is_spent(&token), "{token} may still be made");
+                if let Some(id) = self.cloud.enis.get(&token).map(|real| real.id.clone()) {
+                    self.rename(&id, IntentToken(format!("named-{id}")));
+                }
                 self.enis.remove(&token);
             }
             LedgerChange::PutAttachment(attachment) => {
@@ -80,6 +90,17 @@ impl World {
                 self.attachments.remove(&key);
             }
             _ => {}
+        }
+    }
+
+    /// What the control plane made goes by the token of the node's record from now on, or by its id again.
+    fn rename(&mut self, id: &EniId, to: IntentToken) {
+        let Some(from) = self.cloud.name_of(id).filter(|from| *from != to) else { return };
+        self.cloud.rename(&from, to.clone());
+        for astray in [&mut self.meddled, &mut self.lost] {
+            if astray.remove(&from) {
+                astray.insert(to.clone());
+            }
         }
     }
 

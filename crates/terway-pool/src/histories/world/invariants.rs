@@ -23,8 +23,8 @@ impl World {
             let attached = self.cloud.enis.get(token).is_some_and(|real| real.attached);
             assert!(attached || self.meddled.contains(token), "the ENI of {key} was detached");
         }
-        for token in self.cloud.enis.keys() {
-            let known = self.enis.contains_key(token) || self.is_astray(token);
+        for (token, real) in &self.cloud.enis {
+            let known = self.enis.contains_key(token) || self.is_astray(token) || real.named;
             assert!(known, "{token} is in the cloud and not in the ledger");
         }
     }
@@ -37,7 +37,11 @@ impl World {
             CloudAction::Detach { eni } => ("Detaching", self.durable(eni)),
             CloudAction::Delete { eni } => ("Deleting", self.durable(eni)),
             CloudAction::Regroup { eni, .. } => ("Regrouping", self.durable(eni)),
-            CloudAction::Find { eni } => ("Kept", self.durable(eni)),
+            CloudAction::Find { eni } => {
+                let eni = self.durable(eni);
+                let sought = eni.is_some_and(|eni| eni.phase == EniPhase::Creating);
+                (if sought { "Creating" } else { "Kept" }, eni)
+            }
             _ => panic!("{action:?} belongs to no exclusive pool"),
         };
         let eni = eni.unwrap_or_else(|| panic!("{action:?} without an intent"));
@@ -51,6 +55,7 @@ impl World {
     pub(crate) fn check_engine(&self, enis_before: u32, event: &Event) {
         let (pool, settings) = (&self.pool, &self.settings);
         pool.books.check(settings);
+        pool.waiters.check(|claim| pool.books.by_claim(claim).is_some());
         let tally = pool.books.tally();
         // What is ours is adopted even beyond the limit, and what was kept for a claim leaves beyond it.
         if tally.total() > enis_before && !matches!(event, Event::Inventory(_) | Event::Unclaim { .. }) {

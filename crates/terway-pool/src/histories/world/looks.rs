@@ -80,8 +80,8 @@ impl World {
 fn seen(token: &IntentToken, real: &RealEni) -> SeenEni {
     SeenEni {
         id: real.id.clone(),
-        token: Some(token.clone()),
-        ours: true,
+        token: (!real.named).then(|| token.clone()),
+        ours: !real.named,
         primary: false,
         mac: real.mac,
         vswitch: real.vswitch.clone(),

@@ -78,7 +78,7 @@ impl World {
         assert!(unanswered.is_empty(), "{unanswered:?}");
         for (token, real) in &self.cloud.enis {
             let known = self.enis.get(token);
-            assert!(known.is_some() || real.elsewhere, "{token} is in no ledger");
+            assert!(known.is_some() || real.elsewhere || real.named, "{token} is in no ledger");
             let right = known.is_none_or(|eni| eni.security_groups == real.groups);
             assert!(right || !real.attached, "{known:?} {real:?}");
         }
@@ -105,7 +105,13 @@ impl World {
         let gone = tally.held + tally.strayed;
         let limit = settings.max_enis.saturating_sub(self.pool.foreign_enis());
         if self.watched {
-            assert_eq!(self.pool.foreign_enis() as usize, self.cloud.foreign.len());
+            // The node's marks are not on what the control plane made: unless a claim speaks of it, it is foreign.
+            let named = self
+                .cloud
+                .enis
+                .iter()
+                .filter(|(token, real)| real.named && real.attached && !self.enis.contains_key(*token));
+            assert_eq!(self.pool.foreign_enis() as usize, self.cloud.foreign.len() + named.count());
         }
         let room = limit.saturating_sub(gone);
         if self.pool.retired {

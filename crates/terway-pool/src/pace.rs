@@ -1,4 +1,5 @@
-//! When addresses leave the pool: surplus after it has lasted, and in batches when the pool has been quiet.
+//! When ENIs or addresses leave the pool: surplus after it has lasted, and in batches when the pool has been quiet.
+//! The pool has one such clock, whatever its mode.
 
 use std::time::Duration;
 
@@ -16,14 +17,14 @@ pub(crate) struct Pace {
     used: Timestamp,
     /// When the next batch is reclaimed.
     reclaim_at: Option<Timestamp>,
-    /// Whether the warm-up was reached once.
+    /// Whether the warm-up was reached once. Until then both water marks follow it.
     pub(crate) warm: bool,
 }
 
 impl Pace {
     pub(crate) fn new(settings: &PoolSettings, now: Timestamp) -> Self {
         let reclaim_at = settings.reclaim.map(|reclaim| now + reclaim.after);
-        Self { surplus_since: None, used: now, reclaim_at, warm: false }
+        Self { surplus_since: None, used: now, reclaim_at, warm: settings.warm_up == 0 }
     }
 
     /// Something was allocated or released: the pool is not quiet.
@@ -37,14 +38,20 @@ impl Pace {
         self.used(self.used, settings);
     }
 
-    /// Whether surplus is to be released now. It starts the pause before the next time.
-    pub(crate) fn sheds(&mut self, surplus: bool, now: Timestamp, settings: &PoolSettings) -> bool {
+    /// Whether surplus is to be released now, if it `can` go. It starts the pause before the next time.
+    pub(crate) fn sheds(
+        &mut self,
+        surplus: bool,
+        can: bool,
+        now: Timestamp,
+        settings: &PoolSettings,
+    ) -> bool {
         if !surplus {
             self.surplus_since = None;
             return false;
         }
         let since = *self.surplus_since.get_or_insert(now);
-        let due = now >= since + settings.release.interval;
+        let due = can && now >= since + settings.release.interval;
         if due {
             self.surplus_since = Some(now);
         }
@@ -91,13 +98,15 @@ mod tests {
         let settings =
             PoolSettings { release: ReleasePace { interval: millis(100), quick: false }, ..settings() };
         let mut pace = Pace::new(&settings, Timestamp(0));
-        assert!(!pace.sheds(true, Timestamp(10), &settings));
+        assert!(!pace.sheds(true, true, Timestamp(10), &settings));
         assert_eq!(pace.next(true, Timestamp(10), &settings), Some(Timestamp(110)));
-        assert!(!pace.sheds(false, Timestamp(60), &settings), "it did not last");
-        assert!(!pace.sheds(true, Timestamp(61), &settings));
-        assert!(pace.sheds(true, Timestamp(161), &settings));
-        assert!(!pace.sheds(true, Timestamp(260), &settings));
-        assert!(pace.sheds(true, Timestamp(261), &settings));
+        assert!(!pace.sheds(false, true, Timestamp(60), &settings), "it did not last");
+        assert!(!pace.sheds(true, true, Timestamp(61), &settings));
+        assert!(pace.sheds(true, true, Timestamp(161), &settings));
+        assert!(!pace.sheds(true, true, Timestamp(260), &settings));
+        assert!(pace.sheds(true, true, Timestamp(261), &settings));
+        assert!(!pace.sheds(true, false, Timestamp(400), &settings), "it is all in use or at rest");
+        assert!(pace.sheds(true, true, Timestamp(401), &settings), "and has lasted meanwhile");
     }
 
     #[test]

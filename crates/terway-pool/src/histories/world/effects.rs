@@ -63,7 +63,7 @@ impl World {
                 let foreign = eni.id.as_ref().is_some_and(|id| self.cloud.foreign.contains_key(id));
                 assert!(!foreign, "{:?} belongs to others", eni.id);
                 if let Some(id) = &eni.id {
-                    self.rename(id, eni.token.clone());
+                    self.rename(id, &eni.token);
                 }
                 self.enis.insert(eni.token.clone(), eni);
             }
@@ -79,7 +79,7 @@ impl World {
                 let to_come = self.late.iter().any(|(_, action, _)| makes(action));
                 assert!(!to_come || exists || self.cloud.is_spent(&token), "{token} may still be made");
                 if let Some(id) = self.cloud.enis.get(&token).map(|real| real.id.clone()) {
-                    self.rename(&id, IntentToken(format!("named-{id}")));
+                    self.rename(&id, &IntentToken(format!("named-{id}")));
                 }
                 self.enis.remove(&token);
             }
@@ -94,8 +94,8 @@ impl World {
     }
 
     /// What the control plane made goes by the token of the node's record from now on, or by its id again.
-    fn rename(&mut self, id: &EniId, to: IntentToken) {
-        let Some(from) = self.cloud.name_of(id).filter(|from| *from != to) else { return };
+    fn rename(&mut self, id: &EniId, to: &IntentToken) {
+        let Some(from) = self.cloud.name_of(id).filter(|from| from != to) else { return };
         self.cloud.rename(&from, to.clone());
         for astray in [&mut self.meddled, &mut self.lost] {
             if astray.remove(&from) {

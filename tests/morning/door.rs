@@ -213,6 +213,7 @@ fn vswitch(known: &model::VSwitch, vpc: &str) -> VSwitch {
         id: known.id.clone(),
         zone: known.zone.as_str().into(),
         subnets: known.subnets,
+        gateways: known.gateways,
         free_ipv4: u32::try_from(known.free_ipv4()).unwrap_or(u32::MAX),
     }
 }

@@ -133,7 +133,7 @@ const TENCENT: Names = Names {
     other_group: "sg-0ther000",
     kind: "S5.SIM",
     instance: "ins-",
-    gateways: ["10.1.15.253", "fd00:10:0:1:ffff:ffff:ffff:fffd"],
+    gateways: ["10.1.0.1", "fe80::feee:ffff:feff:ffff"],
     metadata: "169.254.0.23",
     places: ["placement/region", "placement/zone"],
     session: None,

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
 use terway_types::{
-    AddressCounts, AddressSet, Addresses, CloudFailure, EniId, InstanceId, IntentToken, MacAddr,
+    AddressCounts, AddressSet, Addresses, CloudFailure, EniId, Gateways, InstanceId, IntentToken, MacAddr,
     SecurityGroupId, Subnets, VSwitchId, ZoneId,
 };
 
@@ -152,6 +152,8 @@ pub struct VSwitch {
     pub vpc: String,
     /// Its CIDRs.
     pub subnets: Subnets,
+    /// Its gateways, by the cloud's own rule; none where a CIDR is too small to have one.
+    pub gateways: Gateways,
     /// Free IPv4 addresses when asked; old the moment it is read.
     pub free_ipv4: u32,
 }
@@ -285,7 +287,7 @@ pub struct InstanceIdentity {
     pub zone: ZoneId,
     /// The VPC it lives in.
     pub vpc: String,
-    /// The vSwitch of its primary ENI.
+    /// The vSwitch of its primary ENI; empty where the service does not tell (Lingjun nodes).
     pub vswitch: VSwitchId,
     /// The hardware address of its primary ENI, which is never ours.
     pub primary_mac: MacAddr,

@@ -16,7 +16,7 @@ use terway_types::{
 use tokio::runtime::Handle;
 
 use crate::driver::{DriverHandle, Hands, Ticket};
-use crate::subnets::SubnetBook;
+use crate::subnets::{Ranges, SubnetBook};
 
 mod addresses;
 
@@ -61,7 +61,7 @@ pub struct Actions {
     pub instance: InstanceId,
     /// Tags of every ENI made: ours and the operator's.
     pub tags: BTreeMap<String, String>,
-    /// CIDRs of vSwitches.
+    /// CIDRs and gateways of vSwitches.
     pub subnets: Arc<SubnetBook>,
 }
 
@@ -143,7 +143,7 @@ impl Actions {
     }
 
     async fn found(&self, eni: EniDescription) -> CloudResult<CloudEni> {
-        let subnets = self.subnets.get(&eni.vswitch).await?;
+        let Ranges { subnets, gateways } = self.subnets.get(&eni.vswitch).await?;
         let attached = eni.status == EniStatus::InUse && eni.instance.as_ref() == Some(&self.instance);
         Ok(CloudEni {
             id: eni.id,
@@ -153,7 +153,7 @@ impl Actions {
             addresses: eni.addresses,
             assigned: eni.assigned,
             subnets,
-            gateways: subnets.gateways(),
+            gateways,
             attached,
         })
     }

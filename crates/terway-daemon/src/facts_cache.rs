@@ -3,16 +3,19 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use terway_cloud::{InstanceIdentity, InstanceLimits, VSwitch};
-use terway_types::{MacAddr, Subnets};
+use terway_cloud::{EniSource, InstanceIdentity, InstanceLimits, VSwitch};
+use terway_types::{Gateways, MacAddr, Subnets};
 
 use crate::node_facts::NodeFacts;
+use crate::node_kind::NodeKind;
 
-const VERSION: u32 = 1;
+/// Before 2 neither gateways nor the source of ENIs were kept.
+const VERSION: u32 = 2;
 
 /// The file.
 #[derive(Clone, Debug)]
@@ -29,6 +32,8 @@ struct Stored {
     vswitches: Vec<StoredVSwitch>,
     security_groups: Vec<String>,
     lingjun: bool,
+    /// Whether its ENIs come from EFLO.
+    eflo: bool,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -57,11 +62,11 @@ struct StoredLimits {
 struct StoredVSwitch {
     id: String,
     zone: String,
-    /// Empty where it was written before this was kept.
-    #[serde(default)]
     vpc: String,
     ipv4: Option<String>,
     ipv6: Option<String>,
+    gateway: Option<Ipv4Addr>,
+    ipv6_gateway: Option<Ipv6Addr>,
     free_ipv4: u32,
 }
 
@@ -98,7 +103,7 @@ impl FactsCache {
 
 impl Stored {
     fn of(facts: &NodeFacts, provider: &str) -> Self {
-        let NodeFacts { identity, limits, vswitches, security_groups, lingjun } = facts;
+        let NodeFacts { identity, limits, vswitches, security_groups, kind } = facts;
         Self {
             version: VERSION,
             provider: provider.to_owned(),
@@ -128,17 +133,20 @@ impl Stored {
                     vpc: vswitch.vpc.clone(),
                     ipv4: vswitch.subnets.v4.map(|net| net.to_string()),
                     ipv6: vswitch.subnets.v6.map(|net| net.to_string()),
+                    gateway: vswitch.gateways.v4,
+                    ipv6_gateway: vswitch.gateways.v6,
                     free_ipv4: vswitch.free_ipv4,
                 })
                 .collect(),
             security_groups: security_groups.iter().map(ToString::to_string).collect(),
-            lingjun: *lingjun,
+            lingjun: kind.lingjun,
+            eflo: kind.source == EniSource::Eflo,
         }
     }
 
     /// `None` where another version wrote it, or somebody by hand.
     fn facts(self) -> Option<NodeFacts> {
-        let Self { version, instance, limits, vswitches, security_groups, lingjun, .. } = self;
+        let Self { version, instance, limits, vswitches, security_groups, lingjun, eflo, .. } = self;
         if version != VERSION {
             return None;
         }
@@ -151,6 +159,7 @@ impl Stored {
                     v4: vswitch.ipv4.map(|net| net.parse()).transpose().ok()?,
                     v6: vswitch.ipv6.map(|net| net.parse()).transpose().ok()?,
                 },
+                gateways: Gateways::new(vswitch.gateway, vswitch.ipv6_gateway),
                 free_ipv4: vswitch.free_ipv4,
             })
         });
@@ -175,7 +184,7 @@ impl Stored {
             },
             vswitches: vswitches.collect::<Option<_>>()?,
             security_groups: security_groups.into_iter().map(Into::into).collect(),
-            lingjun,
+            kind: NodeKind { lingjun, source: if eflo { EniSource::Eflo } else { EniSource::Compute } },
         })
     }
 }
@@ -195,9 +204,11 @@ mod tests {
             zone: "h".into(),
             vpc: "vpc-1".to_owned(),
             subnets: Subnets::new("10.0.0.0/24".parse().ok(), "fd00::/64".parse().ok()),
+            gateways: Gateways::new("10.0.0.1".parse().ok(), "fe80::9".parse().ok()),
             free_ipv4: 7,
         }];
         facts.security_groups = vec!["sg-1".into()];
+        facts.kind = NodeKind { lingjun: true, source: EniSource::Eflo };
         let here = [facts.identity.primary_mac];
         assert_eq!(cache.load(&here), None, "nothing was stored");
         cache.store(&facts, "aliyun").unwrap();

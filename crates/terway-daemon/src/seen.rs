@@ -7,7 +7,7 @@ use terway_pool::{Place, SeenEni};
 use terway_types::{InstanceId, IntentToken, MacAddr};
 
 use crate::actions::INTENT_TAG;
-use crate::subnets::SubnetBook;
+use crate::subnets::{Ranges, SubnetBook};
 
 /// What it takes to read a description.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Eyes<'a> {
     pub marks: &'a BTreeMap<String, String>,
     /// Tags without which an ENI is not ours all the same.
     pub filter: &'a BTreeMap<String, String>,
-    /// CIDRs of vSwitches.
+    /// CIDRs and gateways of vSwitches.
     pub subnets: &'a SubnetBook,
 }
 
@@ -40,7 +40,7 @@ impl Eyes<'_> {
         let has = |wanted: &BTreeMap<String, String>| {
             wanted.iter().all(|(key, value)| eni.tags.get(key) == Some(value))
         };
-        let subnets = self.subnets.known(&eni.vswitch).unwrap_or_default();
+        let Ranges { subnets, gateways } = self.subnets.known(&eni.vswitch).unwrap_or_default();
         SeenEni {
             id: eni.id.clone(),
             token: eni.tags.get(INTENT_TAG).map(|token| IntentToken(token.clone())),
@@ -52,7 +52,7 @@ impl Eyes<'_> {
             addresses: eni.addresses,
             assigned: eni.assigned.clone(),
             subnets,
-            gateways: subnets.gateways(),
+            gateways,
             place: match (eni.status, &eni.instance) {
                 (EniStatus::InUse, Some(instance)) if instance == self.instance => Place::Here,
                 (EniStatus::InUse, _) => Place::Elsewhere,

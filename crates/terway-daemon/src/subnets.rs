@@ -1,16 +1,25 @@
-//! The CIDRs of vSwitches. They never change, so each vSwitch is asked for once.
+//! The CIDRs and gateways of vSwitches. They never change, so each vSwitch is asked for once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use terway_cloud::{Cloud, CloudResult, VSwitch};
-use terway_types::{CloudFailure, CloudFailureKind, Subnets, VSwitchId};
+use terway_types::{CloudFailure, CloudFailureKind, Gateways, Subnets, VSwitchId};
+
+/// What of a vSwitch never changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ranges {
+    /// Its CIDRs.
+    pub subnets: Subnets,
+    /// Its gateways.
+    pub gateways: Gateways,
+}
 
 /// What is known of vSwitches.
 #[derive(Debug)]
 pub struct SubnetBook {
     cloud: Arc<dyn Cloud>,
-    known: Mutex<BTreeMap<VSwitchId, Subnets>>,
+    known: Mutex<BTreeMap<VSwitchId, Ranges>>,
 }
 
 impl SubnetBook {
@@ -24,11 +33,14 @@ impl SubnetBook {
     /// Writes down what somebody has just read.
     pub fn learn(&self, vswitches: &[VSwitch]) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(vswitches.iter().map(|vswitch| (vswitch.id.clone(), vswitch.subnets)));
+        known.extend(vswitches.iter().map(|vswitch| {
+            let VSwitch { id, subnets, gateways, .. } = vswitch;
+            (id.clone(), Ranges { subnets: *subnets, gateways: *gateways })
+        }));
     }
 
-    /// The CIDRs of a vSwitch that must exist.
-    pub async fn get(&self, id: &VSwitchId) -> CloudResult<Subnets> {
+    /// The ranges of a vSwitch that must exist.
+    pub async fn get(&self, id: &VSwitchId) -> CloudResult<Ranges> {
         self.fill([id]).await?;
         self.known(id).ok_or_else(|| CloudFailure {
             kind: CloudFailureKind::Invalid,
@@ -49,8 +61,8 @@ impl SubnetBook {
         Ok(())
     }
 
-    /// The CIDRs of a vSwitch, if they are written down.
-    pub fn known(&self, id: &VSwitchId) -> Option<Subnets> {
+    /// The ranges of a vSwitch, if they are written down.
+    pub fn known(&self, id: &VSwitchId) -> Option<Ranges> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
     }
 }

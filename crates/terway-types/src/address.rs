@@ -42,7 +42,7 @@ pub struct DualStack<V4, V6 = V4> {
 
 /// A pod's or an ENI's address per family.
 pub type Addresses = DualStack<Ipv4Addr, Ipv6Addr>;
-/// A gateway per family.
+/// A gateway per family. Which one a vSwitch has is the cloud's rule: its provider knows.
 pub type Gateways = DualStack<Ipv4Addr, Ipv6Addr>;
 /// A vSwitch's CIDR per family.
 pub type Subnets = DualStack<Ipv4Network, Ipv6Network>;
@@ -77,22 +77,6 @@ impl Addresses {
             IpFamily::V4 => self.v4.map(IpAddr::V4),
             IpFamily::V6 => self.v6.map(IpAddr::V6),
         }
-    }
-}
-
-impl Subnets {
-    /// The vSwitch's gateways: the third address from the end of each CIDR, e.g. `x.x.x.253` of a /24. The
-    /// cloud reserves it in every vSwitch. CIDRs too small to have one give none.
-    pub fn gateways(&self) -> Gateways {
-        let v4 = self.v4.and_then(|net| {
-            let last = u32::from(net.broadcast());
-            (net.prefix() <= 29).then(|| Ipv4Addr::from(last - 2))
-        });
-        let v6 = self.v6.and_then(|net| {
-            let last = u128::from(net.broadcast());
-            (net.prefix() <= 125).then(|| Ipv6Addr::from(last - 2))
-        });
-        Gateways { v4, v6 }
     }
 }
 
@@ -197,16 +181,6 @@ impl FromStr for MacAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_gateway_is_the_third_from_the_end() {
-        let subnets = Subnets::new("10.1.2.0/24".parse().ok(), "fd00:1::/64".parse().ok());
-        let gateways = subnets.gateways();
-        assert_eq!(gateways.v4, "10.1.2.253".parse().ok());
-        assert_eq!(gateways.v6, "fd00:1::ffff:ffff:ffff:fffd".parse().ok());
-        let tiny = Subnets::new("10.1.2.0/30".parse().ok(), None);
-        assert!(tiny.gateways().is_empty());
-    }
 
     #[test]
     fn mac_reads_what_it_prints() {

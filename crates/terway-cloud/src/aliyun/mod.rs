@@ -4,6 +4,7 @@ mod api;
 mod call;
 mod config;
 mod errors;
+mod gateways;
 mod keys;
 mod lingjun;
 mod metadata;

@@ -5,6 +5,7 @@ mod batches;
 mod call;
 mod config;
 mod errors;
+mod gateways;
 mod keys;
 mod metadata;
 mod mutate;

@@ -7,11 +7,11 @@ use std::path::Path;
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use nix::mount::{MsFlags, mount};
 use terway_datapath::kernel::{Link, LinkChange, Netlink, Netns, NetnsError, Request, Route};
+use terway_types::IpFamily;
 use terway_types::fault::chain;
-use terway_types::{IpFamily, Subnets};
 
 use super::FabricError;
-use super::vpc::{index_of, set};
+use super::vpc::{Home, index_of, set};
 use crate::model::{MAC_PREFIX, Nic};
 
 /// The name of every instance's primary NIC.
@@ -76,15 +76,15 @@ pub(super) fn remove(path: &Path) {
 }
 
 /// Boots the node's network: loopback and primary NIC up, addresses, default routes by the gateways.
-pub(super) fn boot(netns: &Netns, nic: &Nic, subnets: Subnets) -> Result<(), FabricError> {
+pub(super) fn boot(netns: &Netns, nic: &Nic, home: &Home) -> Result<(), FabricError> {
     // The address is the VPC's word: nothing to detect, nothing to learn from router advertisements.
     set(netns, &[("net/ipv6/conf/eth0/accept_dad", "0"), ("net/ipv6/conf/eth0/accept_ra", "0")])?;
     let mut netlink = Netlink::open(netns)?;
     let (lo, eth0) = (index_of(&mut netlink, "lo")?, index_of(&mut netlink, PRIMARY)?);
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     let mut requests = vec![Request::set_link(lo, &up), Request::set_link(eth0, &up)];
-    requests.extend(addresses(nic, subnets).map(|address| Request::replace_address(eth0, address)));
-    let gateways = subnets.gateways();
+    requests.extend(addresses(nic, home).map(|address| Request::replace_address(eth0, address)));
+    let gateways = home.gateways;
     let by = |gateway: IpAddr| Route::default_of(IpFamily::of(&gateway)).dev(eth0).via(gateway);
     let v4 = gateways.v4.filter(|_| !nic.addresses.ipv4.is_empty()).map(IpAddr::V4);
     let v6 = gateways.v6.filter(|_| !nic.addresses.ipv6.is_empty()).map(IpAddr::V6);
@@ -94,9 +94,9 @@ pub(super) fn boot(netns: &Netns, nic: &Nic, subnets: Subnets) -> Result<(), Fab
     Ok(netlink.transact(&requests)?)
 }
 
-fn addresses(nic: &Nic, subnets: Subnets) -> impl Iterator<Item = IpNetwork> {
-    let v4 = subnets.v4.zip(nic.addresses.ipv4.first().copied());
-    let v6 = subnets.v6.zip(nic.addresses.ipv6.first().copied());
+fn addresses(nic: &Nic, home: &Home) -> impl Iterator<Item = IpNetwork> {
+    let v4 = home.subnets.v4.zip(nic.addresses.ipv4.first().copied());
+    let v6 = home.subnets.v6.zip(nic.addresses.ipv6.first().copied());
     let v4 = v4.and_then(|(net, address)| Ipv4Network::new(address, net.prefix()).ok());
     let v6 = v6.and_then(|(net, address)| Ipv6Network::new(address, net.prefix()).ok());
     v4.map(IpNetwork::V4).into_iter().chain(v6.map(IpNetwork::V6))

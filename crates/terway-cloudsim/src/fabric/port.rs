@@ -8,7 +8,7 @@ use std::path::Path;
 use terway_datapath::kernel::nft::Deletion;
 use terway_datapath::kernel::{LinkChange, Netns, NewLink, Request};
 
-use super::vpc::{Vpc, index_of};
+use super::vpc::{Home, Vpc, index_of};
 use super::{FabricError, guard, neighbours, node};
 use crate::model::Nic;
 
@@ -47,16 +47,16 @@ impl Port {
 /// Makes an ENI's link. The port comes up when its guard stands. A secondary NIC stays down and bare; a
 /// primary one is configured.
 pub(super) fn plug(vpc: &mut Vpc, nic: &Nic, node: &Path) -> Result<Port, FabricError> {
-    let (bridge, subnets) = vpc.vswitch(&nic.vswitch)?;
+    let home = vpc.vswitch(&nic.vswitch)?;
     let netns = Netns::open(node)?;
     let name = format!("p{}", nic.mac.hex());
-    let near = NewLink { name: &name, master: Some(bridge), ..NewLink::default() };
+    let near = NewLink { name: &name, master: Some(home.bridge), ..NewLink::default() };
     let far_name = if nic.primary { node::PRIMARY } else { HOT_PLUGGED };
     let far = NewLink { name: far_name, mac: Some(nic.mac), netns: Some(&netns), ..NewLink::default() };
     vpc.netlink.transact(&[Request::add_veth(&near, &far)])?;
-    let outcome = finish(vpc, nic, &name, bridge, subnets.gateways().v4).and_then(|port| {
+    let outcome = finish(vpc, nic, &name, &home).and_then(|port| {
         if nic.primary {
-            node::boot(&netns, nic, subnets)?;
+            node::boot(&netns, nic, &home)?;
         }
         Ok(port)
     });
@@ -67,15 +67,10 @@ pub(super) fn plug(vpc: &mut Vpc, nic: &Nic, node: &Path) -> Result<Port, Fabric
     outcome
 }
 
-fn finish(
-    vpc: &mut Vpc,
-    nic: &Nic,
-    name: &str,
-    bridge: u32,
-    gateway: Option<Ipv4Addr>,
-) -> Result<Port, FabricError> {
+fn finish(vpc: &mut Vpc, nic: &Nic, name: &str, home: &Home) -> Result<Port, FabricError> {
     let alias = nic.eni.as_str();
     let index = index_of(&mut vpc.netlink, name)?;
+    let (bridge, gateway) = (home.bridge, home.gateways.v4);
     let mut port = Port { name: name.to_owned(), index, bridge, gateway, known: BTreeSet::new() };
     port.fit(vpc, nic)?;
     let change = LinkChange { up: Some(true), alias: Some(alias), ..LinkChange::default() };

@@ -2,17 +2,18 @@
 //! between them, and the cloud's services on loopback.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 
-use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use ipnetwork::{IpNetwork, Ipv4Network};
 use terway_datapath::kernel::nft::Nft;
 use terway_datapath::kernel::sysctl::{Sysctl, SysctlError};
-use terway_datapath::kernel::{LinkChange, Netlink, Netns, NetnsError, NewLink, Request};
-use terway_types::{MacAddr, Subnets, VSwitchId};
+use terway_datapath::kernel::{LinkChange, Netlink, Netns, NetnsError, NewLink, Request, Route};
+use terway_types::{Gateways, MacAddr, Subnets, VSwitchId};
 
 use super::FabricError;
 use crate::config::{Config, Vendor};
+use crate::model::reserved;
 
 /// Where the vendor's instance metadata service listens.
 pub(crate) fn metadata_address(vendor: Vendor) -> &'static str {
@@ -38,6 +39,17 @@ const ROUTER: &[(&str, &str)] = &[
 /// Ports only carry frames: they have no addresses of their own. Set after the bridges are made.
 const PORTS: &[(&str, &str)] = &[("net/ipv6/conf/default/disable_ipv6", "1")];
 
+/// A vSwitch in the VPC's namespace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Home {
+    /// The index of its bridge.
+    pub(super) bridge: u32,
+    /// Its ranges.
+    pub(super) subnets: Subnets,
+    /// Its gateways, which are addresses of the bridge.
+    pub(super) gateways: Gateways,
+}
+
 /// The VPC's namespace.
 #[derive(Debug)]
 pub(super) struct Vpc {
@@ -45,8 +57,7 @@ pub(super) struct Vpc {
     netns: Netns,
     pub(super) netlink: Netlink,
     pub(super) nft: Nft,
-    /// The bridge of each vSwitch, by index, with the vSwitch's ranges.
-    vswitches: BTreeMap<VSwitchId, (u32, Subnets)>,
+    vswitches: BTreeMap<VSwitchId, Home>,
 }
 
 impl Vpc {
@@ -74,8 +85,11 @@ impl Vpc {
         let mut vswitches = BTreeMap::new();
         for (number, vswitch) in (0_u16..).zip(&config.vswitches) {
             let subnets = Subnets::new(Some(vswitch.ipv4), vswitch.ipv6);
-            let index = add_bridge(&mut netlink, number, &vswitch.id, subnets)?;
-            vswitches.insert(VSwitchId(vswitch.id.clone()), (index, subnets));
+            let gateways = reserved::gateways(config.cloud, subnets);
+            let bridge = add_bridge(&mut netlink, number, &vswitch.id)?;
+            let home = Home { bridge, subnets, gateways };
+            netlink.transact(&home.ways())?;
+            vswitches.insert(VSwitchId(vswitch.id.clone()), home);
         }
         set(&netns, PORTS)?;
         Ok(Self { path: config.vpc.netns.clone(), netns, netlink, nft, vswitches })
@@ -85,8 +99,8 @@ impl Vpc {
         &self.netns
     }
 
-    /// The bridge of a vSwitch and the vSwitch's ranges.
-    pub(super) fn vswitch(&self, id: &VSwitchId) -> Result<(u32, Subnets), FabricError> {
+    /// A vSwitch that must be there.
+    pub(super) fn vswitch(&self, id: &VSwitchId) -> Result<Home, FabricError> {
         self.vswitches.get(id).copied().ok_or_else(|| FabricError::Unknown(format!("vSwitch {id}")))
     }
 
@@ -114,8 +128,25 @@ fn serve_from_loopback(netlink: &mut Netlink, vendor: Vendor) -> Result<(), Fabr
     Ok(netlink.transact(&requests)?)
 }
 
-/// The bridge of a vSwitch, up, with the gateway's addresses and a MAC that does not follow its ports'.
-fn add_bridge(netlink: &mut Netlink, number: u16, id: &str, subnets: Subnets) -> Result<u32, FabricError> {
+impl Home {
+    /// The gateways as addresses of the bridge, and the vSwitch's ranges behind it.
+    fn ways(&self) -> Vec<Request> {
+        let Self { bridge, subnets, gateways } = *self;
+        let mut requests = Vec::new();
+        if let (Some(cidr), Some(gateway)) = (subnets.v4.map(IpNetwork::V4), gateways.v4) {
+            requests.push(Request::add_address(bridge, IpNetwork::from(IpAddr::from(gateway))));
+            requests.push(Request::replace_route(&Route::to(cidr).dev(bridge).scope_link()));
+        }
+        if let (Some(cidr), Some(gateway)) = (subnets.v6.map(IpNetwork::V6), gateways.v6) {
+            requests.push(Request::add_address(bridge, IpNetwork::from(IpAddr::from(gateway))));
+            requests.push(Request::replace_route(&Route::to(cidr).dev(bridge)));
+        }
+        requests
+    }
+}
+
+/// The bridge of a vSwitch, up, with a MAC that does not follow its ports'.
+fn add_bridge(netlink: &mut Netlink, number: u16, id: &str) -> Result<u32, FabricError> {
     let name = format!("vsw{number}");
     let [high, low] = number.to_be_bytes();
     let mac = Some(MacAddr([0x02, 0xc5, 0xff, 0xff, high, low]));
@@ -126,16 +157,7 @@ fn add_bridge(netlink: &mut Netlink, number: u16, id: &str, subnets: Subnets) ->
         Request::add_flooding_bridge(&bridge),
         Request::set_link(&*name, &LinkChange { alias: Some(&alias), ..LinkChange::default() }),
     ])?;
-    let index = index_of(netlink, &name)?;
-    let gateways = subnets.gateways();
-    let v4 = subnets.v4.zip(gateways.v4).and_then(|(net, ip)| Ipv4Network::new(ip, net.prefix()).ok());
-    let v6 = subnets.v6.zip(gateways.v6).and_then(|(net, ip)| Ipv6Network::new(ip, net.prefix()).ok());
-    let addresses: Vec<Request> = (v4.map(IpNetwork::V4).into_iter())
-        .chain(v6.map(IpNetwork::V6))
-        .map(|network| Request::add_address(index, network))
-        .collect();
-    netlink.transact(&addresses)?;
-    Ok(index)
+    index_of(netlink, &name)
 }
 
 /// The index of a link that must be there.

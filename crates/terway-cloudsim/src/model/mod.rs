@@ -10,6 +10,7 @@ mod mint;
 mod pool;
 mod refusal;
 mod registry;
+pub(crate) mod reserved;
 mod tasks;
 mod tokens;
 mod validate;
@@ -127,7 +128,8 @@ impl World {
         let elsewhere = config.other_vpcs.iter().map(|vpc| (&vpc.id, &vpc.vswitches, &vpc.security_groups));
         let (mut vswitches, mut security_groups) = (BTreeMap::new(), BTreeMap::new());
         for (vpc, homes, groups) in here.chain(elsewhere) {
-            let homes = homes.iter().map(|home| (VSwitchId(home.id.clone()), VSwitch::new(vpc, home)));
+            let homes =
+                homes.iter().map(|home| (VSwitchId(home.id.clone()), VSwitch::new(config.cloud, vpc, home)));
             vswitches.extend(homes);
             security_groups.extend(groups.iter().map(|id| (SecurityGroupId(id.clone()), vpc.clone())));
         }

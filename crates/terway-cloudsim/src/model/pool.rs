@@ -3,13 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
-
-use ipnetwork::{Ipv4Network, Ipv6Network};
-
-/// Addresses the cloud keeps at the end of an IPv4 CIDR: gateway, two of its own, broadcast.
-const RESERVED_V4: u128 = 3;
-/// Addresses the cloud keeps at the end of an IPv6 CIDR.
-const RESERVED_V6: u128 = 9;
+use std::ops::RangeInclusive;
 
 /// The addresses of one CIDR that may be given to ENIs.
 #[derive(Clone, Debug)]
@@ -24,19 +18,9 @@ pub(super) struct AddressPool {
 }
 
 impl AddressPool {
-    pub(super) fn v4(cidr: Ipv4Network) -> Self {
-        let network = u128::from(u32::from(cidr.network()));
-        let broadcast = u128::from(u32::from(cidr.broadcast()));
-        Self::between(network + 1, broadcast - RESERVED_V4)
-    }
-
-    pub(super) fn v6(cidr: Ipv6Network) -> Self {
-        let network = u128::from(cidr.network());
-        let end = u128::from(cidr.broadcast());
-        Self::between(network + 1, end - RESERVED_V6)
-    }
-
-    fn between(first: u128, last: u128) -> Self {
+    /// All of these addresses are free.
+    pub(super) fn of(range: RangeInclusive<u128>) -> Self {
+        let (first, last) = range.into_inner();
         Self { first, last, taken: BTreeMap::new(), taken_count: 0, others: 0 }
     }
 
@@ -138,11 +122,17 @@ pub(super) fn of_v4(address: Ipv4Addr) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reserved::{givable_v4, givable_v6};
     use super::*;
+    use crate::config::Vendor;
+
+    fn v4(cidr: &str) -> AddressPool {
+        AddressPool::of(givable_v4(Vendor::Aliyun, cidr.parse().unwrap()))
+    }
 
     #[test]
     fn reserved_addresses_are_never_given() {
-        let mut pool = AddressPool::v4("10.0.0.0/28".parse().unwrap());
+        let mut pool = v4("10.0.0.0/28");
         assert_eq!(pool.free(), 12);
         let all: Vec<_> = pool.take(12).unwrap().into_iter().map(to_v4).collect();
         assert_eq!(all[0], Ipv4Addr::new(10, 0, 0, 1));
@@ -152,14 +142,14 @@ mod tests {
 
     #[test]
     fn too_many_at_once_takes_none() {
-        let mut pool = AddressPool::v4("10.0.0.0/29".parse().unwrap());
+        let mut pool = v4("10.0.0.0/29");
         assert_eq!(pool.take(5), None);
         assert_eq!(pool.free(), 4);
     }
 
     #[test]
     fn a_wide_ipv6_range_works() {
-        let mut pool = AddressPool::v6("fd00:1::/64".parse().unwrap());
+        let mut pool = AddressPool::of(givable_v6("fd00:1::/64".parse().unwrap()));
         assert_eq!(pool.take(2).unwrap().into_iter().map(to_v6).next_back(), "fd00:1::2".parse().ok());
         let prefix = pool.take_block(1 << 48).map(to_v6);
         assert_eq!(prefix, "fd00:1:0:0:1::".parse().ok());
@@ -167,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_comes_back_is_given_next() {
-        let mut pool = AddressPool::v4("10.0.0.0/24".parse().unwrap());
+        let mut pool = v4("10.0.0.0/24");
         let given = pool.take(20).unwrap();
         let block = pool.take_block(16).unwrap();
         assert_eq!(to_v4(block), Ipv4Addr::new(10, 0, 0, 32));
@@ -184,7 +174,7 @@ mod tests {
 
     #[test]
     fn others_leave_little_and_go_again() {
-        let mut pool = AddressPool::v4("10.0.0.0/24".parse().unwrap());
+        let mut pool = v4("10.0.0.0/24");
         let given = pool.take(2).unwrap();
         pool.leave_free(Some(1));
         assert_eq!((pool.free(), pool.take(2)), (1, None));

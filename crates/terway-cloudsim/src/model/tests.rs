@@ -255,7 +255,7 @@ fn check_promises(world: &World) {
     for eni in world.enis() {
         assert!(eni.mac.is_unicast() && macs.insert(eni.mac), "MAC {} is double", eni.mac);
         let vswitch = world.vswitch(&eni.vswitch).unwrap();
-        let gateways = vswitch.subnets.gateways();
+        let gateways = vswitch.gateways;
         for address in eni.addresses.singles() {
             assert!(addresses.insert(address), "{address} is double");
             assert!(prefixes.iter().all(|prefix| !prefix.contains(address)), "{address} is in a prefix");

@@ -3,13 +3,14 @@
 use std::net::Ipv4Addr;
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
-use terway_types::{AddressCounts, AddressSet, Subnets, VSwitchId};
+use terway_types::{AddressCounts, AddressSet, Gateways, Subnets, VSwitchId};
 
 use super::addresses::{Wanted, ipv4_of};
 use super::eni::IPV4_PREFIX_SIZE;
 use super::pool::{self, AddressPool};
 use super::refusal::Refusal;
-use crate::config::VSwitchConfig;
+use super::reserved;
+use crate::config::{VSwitchConfig, Vendor};
 
 /// How many addresses an IPv6 prefix has: it is a /80.
 const IPV6_PREFIX_SIZE: u128 = 1 << 48;
@@ -25,20 +26,24 @@ pub struct VSwitch {
     pub vpc: String,
     /// Its ranges.
     pub subnets: Subnets,
+    /// Its gateways.
+    pub gateways: Gateways,
     pub(super) ipv4: AddressPool,
     pub(super) ipv6: Option<AddressPool>,
 }
 
 impl VSwitch {
     /// As described, with all addresses free.
-    pub(super) fn new(vpc: &str, described: &VSwitchConfig) -> Self {
+    pub(super) fn new(vendor: Vendor, vpc: &str, described: &VSwitchConfig) -> Self {
+        let subnets = Subnets::new(Some(described.ipv4), described.ipv6);
         Self {
             vpc: vpc.to_owned(),
             id: VSwitchId(described.id.clone()),
             zone: described.zone.clone(),
-            subnets: Subnets::new(Some(described.ipv4), described.ipv6),
-            ipv4: AddressPool::v4(described.ipv4),
-            ipv6: described.ipv6.map(AddressPool::v6),
+            subnets,
+            gateways: reserved::gateways(vendor, subnets),
+            ipv4: AddressPool::of(reserved::givable_v4(vendor, described.ipv4)),
+            ipv6: described.ipv6.map(|cidr| AddressPool::of(reserved::givable_v6(cidr))),
         }
     }
 

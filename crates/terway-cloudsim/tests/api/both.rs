@@ -128,6 +128,8 @@ impl Side {
 #[tokio::test]
 async fn a_primary_address_can_be_chosen_while_it_is_free() {
     for side in sides().await {
+        let free = async || side.bench.state().await["vswitches"][0]["free_ipv4"].as_u64().unwrap();
+        let before = free().await;
         let chosen = CreateEni { primary_ipv4: Some([10, 0, 1, 77].into()), ..wish("chosen") };
         let counts = AddressCounts { ipv4: 3, ..AddressCounts::default() };
         let eni = side.cloud.create_eni(&CreateEni { counts, ..chosen.clone() }).await.unwrap();
@@ -137,8 +139,7 @@ async fn a_primary_address_can_be_chosen_while_it_is_free() {
         assert!(matches!(refused.kind, Kind::Invalid | Kind::InvalidState), "{refused}");
         let elsewhere = CreateEni { primary_ipv4: Some([10, 9, 9, 9].into()), ..wish("elsewhere") };
         assert!(side.cloud.create_eni(&elsewhere).await.is_err());
-        let state = side.bench.state().await;
-        assert_eq!(state["vswitches"][0]["free_ipv4"], 250 - 3, "a refusal takes nothing");
+        assert_eq!(free().await, before - 3, "a refusal takes nothing");
     }
 }
 
@@ -205,7 +206,8 @@ async fn what_is_in_another_vpc_is_refused() {
     }]);
     for side in sides_of(world).await {
         let there = side.cloud.describe_vswitch(&"vsw-there".into()).await.unwrap().unwrap();
-        assert_eq!((there.vpc.as_str(), there.free_ipv4), ("vpc-2", 252));
+        let free = if side.vendor == Vendor::Aliyun { 252 } else { 253 };
+        assert_eq!((there.vpc.as_str(), there.free_ipv4), ("vpc-2", free));
         let groups = vec!["sg-there".into()];
         let mixed = side.cloud.create_eni(&CreateEni { security_groups: groups.clone(), ..wish("m") }).await;
         let eni = side.made(&wish("t")).await;

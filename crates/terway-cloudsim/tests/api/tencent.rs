@@ -360,7 +360,7 @@ async fn filters_and_pages_find_each_eni_once() {
         (subnets["TotalCount"].as_u64(), subnets["SubnetSet"].as_array().map(Vec::len)),
         (Some(2), Some(2))
     );
-    assert_eq!(subnets["SubnetSet"][1]["AvailableIpAddressCount"], 4);
+    assert_eq!(subnets["SubnetSet"][1]["AvailableIpAddressCount"], 5);
 }
 
 #[tokio::test]
@@ -379,7 +379,7 @@ async fn the_metadata_service_needs_no_token() {
     let leaf = async |leaf: &str| read(&format!("network/interfaces/macs/{mac}/{leaf}")).await.1;
     let ip = leaf("primary-local-ipv4").await;
     assert_eq!(leaf("local-ipv4s/").await, format!("{ip}/"));
-    assert_eq!(leaf(&format!("local-ipv4s/{ip}/gateway")).await, "10.0.1.253");
+    assert_eq!(leaf(&format!("local-ipv4s/{ip}/gateway")).await, "10.0.1.1");
     assert_eq!(leaf(&format!("local-ipv4s/{ip}/subnet-mask")).await, "255.255.255.0");
     assert_eq!(leaf("subnet-id").await, "vsw-a");
     assert_eq!(read("network/interfaces/macs/00:00/mac").await.0, 404);

@@ -97,7 +97,7 @@ async fn the_agents_client_reads_limits_subnets_and_itself() {
     let limits = cloud.instance_limits("small").await.unwrap().unwrap();
     assert_eq!((limits.enis, limits.ipv4_per_eni), (3, 6));
     let seen = cloud.describe_vswitches(&["vsw-a".into(), "vsw-tiny".into()]).await.unwrap();
-    assert_eq!(seen.iter().map(|vswitch| vswitch.free_ipv4).sum::<u32>(), 254);
+    assert_eq!(seen.iter().map(|vswitch| vswitch.free_ipv4).sum::<u32>(), 256);
     let metadata = TencentMetadata::new(&bench.running.endpoints().metadata).unwrap();
     let identity = metadata.identity().await.unwrap();
     assert_eq!((identity.id.as_str(), identity.vswitch.as_str()), ("i-1", "vsw-a"));

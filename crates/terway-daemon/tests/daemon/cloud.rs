@@ -10,7 +10,7 @@ use terway_cloud::{
 };
 use terway_daemon::links::NicChange;
 use terway_types::{
-    AddressSet, Addresses, CloudFailure, CloudFailureKind, EniId, InstanceId, IntentToken, MacAddr,
+    AddressSet, Addresses, CloudFailure, CloudFailureKind, EniId, Gateways, InstanceId, IntentToken, MacAddr,
     SecurityGroupId, Subnets, VSwitchId,
 };
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -142,6 +142,7 @@ fn vswitch(id: &VSwitchId) -> VSwitch {
         zone: if id.as_str() == "vsw-elsewhere" { "zone-b" } else { "zone-a" }.into(),
         vpc: if id.as_str() == "vsw-foreign" { "vpc-2" } else { "vpc-1" }.to_owned(),
         subnets: Subnets::new("10.0.0.0/24".parse().ok(), None),
+        gateways: Gateways::new("10.0.0.253".parse().ok(), None),
         free_ipv4: 200,
     }
 }

@@ -13,8 +13,8 @@ use terway_pool::{
     Wants,
 };
 use terway_types::{
-    AddressSet, Addresses, AttachmentKey, ContainerId, Fault, FaultCode, HistoryEntry, IfName, IntentToken,
-    LedgerChange, LedgerSnapshot, MacAddr, NetworkName, PastCall, PodRef, Subnets,
+    AddressSet, Addresses, AttachmentKey, ContainerId, Fault, FaultCode, Gateways, HistoryEntry, IfName,
+    IntentToken, LedgerChange, LedgerSnapshot, MacAddr, NetworkName, PastCall, PodRef, Subnets,
 };
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
@@ -133,7 +133,7 @@ fn created() -> CloudAnswer {
         addresses: Addresses::new("10.0.0.9".parse().ok(), None),
         assigned: AddressSet { ipv4: vec![[10, 0, 0, 9].into()], ..AddressSet::default() },
         subnets,
-        gateways: subnets.gateways(),
+        gateways: Gateways::new("10.0.0.253".parse().ok(), None),
         attached: false,
     })
 }

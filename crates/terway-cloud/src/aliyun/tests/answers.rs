@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use terway_types::{AddressSet, Addresses, CloudFailureKind as Kind, InstanceId, MacAddr, Subnets};
+use terway_types::{AddressSet, Addresses, CloudFailureKind as Kind, Gateways, InstanceId, MacAddr, Subnets};
 
 use super::*;
 use crate::cloud::{Assign, Cloud, EniDescription, EniFilter, EniKind, EniStatus, InstanceLimits, VSwitch};
@@ -102,6 +102,7 @@ async fn a_vswitch_is_found_or_none() {
         zone: "cn-hangzhou-h".into(),
         vpc: "vpc-1".to_owned(),
         subnets: Subnets::new("10.0.0.0/24".parse().ok(), None),
+        gateways: Gateways::new("10.0.0.253".parse().ok(), None),
         free_ipv4: 250,
     };
     assert_eq!(cloud.describe_vswitch(&"vsw-1".into()).await, Ok(Some(expected)));

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use terway_types::Subnets;
 
 use super::super::api::ADDRESSES_PER_CALL;
+use super::super::gateways;
 use super::{WireError, optional, required};
 use crate::cloud::{InstanceDescription, InstanceLimits, InstanceStatus, VSwitch};
 
@@ -33,11 +34,13 @@ pub(in crate::aliyun) struct WireVSwitch {
 impl WireVSwitch {
     pub(in crate::aliyun) fn describe(self) -> Result<VSwitch, WireError> {
         let object = format!("vSwitch {}", self.v_switch_id);
+        let subnets = Subnets {
+            v4: Some(required(&object, "CidrBlock", &self.cidr_block)?),
+            v6: optional(&object, "Ipv6CidrBlock", &self.ipv6_cidr_block)?,
+        };
         Ok(VSwitch {
-            subnets: Subnets {
-                v4: Some(required(&object, "CidrBlock", &self.cidr_block)?),
-                v6: optional(&object, "Ipv6CidrBlock", &self.ipv6_cidr_block)?,
-            },
+            subnets,
+            gateways: gateways::of(subnets),
             id: self.v_switch_id.into(),
             zone: self.zone_id.into(),
             vpc: self.vpc_id,

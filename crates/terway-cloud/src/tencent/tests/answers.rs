@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use terway_types::{
-    AddressCounts, AddressSet, Addresses, CloudFailureKind as Kind, InstanceId, MacAddr, Subnets,
+    AddressCounts, AddressSet, Addresses, CloudFailureKind as Kind, Gateways, InstanceId, MacAddr, Subnets,
 };
 
 use super::*;
@@ -137,6 +137,7 @@ async fn subnets_and_limits_are_read() {
         zone: "ap-guangzhou-3".into(),
         vpc: "vpc-1".to_owned(),
         subnets: Subnets::new("10.0.0.0/24".parse().ok(), None),
+        gateways: Gateways::new("10.0.0.1".parse().ok(), None),
         free_ipv4: 250,
     };
     assert_eq!(cloud.describe_vswitch(&"subnet-1".into()).await, Ok(Some(expected)));

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use terway_types::Subnets;
 
 use super::super::api::ADDRESSES_PER_CALL;
+use super::super::gateways;
 use super::{WireError, parse};
 use crate::cloud::{InstanceDescription, InstanceLimits, InstanceStatus, VSwitch};
 
@@ -29,11 +30,13 @@ impl Subnet {
     pub(in crate::tencent) fn describe(self) -> Result<VSwitch, WireError> {
         let object = format!("subnet {}", self.id);
         let v6 = Some(self.ipv6_cidr_block).filter(|text| !text.is_empty());
+        let subnets = Subnets {
+            v4: Some(parse(&object, "CidrBlock", &self.cidr_block)?),
+            v6: v6.map(|text| parse(&object, "Ipv6CidrBlock", &text)).transpose()?,
+        };
         Ok(VSwitch {
-            subnets: Subnets {
-                v4: Some(parse(&object, "CidrBlock", &self.cidr_block)?),
-                v6: v6.map(|text| parse(&object, "Ipv6CidrBlock", &text)).transpose()?,
-            },
+            subnets,
+            gateways: gateways::of(subnets),
             id: self.id.into(),
             zone: self.zone.into(),
             vpc: self.vpc_id,

@@ -15,7 +15,7 @@ use terway_types::{InstanceId, Timestamp};
 use crate::api::line::Caller;
 use crate::api::speaker;
 use crate::live::Live;
-use crate::model::{Eni, Instance, Status, World};
+use crate::model::{Eni, Instance, Status, VSwitch, World};
 
 const TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
@@ -115,7 +115,7 @@ fn attached<'a>(world: &'a World, instance: &Instance, now: Timestamp) -> impl I
 }
 
 fn interface(world: &World, eni: &Eni, leaf: &str) -> Option<String> {
-    let subnets = world.vswitch(&eni.vswitch)?.subnets;
+    let VSwitch { subnets, gateways, .. } = world.vswitch(&eni.vswitch)?;
     let set = &eni.addresses;
     match leaf {
         "network-interface-id" => Some(eni.id.to_string()),
@@ -124,8 +124,8 @@ fn interface(world: &World, eni: &Eni, leaf: &str) -> Option<String> {
         "ipv6s" => list(&set.ipv6),
         "ipv4-prefixes" => list(set.prefixes.iter().filter(|prefix| prefix.is_ipv4())),
         "ipv6-prefixes" => list(set.prefixes.iter().filter(|prefix| prefix.is_ipv6())),
-        "gateway" => subnets.gateways().v4.map(|address| address.to_string()),
-        "ipv6-gateway" if !set.ipv6.is_empty() => subnets.gateways().v6.map(|address| address.to_string()),
+        "gateway" => gateways.v4.map(|address| address.to_string()),
+        "ipv6-gateway" if !set.ipv6.is_empty() => gateways.v6.map(|address| address.to_string()),
         "vswitch-id" => Some(eni.vswitch.to_string()),
         "vpc-id" => Some(world.config().vpc.id.clone()),
         "vswitch-cidr-block" => subnets.v4.map(|cidr| cidr.to_string()),

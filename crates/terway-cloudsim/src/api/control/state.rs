@@ -34,7 +34,7 @@ pub(super) fn view(records: &Records, now: Timestamp) -> Value {
 }
 
 fn vswitch(vswitch: &VSwitch) -> Value {
-    let gateways = vswitch.subnets.gateways();
+    let gateways = vswitch.gateways;
     json!({
         "id": vswitch.id.as_str(),
         "zone": vswitch.zone,

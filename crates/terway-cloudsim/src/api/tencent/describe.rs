@@ -141,7 +141,7 @@ fn subnet_fits(subnet: &VSwitch, filter: &Filter) -> Result<bool, Refused> {
 
 fn show_subnet(subnet: &VSwitch) -> Value {
     let free = u64::try_from(subnet.free_ipv4()).unwrap_or(u64::MAX);
-    let total = subnet.subnets.v4.map_or(0, |cidr| u64::from(cidr.size()).saturating_sub(4));
+    let total = subnet.subnets.v4.map_or(0, |cidr| u64::from(cidr.size()).saturating_sub(3));
     json!({
         "SubnetId": subnet.id.as_str(),
         "SubnetName": subnet.id.as_str(),

@@ -13,7 +13,7 @@ use super::shape;
 use crate::api::line::Caller;
 use crate::api::speaker;
 use crate::live::Live;
-use crate::model::{Eni, Instance, Status, World};
+use crate::model::{Eni, Instance, Status, VSwitch, World};
 
 /// What the root folder lists.
 const ROOT: &str = "app-id\ncam/\ninstance/\ninstance-id\nlocal-ipv4\nmac\nnetwork/\nplacement/\nuuid";
@@ -75,7 +75,7 @@ fn attached<'a>(world: &'a World, instance: &Instance, now: Timestamp) -> impl I
 }
 
 fn interface(world: &World, eni: &Eni, path: &[&str]) -> Option<String> {
-    let subnets = world.vswitch(&eni.vswitch)?.subnets;
+    let VSwitch { subnets, gateways, .. } = world.vswitch(&eni.vswitch)?;
     let addresses = || eni.addresses.ipv4.iter().map(ToString::to_string);
     match path {
         [] => Some("local-ipv4s/\nmac\nprimary-local-ipv4\nsubnet-id\nvpc-id".to_owned()),
@@ -90,7 +90,7 @@ fn interface(world: &World, eni: &Eni, path: &[&str]) -> Option<String> {
             addresses().find(|own| own == address)?;
             match *leaf {
                 "local-ipv4" => Some((*address).to_owned()),
-                "gateway" => subnets.gateways().v4.map(|gateway| gateway.to_string()),
+                "gateway" => gateways.v4.map(|gateway| gateway.to_string()),
                 "subnet-mask" => subnets.v4.map(|cidr| cidr.mask().to_string()),
                 _ => None,
             }

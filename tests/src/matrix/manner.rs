@@ -27,6 +27,20 @@ pub(super) enum Kind {
     Death(When),
     /// The cloud is changed from the start of the story on, and back after a while.
     Standing(Deed, Option<(Deed, Duration)>),
+    /// A person at the console lays hands on the first ENI that is in some state.
+    Hand(Hand),
+}
+
+/// What a person does, and what the cloud is like until then.
+#[derive(Debug)]
+pub(super) struct Hand {
+    /// The state of the ENI, as the simulated cloud tells it.
+    pub(super) state: &'static str,
+    /// The deed (`POST /v1/console/enis/ID/DEED`), and what it needs to be told.
+    pub(super) deed: &'static str,
+    pub(super) details: fn(&Names) -> Value,
+    /// How the cloud is before, and how it is again when the person comes.
+    pub(super) meanwhile: Option<(Deed, Deed)>,
 }
 
 /// Before or after a call is carried out.
@@ -43,8 +57,15 @@ type Deed = fn(&Names) -> Change;
 /// The one that a selection holds against every action that changes something.
 pub(super) const LOST_ANSWER: &str = "answer lost";
 /// Standing ones of a selection.
-pub(super) const IN_SHORT: [&str; 4] =
-    ["stale reads", "throttled all the time", "quota used up", "key switched off"];
+pub(super) const IN_SHORT: [&str; 7] = [
+    "stale reads",
+    "throttled all the time",
+    "quota used up",
+    "key switched off",
+    "partial batches",
+    "metadata silent",
+    "re-grouped by hand",
+];
 
 pub(super) const NONE: Manner = Manner { name: "nothing", kind: Kind::Nothing };
 
@@ -53,12 +74,15 @@ const fn manner(name: &'static str, kind: Kind) -> Manner {
 }
 
 /// With calls of any kind.
-const CALLS: [Manner; 6] = [
+const CALLS: [Manner; 9] = [
     manner("throttled", Kind::Refused(Refusal::Throttled, When::Before, 3)),
     manner("out of order", Kind::Refused(Refusal::Outage, When::Before, 2)),
     manner("reset", Kind::Calls("drop-before", 2)),
     manner(LOST_ANSWER, Kind::Calls("drop-after", 1)),
     manner("slow", Kind::Calls("delay-ms:2500", 1)),
+    manner("no JSON", Kind::Calls("garble:html", 1)),
+    manner("cut off", Kind::Calls("garble:truncated", 1)),
+    manner("without end", Kind::Calls("garble:endless", 1)),
     manner("denied", Kind::Refused(Refusal::Denied, When::Before, 1)),
 ];
 
@@ -74,7 +98,7 @@ const CHANGES: [Manner; 5] = [
 const WHILE: Duration = Duration::from_secs(3);
 
 /// Of everything, for a while.
-const STANDING: [Manner; 13] = [
+const STANDING: [Manner; 23] = [
     manner("stale reads", Kind::Standing(|_| manners(json!({ "stale_ms": 1500 })), None)),
     manner("deleted ENIs linger", Kind::Standing(|_| manners(json!({ "linger_ms": 2000 })), None)),
     manner("new ENIs are missing", Kind::Standing(|_| manners(json!({ "missing_ms": 2000 })), None)),
@@ -111,14 +135,49 @@ const STANDING: [Manner; 13] = [
         Kind::Standing(|names| dry(names, &json!(0)), Some((|names| dry(names, &Value::Null), WHILE))),
     ),
     manner("key switched off", Kind::Standing(|_| key("inactive"), Some((|_| key("active"), WHILE)))),
+    manner("key expired", Kind::Standing(|_| key("expired"), Some((|_| key("active"), WHILE)))),
+    manner("metadata down", Kind::Standing(|_| metadata("down"), Some((|_| metadata("up"), WHILE)))),
+    manner("metadata failing", Kind::Standing(|_| metadata("failing"), Some((|_| metadata("up"), WHILE)))),
+    manner("metadata silent", Kind::Standing(|_| metadata("silent"), Some((|_| metadata("up"), WHILE)))),
     manner(
-        "metadata down",
+        "a portal for metadata",
+        Kind::Standing(|_| metadata("portal"), Some((|_| metadata("up"), WHILE))),
+    ),
+    manner("metadata stale", Kind::Standing(|_| manners(json!({ "metadata_stale_ms": 2000 })), None)),
+    manner("partial batches", Kind::Standing(|_| manners(json!({ "partial_assign": 1 })), None)),
+    manner(
+        "links that never come",
         Kind::Standing(
-            |_| manners(json!({ "metadata": "down" })),
-            Some((|_| manners(json!({ "metadata": "up" })), WHILE)),
+            |_| latency(json!({ "link": "never" })),
+            Some((|_| latency(json!({ "link": 0 })), WHILE)),
         ),
     ),
+    manner(
+        "attaching without end",
+        Kind::Hand(Hand {
+            state: "Attaching",
+            deed: "detach",
+            details: |_| Value::Null,
+            meanwhile: Some((
+                |_| latency(json!({ "attach": "never" })),
+                |_| latency(json!({ "attach": 50 })),
+            )),
+        }),
+    ),
+    manner("deleted by hand", by_hand("delete", |_| Value::Null)),
+    manner(
+        "re-grouped by hand",
+        by_hand("security-groups", |names| json!({ "security_groups": [names.other_group] })),
+    ),
 ];
+
+const fn by_hand(deed: &'static str, details: fn(&Names) -> Value) -> Kind {
+    Kind::Hand(Hand { state: "InUse", deed, details, meanwhile: None })
+}
+
+fn metadata(how: &str) -> Change {
+    manners(json!({ "metadata": how }))
+}
 
 fn manners(body: Value) -> Change {
     ("/v1/manners".to_owned(), body)
@@ -168,7 +227,7 @@ impl Manner {
             }
             Kind::Death(When::Before) => ("hold-before".to_owned(), 1),
             Kind::Death(When::After) => ("hold-after".to_owned(), 1),
-            Kind::Nothing | Kind::Standing(..) => return json!([]),
+            Kind::Nothing | Kind::Standing(..) | Kind::Hand(_) => return json!([]),
         };
         json!([{ "action": action, "kind": kind, "times": times }])
     }

@@ -12,10 +12,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::manner::Kind;
+use super::manner::{Hand, Kind};
 use super::{Cell, Mode};
 use crate::books;
 use crate::caller::Caller;
+use crate::cloud::Names;
 use crate::eventually::eventually;
 use crate::linear::{Answer, Ask};
 use crate::node::Node;
@@ -102,16 +103,37 @@ fn trouble(cell: &Cell, stage: &Stage) -> Result<()> {
             world.change("/v1/faults", &json!([]))?;
         }
         Kind::Standing(on, off) => {
-            let (path, body) = on(names);
-            world.change(&path, &body)?;
+            change(world, on(names))?;
             if let Some((off, pause)) = off {
-                thread::sleep(*pause);
-                let (path, body) = off(names);
-                world.change(&path, &body)?;
+                let _ = eventually("the story ends first", *pause, || {
+                    stage.over.load(Ordering::Acquire).then_some(())
+                });
+                change(world, off(names))?;
             }
         }
+        Kind::Hand(hand) => lay_hands(hand, names, world)?,
     }
     Ok(())
+}
+
+fn change(world: &World, (path, body): (String, Value)) -> Result<()> {
+    world.change(&path, &body).map(drop)
+}
+
+/// Does what a person does as soon as there is an ENI to do it to.
+fn lay_hands(hand: &Hand, names: &Names, world: &World) -> Result<()> {
+    if let Some((before, _)) = hand.meanwhile {
+        change(world, before(names))?;
+    }
+    let eni = eventually(&format!("an ENI is {}", hand.state), PATIENCE, || {
+        let enis = world.cloud_enis().ok()?;
+        let found = enis.iter().find(|eni| eni["status"] == hand.state)?;
+        found["id"].as_str().map(str::to_owned)
+    })?;
+    if let Some((_, after)) = hand.meanwhile {
+        change(world, after(names))?;
+    }
+    change(world, (format!("/v1/console/enis/{eni}/{}", hand.deed), (hand.details)(names)))
 }
 
 /// A daemon that died is started again, as Kubernetes does.

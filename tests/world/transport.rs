@@ -1,28 +1,52 @@
-//! How the shipped daemon reaches the API: never in plain HTTP unless an endpoint says so, and never past a
-//! certificate that nobody it believes vouches for.
+//! How the shipped daemon reaches the API: never in plain HTTP unless an endpoint says so, never past a certificate
+//! that does not fit or that nobody it believes vouches for, and by the proxy the environment names.
 
-use std::io::Read as _;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result, ensure};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, Stream};
 use terway_rig::eventually::eventually;
-use terway_rig::namespace;
-use terway_rig::world::Plan;
+use terway_rig::world::{Plan, World};
 
+use crate::between::{self, Identity};
 use crate::cloud_trouble::says;
-use crate::support::{LIMIT, Scenario, both, started};
+use crate::support::{LIMIT, Scenario, both, once, started, wait_warm};
+
+// Made for the tests of the client: an authority, servers of its, and another authority.
+const CA: &[u8] = include_bytes!("../../crates/terway-cloud/src/transport/tests/ca.pem");
+const OTHER_CA: &[u8] = include_bytes!("../../crates/terway-cloud/src/transport/tests/other-ca.pem");
+const SERVER: Identity = (
+    include_bytes!("../../crates/terway-cloud/src/transport/tests/server.pem"),
+    include_bytes!("../../crates/terway-cloud/src/transport/tests/server.key"),
+);
+const ELSEWHERE: Identity = (
+    include_bytes!("../../crates/terway-cloud/src/transport/tests/elsewhere.pem"),
+    include_bytes!("../../crates/terway-cloud/src/transport/tests/elsewhere.key"),
+);
+const EXPIRED: Identity = (
+    include_bytes!("../../crates/terway-cloud/src/transport/tests/expired.pem"),
+    include_bytes!("../../crates/terway-cloud/src/transport/tests/expired.key"),
+);
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         both("transport::an_endpoint_without_a_scheme_is_not_asked_in_plain_http", plain),
-        both("transport::a_certificate_nobody_vouches_for_is_refused", certificate),
+        both("transport::a_certificate_nobody_vouches_for_is_refused", |plan| {
+            refused(plan, SERVER, None, "invalid peer certificate")
+        }),
+        both("transport::a_certificate_of_another_authority_is_refused", |plan| {
+            refused(plan, SERVER, Some(OTHER_CA), "UnknownIssuer")
+        }),
+        both("transport::a_certificate_of_another_host_is_refused", |plan| {
+            refused(plan, ELSEWHERE, Some(CA), "not valid for name")
+        }),
+        both("transport::an_expired_certificate_is_refused", |plan| {
+            refused(plan, EXPIRED, Some(CA), "expired")
+        }),
+        both("transport::a_given_authority_is_believed", given),
+        both("transport::calls_go_by_the_proxy_and_metadata_does_not", proxied),
+        once("transport::useless_authorities_end_the_start_and_are_named", useless),
     ]
 }
 
@@ -37,51 +61,76 @@ fn plain(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// What a server of ours saw.
-#[derive(Default)]
-struct Seen {
-    handshakes: AtomicUsize,
-    bytes: AtomicUsize,
+/// Tells the daemon whom to believe.
+fn believe(world: &mut World, authorities: &[u8]) -> Result<PathBuf> {
+    let node = &mut world.nodes[0];
+    let path = node.path("authorities.pem");
+    fs::write(&path, authorities)?;
+    node.flags.extend(["--cloud-ca-file".to_owned(), path.display().to_string()]);
+    Ok(path)
 }
 
-fn certificate(plan: &Plan) -> Result<()> {
+fn refused(plan: &Plan, identity: Identity, authorities: Option<&[u8]>, expected: &str) -> Result<()> {
     let mut world = started(plan)?;
-    let seen = Arc::new(Seen::default());
-    let server = serve(&world.nodes[0].netns, Arc::clone(&seen))?;
+    let (server, seen) = between::tls(&world.nodes[0].netns, identity)?;
+    if let Some(authorities) = authorities {
+        believe(&mut world, authorities)?;
+    }
     world.nodes[0].api = format!("https://{server}");
     world.nodes[0].start()?;
-    says(&world, "invalid peer certificate")?;
+    says(&world, expected)?;
     eventually("the server was reached", LIMIT, || {
-        (seen.handshakes.load(Ordering::Relaxed) > 0).then_some(())
+        (seen.connections.load(Ordering::Relaxed) > 0).then_some(())
     })?;
-    ensure!(seen.bytes.load(Ordering::Relaxed) == 0, "a request was sent to a server nobody vouches for");
+    let asked = seen.requests.load(Ordering::Relaxed);
+    ensure!(asked == 0, "{asked} requests were sent to a server that shows a wrong certificate");
     Ok(())
 }
 
-/// A TLS server in the node's namespace, whose certificate an authority of our own signed.
-fn serve(netns: &Path, seen: Arc<Seen>) -> Result<SocketAddr> {
-    let certificate = include_bytes!("../../crates/terway-cloud/src/transport/tests/server.pem");
-    let key = include_bytes!("../../crates/terway-cloud/src/transport/tests/server.key");
-    let certificates = vec![CertificateDer::from_pem_slice(certificate).context("no certificate")?];
-    let key = PrivateKeyDer::from_pem_slice(key).context("no key")?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)?;
-    let config = Arc::new(config);
-    let listener = namespace::inside(netns, || TcpListener::bind("127.0.0.1:0"))??;
-    let address = listener.local_addr()?;
-    thread::spawn(move || {
-        for mut client in listener.incoming().flatten() {
-            seen.handshakes.fetch_add(1, Ordering::Relaxed);
-            let Ok(mut connection) = ServerConnection::new(Arc::clone(&config)) else { continue };
-            let mut request = [0; 1024];
-            // A client that does not believe the certificate ends the handshake, so that nothing can be read.
-            if let Ok(length) = Stream::new(&mut connection, &mut client).read(&mut request) {
-                seen.bytes.fetch_add(length, Ordering::Relaxed);
-            }
+/// A running node whose calls go by TLS.
+fn given(plan: &Plan) -> Result<()> {
+    let mut world = started(plan)?;
+    let (server, seen) = between::tls(&world.nodes[0].netns, SERVER)?;
+    believe(&mut world, &[OTHER_CA, CA].concat())?;
+    world.nodes[0].api = format!("https://{server}");
+    world.boot()?;
+    wait_warm(&world.nodes[0], plan.pool.0)?;
+    ensure!(seen.requests.load(Ordering::Relaxed) > 0, "the calls went another way");
+    Ok(())
+}
+
+/// Whatever is asked in plain HTTP would end at a closed port, if it went by the proxy for that.
+fn proxied(plan: &Plan) -> Result<()> {
+    let mut world = started(plan)?;
+    let (server, asked) = between::tls(&world.nodes[0].netns, SERVER)?;
+    let (proxy, connected) = between::proxy(&world.nodes[0].netns)?;
+    believe(&mut world, CA)?;
+    let node = &mut world.nodes[0];
+    node.api = format!("https://{server}");
+    let variables =
+        [("HTTPS_PROXY", format!("http://{proxy}")), ("http_proxy", "http://127.0.0.1:9".to_owned())];
+    node.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+    world.boot()?;
+    wait_warm(&world.nodes[0], plan.pool.0)?;
+    let (asked, connected) = (&asked.connections, &connected.requests);
+    let (asked, connected) = (asked.load(Ordering::Relaxed), connected.load(Ordering::Relaxed));
+    ensure!(connected > 0 && connected == asked, "{asked} connections, of which {connected} by the proxy");
+    Ok(())
+}
+
+fn useless(plan: &Plan) -> Result<()> {
+    let mut world = started(plan)?;
+    let path = believe(&mut world, b"no certificate")?;
+    for missing in [false, true] {
+        if missing {
+            fs::remove_file(&path)?;
         }
-    });
-    Ok(address)
+        world.nodes[0].start()?;
+        world.nodes[0].wait_end()?;
+        let log = world.nodes[0].log_tail();
+        let reason = if missing { "No such file" } else { "no PEM certificate" };
+        let last = log.lines().last().context("nothing was said")?;
+        ensure!(last.contains(&path.display().to_string()) && last.contains(reason), "{log}");
+    }
+    Ok(())
 }

@@ -28,6 +28,14 @@ pub enum Trust {
     Given(Vec<u8>),
 }
 
+impl Trust {
+    /// The authorities of a PEM text, which must hold at least one.
+    pub fn given(pem: Vec<u8>) -> Result<Self, ClientError> {
+        certificates(&pem)?;
+        Ok(Self::Given(pem))
+    }
+}
+
 /// Why no client can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {

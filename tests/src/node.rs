@@ -37,8 +37,8 @@ pub struct Node {
     pub binaries: PathBuf,
     /// Where the daemon looks for the cloud's API.
     pub api: String,
-    /// Where it looks for the metadata service.
-    pub metadata: String,
+    /// Where it looks for the metadata service, if it is not to find it by itself.
+    pub metadata: Option<String>,
     /// The daemon's mode.
     pub mode: &'static str,
     /// Further flags for the next start of the daemon.
@@ -65,7 +65,7 @@ impl Node {
             run,
             binaries: binaries.to_owned(),
             api: "http://100.100.100.201".to_owned(),
-            metadata: format!("http://{}", cloud.names().metadata),
+            metadata: None,
             mode: "ENIOnly",
             flags: Vec::new(),
             environment: Vec::new(),
@@ -127,8 +127,12 @@ impl Node {
             .arg(format!("unix://{}", self.run.join("eni_debug.socket").display()));
         command.args(["--node-name", &self.name, "--cluster-id", "sim", "--nic-kind", "veth"]);
         command.args(["--daemon-mode", self.mode]);
-        command.args(["--ecs-endpoint", &self.api, "--vpc-endpoint", &self.api]);
-        command.args(["--metadata-endpoint", &self.metadata]);
+        for api in ["--ecs-endpoint", "--vpc-endpoint", "--eflo-endpoint"] {
+            command.args([api, &self.api]);
+        }
+        if let Some(metadata) = &self.metadata {
+            command.args(["--metadata-endpoint", metadata]);
+        }
         command.args(&self.flags).envs(self.environment.iter().cloned());
         command
     }

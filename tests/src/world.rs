@@ -13,6 +13,13 @@ use crate::cloud::Cloud;
 use crate::namespace;
 use crate::node::Node;
 
+/// The secret half of the key that nodes are configured with.
+pub const SECRET: &str = "sim-secret";
+/// The secret half of the key of the instances' role, and what its tokens begin with.
+pub const ROLE_SECRET: &str = "role-secret-of-sim";
+/// See [`ROLE_SECRET`].
+pub const ROLE_TOKEN: &str = "role-token-of-sim";
+
 /// What the world is like. The defaults suit most scenarios: dual stack, a fast cloud, a small pool.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -38,6 +45,10 @@ pub struct Plan {
     pub shared: bool,
     /// Addresses per family that an ENI takes.
     pub addresses: u32,
+    /// Whether the nodes are Lingjun nodes, whose ENIs come from an API of their own (only on the cloud that has them).
+    pub lingjun: bool,
+    /// Whether the nodes have no key but their instance's role, whose tokens live that many milliseconds.
+    pub role: Option<u32>,
     /// Further keys of the daemon's configuration.
     pub keys: Vec<(&'static str, Value)>,
 }
@@ -56,6 +67,8 @@ impl Default for Plan {
             quota: 1000,
             shared: false,
             addresses: 10,
+            lingjun: false,
+            role: None,
             keys: Vec::new(),
         }
     }
@@ -182,7 +195,7 @@ pub fn eni_conf(plan: &Plan) -> Value {
     let mut conf = json!({
         "version": "1",
         "access_key": "sim-key",
-        "access_secret": "sim-secret",
+        "access_secret": SECRET,
         "service_cidr": if plan.dual_stack { "172.16.0.0/16,fd00:5e::/108" } else { "172.16.0.0/16" },
         "vswitches": { names.zone: [names.pods] },
         "security_group": names.group,
@@ -193,6 +206,9 @@ pub fn eni_conf(plan: &Plan) -> Value {
         // The nodes here are smaller than those of real exclusive node pools.
         "exclusive_min_enis": 1,
     });
+    if let (Some(_), Some(keys)) = (plan.role, conf.as_object_mut()) {
+        keys.retain(|key, _| !key.starts_with("access_"));
+    }
     for (key, value) in &plan.keys {
         conf[*key] = value.clone();
     }
@@ -202,7 +218,8 @@ pub fn eni_conf(plan: &Plan) -> Value {
 fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
     let [create, attach, detach, delete] = plan.latency;
     let names = plan.cloud.names();
-    let instance = |node: &Node| json!({ "id": node.instance, "type": names.kind, "vswitch": names.nodes, "netns": node.netns });
+    let kind = if plan.lingjun { "efg2.sim" } else { names.kind };
+    let instance = |node: &Node| json!({ "id": node.instance, "type": kind, "vswitch": names.nodes, "netns": node.netns });
     let instances: Vec<Value> = nodes.iter().map(instance).collect();
     json!({
         "cloud": plan.cloud.name(),
@@ -220,10 +237,15 @@ fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
             "security_groups": [names.foreign_group],
         }],
         "instance_types": [
-            { "id": names.kind, "enis": plan.enis, "ipv4_per_eni": plan.addresses, "ipv6_per_eni": plan.addresses, "members": 0 },
+            { "id": kind, "enis": plan.enis, "ipv4_per_eni": plan.addresses, "ipv6_per_eni": plan.addresses, "members": 0,
+              "lingjun": plan.lingjun },
         ],
         "instances": instances,
-        "credentials": [{ "access_key_id": "sim-key", "access_key_secret": "sim-secret" }],
+        "credentials": [
+            { "access_key_id": "sim-key", "access_key_secret": SECRET },
+            { "access_key_id": "sim-role-key", "access_key_secret": ROLE_SECRET, "security_token": ROLE_TOKEN,
+              "role": "sim-role", "life_ms": plan.role },
+        ],
         "latency_ms": { "create": create, "attach": attach, "detach": detach, "delete": delete, "link": 0 },
         "quota": { "enis": plan.quota },
     })

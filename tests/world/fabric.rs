@@ -22,6 +22,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         once("fabric::an_address_may_send_while_it_is_assigned", assigned),
         both("fabric::each_node_reads_its_own_metadata", metadata),
+        both("fabric::metadata_answers_in_nodes_only", from_nodes_only),
     ]
 }
 
@@ -76,6 +77,18 @@ fn metadata(plan: &Plan) -> Result<()> {
         let seen = instance_id(&node.netns, cloud).with_context(|| node.instance.clone())?;
         ensure!(seen == node.instance, "{} is told to be {seen}", node.instance);
     }
+    Ok(())
+}
+
+/// At its real address, from inside a node: not from the namespace scenarios run in, and not to somebody whose address
+/// is no instance's.
+fn from_nodes_only(plan: &Plan) -> Result<()> {
+    let world = world(plan)?;
+    let host = plan.cloud.names().metadata;
+    let server = SocketAddr::new(host.parse()?, 80);
+    ensure!(TcpStream::connect_timeout(&server, MOMENT).is_err(), "{server} answers outside the VPC");
+    let (head, _) = exchange(&world.vpc, host, "GET /latest/meta-data/instance-id HTTP/1.1\r\n")?;
+    ensure!(head.starts_with("HTTP/1.1 403"), "a stranger was answered: {head}");
     Ok(())
 }
 

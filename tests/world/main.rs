@@ -4,6 +4,7 @@
 mod attach;
 mod away;
 mod bad_input;
+mod between;
 mod calls;
 mod check;
 mod clock;
@@ -15,8 +16,10 @@ mod fabric;
 mod faults;
 mod garbage;
 mod guard;
+mod keys;
 mod leftovers;
 mod linear;
+mod lingjun;
 mod meddling;
 mod parallel;
 mod place;
@@ -54,7 +57,9 @@ fn main() -> ExitCode {
             away::scenarios(),
             parallel::scenarios(),
             crash::scenarios(),
+            keys::scenarios(),
             linear::scenarios(),
+            lingjun::scenarios(),
             calls::scenarios(),
             clock::scenarios(),
             pool::scenarios(),

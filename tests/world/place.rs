@@ -37,7 +37,17 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             nonsense(plan, zone, None, zone)
         }),
         only(Cloud::Aliyun, "place::an_unheard_of_instance_type_is_said", |plan| {
-            nonsense(plan, "instance-type", Some("ecs.unheard-of"), "ecs.unheard-of")
+            nonsense(plan, "instance-type", Some("ecs.unheard-of"), "the type ecs.unheard-of of this node")
+        }),
+        // The other cloud has them.
+        only(Cloud::Tencent, "place::prefixes_are_refused_where_the_cloud_has_none", |plan| {
+            let plan = Plan { shared: true, ..plan.clone() };
+            misconfigured(
+                &plan,
+                "enable_ip_prefix",
+                &json!(true),
+                "takes 0 prefixes, but `enable_ip_prefix` is true",
+            )
         }),
     ]
 }
@@ -57,7 +67,7 @@ fn nonsense(plan: &Plan, about: &'static str, answer: Option<&'static str>, expe
     let mut world = started(plan)?;
     let real = format!("{}:80", plan.cloud.names().metadata).parse()?;
     let service = imposter::stand_in(&world.nodes[0].netns, real, about, answer)?;
-    world.nodes[0].metadata = format!("http://{service}");
+    world.nodes[0].metadata = Some(format!("http://{service}"));
     world.nodes[0].flags = vec!["--provider".to_owned(), plan.cloud.name().to_owned()];
     world.nodes[0].start()?;
     says(&world, expected)?;

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use terway_types::{CloudFailure, CloudFailureKind as Kind, MacAddr};
 
-use crate::aliyun::{self, Aliyun, AliyunConfig, AliyunKeys, AliyunMetadata};
+use crate::aliyun::{self, Aliyun, AliyunConfig, AliyunKeys, AliyunMetadata, Lingjun, Place};
 use crate::budget::Budget;
 use crate::calls::CallSink;
 use crate::cloud::{Carried, Cloud, CloudResult, InstanceIdentity, Metadata};
@@ -67,6 +67,8 @@ pub struct AccessOptions {
     pub ecs_endpoint: Option<String>,
     /// The VPC endpoint in place of the region's.
     pub vpc_endpoint: Option<String>,
+    /// The endpoint of Lingjun nodes' ENIs in place of the region's (Alibaba Cloud).
+    pub eflo_endpoint: Option<String>,
     /// The STS endpoint in place of the region's.
     pub sts_endpoint: Option<String>,
     /// Whether to use the endpoints on the Internet instead of those inside a VPC.
@@ -77,6 +79,8 @@ pub struct AccessOptions {
     pub key: Option<(String, SecretString)>,
     /// The directory of a mounted secret in place of the cloud's usual one.
     pub secret_directory: Option<PathBuf>,
+    /// The encrypted token file of managed clusters in place of the usual one (Alibaba Cloud).
+    pub addon_token: Option<PathBuf>,
     /// How variables of the environment are read.
     pub environment: Environment,
     /// The calls this process may make.
@@ -101,17 +105,29 @@ impl AccessOptions {
             metadata_endpoint: None,
             ecs_endpoint: None,
             vpc_endpoint: None,
+            eflo_endpoint: None,
             sts_endpoint: None,
             public: false,
             signature: aliyun::Signature::default(),
             key: None,
             secret_directory: None,
+            addon_token: None,
             environment: Arc::new(|name| std::env::var(name).ok()),
             budget,
             trust: Trust::System,
             proxies: true,
         }
     }
+}
+
+/// Where the ENIs of a node come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EniSource {
+    /// The cloud's elastic compute service.
+    #[default]
+    Compute,
+    /// EFLO, the API of Lingjun nodes (Alibaba Cloud).
+    Eflo,
 }
 
 /// The way to the cloud this node is in. As [`Metadata`] it is of whichever cloud answers.
@@ -149,11 +165,22 @@ impl Access {
     pub fn connect(
         &self,
         identity: &InstanceIdentity,
+        source: EniSource,
         calls: Option<Arc<dyn CallSink>>,
     ) -> Result<Arc<dyn Cloud>, ConfigError> {
-        match self.provider().unwrap_or(Provider::Aliyun) {
-            Provider::Aliyun => self.connect_aliyun(identity, calls),
-            Provider::Tencent => self.connect_tencent(identity, calls),
+        match (self.provider().unwrap_or(Provider::Aliyun), source) {
+            (Provider::Aliyun, EniSource::Compute) => {
+                Ok(Arc::new(Aliyun::new(self.aliyun_config(identity, calls)?)?))
+            }
+            (Provider::Aliyun, EniSource::Eflo) => {
+                let place = Place {
+                    node: identity.id.clone(),
+                    vpc: identity.vpc.clone(),
+                    zone: identity.zone.clone(),
+                };
+                Ok(Arc::new(Lingjun::new(self.aliyun_config(identity, calls)?, place)?))
+            }
+            (Provider::Tencent, _) => self.connect_tencent(identity, calls),
         }
     }
 
@@ -176,25 +203,27 @@ impl Access {
         }
     }
 
-    fn connect_aliyun(
+    fn aliyun_config(
         &self,
         identity: &InstanceIdentity,
         calls: Option<Arc<dyn CallSink>>,
-    ) -> Result<Arc<dyn Cloud>, ConfigError> {
+    ) -> Result<AliyunConfig, ConfigError> {
         let (options, network, places) = (self.options.clone(), self.network(), self.places());
-        let keys = AliyunKeys { places, ..AliyunKeys::new(&identity.region, Arc::clone(&self.aliyun)) };
-        let cloud = Aliyun::new(AliyunConfig {
+        let usual = AliyunKeys::new(&identity.region, Arc::clone(&self.aliyun));
+        let addon_token = options.addon_token.unwrap_or_else(|| usual.addon_token.clone());
+        let keys = AliyunKeys { places, addon_token, ..usual };
+        Ok(AliyunConfig {
             network,
             ecs_endpoint: options.ecs_endpoint,
             vpc_endpoint: options.vpc_endpoint,
+            eflo_endpoint: options.eflo_endpoint,
             metadata: Some(Arc::clone(&self.aliyun) as Arc<dyn Metadata>),
             signature: options.signature,
             calls,
             trust: options.trust,
             proxies: options.proxies,
             ..AliyunConfig::new(&identity.region, Arc::new(keys.chain()?), options.budget)
-        })?;
-        Ok(Arc::new(cloud))
+        })
     }
 
     fn connect_tencent(
@@ -331,8 +360,10 @@ mod tests {
             assert_eq!(access.macs().await.unwrap().len(), 1);
             let identity = access.identity().await.unwrap();
             assert_eq!((identity.id.as_str(), access.provider()), (id, Some(provider)));
-            let cloud = access.connect(&identity, None).unwrap();
-            assert_eq!(cloud.provider(), provider.to_string());
+            for source in [EniSource::Compute, EniSource::Eflo] {
+                let cloud = access.connect(&identity, source, None).unwrap();
+                assert_eq!(cloud.provider(), provider.to_string());
+            }
         }
     }
 

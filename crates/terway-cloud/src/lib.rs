@@ -26,7 +26,7 @@ mod random;
 pub mod tencent;
 mod transport;
 
-pub use access::{Access, AccessOptions, Provider, ProviderError};
+pub use access::{Access, AccessOptions, EniSource, Provider, ProviderError};
 pub use backoff::Backoff;
 pub use budget::{Budget, BudgetError, Permit};
 pub use calls::{CallRecord, CallSink, on_behalf_of};

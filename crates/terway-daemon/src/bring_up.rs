@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use terway_cloud::{CallSink, Cloud, EniWatch, InstanceIdentity, Metadata, WatchPace};
+use terway_cloud::{CallSink, Cloud, EniSource, EniWatch, InstanceIdentity, Metadata, WatchPace};
 use terway_ledger::{Ledger, LedgerReader};
 use terway_types::{Fault, FaultCode, MacAddr, NodeMode};
 use tokio::runtime::Handle;
@@ -28,6 +28,7 @@ use crate::metered::Metered;
 use crate::mode::Standing;
 use crate::node::{InterfaceSettings, Node, Serving};
 use crate::node_facts::{NodeFacts, discover};
+use crate::node_kind::NodeKind;
 use crate::reconfigure::Keeper;
 use crate::settings::Settings;
 use crate::spool::Spool;
@@ -37,10 +38,18 @@ use crate::targets::{Holder, targets};
 /// The ledger's file in the state directory.
 pub const LEDGER: &str = "ledger.redb";
 
-/// Makes the client of the cloud once the node's region is known; every call is to be told. Where the metadata
-/// service is away, the cloud's name is that of an earlier life.
+/// What the client of the cloud must be able to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Way<'a> {
+    /// Where the node's ENIs come from.
+    pub source: EniSource,
+    /// Where the metadata service is away: the cloud's name as an earlier life found it.
+    pub remembered: Option<&'a str>,
+}
+
+/// Makes the client of the cloud once the node's region is known; every call is to be told.
 pub type Connect =
-    dyn Fn(&InstanceIdentity, Option<&str>, Arc<dyn CallSink>) -> Result<Arc<dyn Cloud>, Fault> + Send + Sync;
+    dyn Fn(&InstanceIdentity, Way<'_>, Arc<dyn CallSink>) -> Result<Arc<dyn Cloud>, Fault> + Send + Sync;
 /// Starts the watch over the node's links; the primary NIC's MAC is to be left out.
 pub type WatchLinks = dyn Fn(MacAddr) -> Result<Receiver<NicChange>, Fault> + Send + Sync;
 /// The hardware addresses of the node's links.
@@ -135,16 +144,22 @@ impl BringUp {
     /// Who this node is and what it may have, from the cloud; where that is away, from an earlier life.
     async fn ground(&self, node: &Node, settings: &Settings) -> Result<Ground, Fault> {
         let calls = Arc::new(CallLog::new(clock::system));
-        let connect = |identity: &InstanceIdentity, remembered: Option<&str>| {
-            let cloud = (self.connect)(identity, remembered, Arc::clone(&calls) as Arc<dyn CallSink>)?;
+        let connect = |identity: &InstanceIdentity, way: Way<'_>| {
+            let cloud = (self.connect)(identity, way, Arc::clone(&calls) as Arc<dyn CallSink>)?;
             let metered = Metered::new(cloud, Arc::clone(&node.metrics));
             Ok::<_, Fault>(Arc::new(metered) as Arc<dyn Cloud>)
         };
         let cache = FactsCache::of(&self.state_dir);
         let asked = async {
             let identity = self.metadata.identity().await.map_err(|failure| terway_cloud::fault(&failure))?;
-            let cloud = connect(&identity, None)?;
-            let facts = discover(&*cloud, identity, settings, self.lingjun).await?;
+            let ordinary = connect(&identity, Way::default())?;
+            let kind = NodeKind::of(&identity, self.lingjun, &*ordinary).await;
+            let kind = kind.map_err(|failure| terway_cloud::fault(&failure))?;
+            let cloud = match kind.source {
+                EniSource::Compute => ordinary,
+                source @ EniSource::Eflo => connect(&identity, Way { source, ..Way::default() })?,
+            };
+            let facts = discover(&*cloud, identity, settings, kind).await?;
             Ok::<_, Fault>((cloud, facts))
         };
         match asked.await {
@@ -162,7 +177,8 @@ impl BringUp {
                 let Some((facts, provider)) = cache.load(&(self.macs)()) else { return Err(fault) };
                 let message = format!("serving what is warm, by the facts of the start before: {fault}");
                 node.events.note("CloudAway", message);
-                let cloud = connect(&facts.identity, Some(&provider))?;
+                let way = Way { source: facts.kind.source, remembered: Some(&provider) };
+                let cloud = connect(&facts.identity, way)?;
                 Ok(Ground { cloud, calls, facts, remembered: true })
             }
         }
@@ -217,6 +233,7 @@ impl BringUp {
             ipv6: live.settings.ipv6,
             mode: standing.mode,
         };
+        let kind = live.facts.kind;
         let (sender, live) = watch::channel(Arc::new(live));
         let inspector = Witness {
             cloud: Arc::clone(&cloud),
@@ -234,7 +251,7 @@ impl BringUp {
         let keeper = Keeper {
             configuration,
             mode: standing.mode,
-            lingjun: self.lingjun,
+            kind,
             owner: self.owner.clone(),
             cloud: Arc::clone(&cloud),
             metadata: Arc::clone(&self.metadata),

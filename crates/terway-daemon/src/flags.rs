@@ -53,7 +53,7 @@ pub struct Flags {
     /// whatever --daemon-mode says
     #[arg(long, value_name = "VALUE", env = "EXCLUSIVE_MODE_ENI_TYPE", default_value = "", hide_default_value = true, value_parser = exclusive_label)]
     pub exclusive_mode_eni_type: ExclusiveLabel,
-    /// The node has the label alibabacloud.com/lingjun-worker: no dual stack
+    /// The node has the label alibabacloud.com/lingjun-worker: ENIs by EFLO unless ECS serves the node, no dual stack
     #[arg(long, env = "LINGJUN_WORKER")]
     pub lingjun_worker: bool,
     /// The name of this node, as ENIs are tagged with it
@@ -77,6 +77,12 @@ pub struct Flags {
     /// The VPC API instead of the region's own
     #[arg(long, value_name = "URL", env = "VPC_ENDPOINT")]
     pub vpc_endpoint: Option<String>,
+    /// The API of Lingjun nodes' ENIs instead of the region's own
+    #[arg(long, value_name = "URL", env = "EFLO_ENDPOINT")]
+    pub eflo_endpoint: Option<String>,
+    /// The certificate authorities (PEM) that the cloud's endpoints are believed by, instead of the system's
+    #[arg(long, value_name = "FILE", env = "CLOUD_CA_FILE")]
+    pub cloud_ca_file: Option<PathBuf>,
     /// The instance metadata service
     #[arg(long, value_name = "URL", env = "METADATA_ENDPOINT")]
     pub metadata_endpoint: Option<String>,

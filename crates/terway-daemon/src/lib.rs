@@ -46,6 +46,7 @@ pub mod metrics;
 pub mod mode;
 pub mod node;
 pub mod node_facts;
+pub mod node_kind;
 pub mod reconfigure;
 pub mod recover;
 pub mod seen;

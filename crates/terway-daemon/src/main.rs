@@ -1,14 +1,17 @@
 //! `terwayd`: reads flags and configuration, and runs the daemon.
 
+use std::fs;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
-use terway_cloud::{Access, AccessOptions, Budget, CallSink, Cloud, InstanceIdentity, Metadata, WatchPace};
+use terway_cloud::{
+    Access, AccessOptions, Budget, CallSink, Cloud, InstanceIdentity, Metadata, Trust, WatchPace,
+};
 use terway_daemon::actions::Owner;
-use terway_daemon::bring_up::{BringUp, kernel_links, kernel_macs};
+use terway_daemon::bring_up::{BringUp, Way, kernel_links, kernel_macs};
 use terway_daemon::call_log::CallLog;
 use terway_daemon::config::ConfigError;
 use terway_daemon::configuration::Configuration;
@@ -96,9 +99,7 @@ fn assemble(flags: &Flags, configuration: Configuration, settings: &Settings) ->
             state_dir: flags.state_dir.clone(),
             nic_kinds: flags.nic_kinds.clone(),
             metadata: access,
-            connect: Box::new(move |identity, remembered, calls| {
-                connect(&cloud, identity, remembered, calls)
-            }),
+            connect: Box::new(move |identity, way, calls| connect(&cloud, identity, way, calls)),
             links: kernel_links(flags.nic_kinds.clone()),
             macs: kernel_macs(),
             pace: WatchPace::default(),
@@ -124,6 +125,9 @@ fn access(flags: &Flags, settings: &Settings) -> anyhow::Result<Arc<Access>> {
         metadata_endpoint: flags.metadata_endpoint.clone(),
         ecs_endpoint: flags.ecs_endpoint.clone(),
         vpc_endpoint: flags.vpc_endpoint.clone(),
+        eflo_endpoint: flags.eflo_endpoint.clone(),
+        addon_token: settings.credential_path.clone(),
+        trust: trust(flags)?,
         public: flags.endpoint_type == "public",
         key: key.map(|(id, secret)| (id.expose_secret().to_owned(), secret.clone())),
         ..AccessOptions::new(budget)
@@ -131,17 +135,25 @@ fn access(flags: &Flags, settings: &Settings) -> anyhow::Result<Arc<Access>> {
     Ok(Arc::new(Access::new(options).context("failed to use the cloud's endpoints")?))
 }
 
+/// Whose certificates the endpoints may show.
+fn trust(flags: &Flags) -> anyhow::Result<Trust> {
+    let Some(path) = &flags.cloud_ca_file else { return Ok(Trust::System) };
+    let failed =
+        || format!("failed to use the certificate authorities of --cloud-ca-file {}", path.display());
+    Trust::given(fs::read(path).with_context(failed)?).with_context(failed)
+}
+
 fn connect(
     access: &Access,
     identity: &InstanceIdentity,
-    remembered: Option<&str>,
+    way: Way<'_>,
     calls: Arc<dyn CallSink>,
 ) -> Result<Arc<dyn Cloud>, Fault> {
-    if let Some(provider) = remembered.and_then(|name| name.parse().ok()) {
+    if let Some(provider) = way.remembered.and_then(|name| name.parse().ok()) {
         access.assume(provider);
     }
     access
-        .connect(identity, Some(calls))
+        .connect(identity, way.source, Some(calls))
         .map_err(|error| Fault::new(FaultCode::CloudInvalid, "failed to reach the cloud").caused_by(&error))
 }
 
@@ -156,6 +168,7 @@ fn recover(flags: &Flags, options: RecoveryOptions) -> anyhow::Result<()> {
         state_dir: flags.state_dir.clone(),
         mode: flags.mode(),
         metadata: Arc::clone(&access) as Arc<dyn Metadata>,
+        lingjun: flags.lingjun_worker,
         marks: owner.marks(),
         filter: settings.eni_tag_filter.clone(),
         quarantine: settings.quarantine,
@@ -163,7 +176,10 @@ fn recover(flags: &Flags, options: RecoveryOptions) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let calls = Arc::new(CallLog::new(clock::system));
-    let connect = |identity: &InstanceIdentity| connect(&access, identity, None, calls);
+    let connect = |identity: &InstanceIdentity, source| {
+        let way = Way { source, ..Way::default() };
+        connect(&access, identity, way, Arc::clone(&calls) as Arc<dyn CallSink>)
+    };
     let lines = runtime.block_on(recovery.run(connect, &traces, clock::system()))?;
     let mut out = std::io::stdout().lock();
     for line in lines {

@@ -4,6 +4,7 @@
 use terway_cloud::{Cloud, EniFilter, InstanceIdentity, InstanceLimits, VSwitch};
 use terway_types::{Fault, FaultCode, SecurityGroupId, VSwitchId};
 
+use crate::node_kind::NodeKind;
 use crate::settings::Settings;
 
 /// The node as the cloud describes it.
@@ -17,34 +18,33 @@ pub struct NodeFacts {
     pub vswitches: Vec<VSwitch>,
     /// The security groups of new ENIs.
     pub security_groups: Vec<SecurityGroupId>,
-    /// Whether it is one of the vendor's Lingjun nodes.
-    pub lingjun: bool,
+    /// Whether it is a Lingjun node, and where its ENIs come from.
+    pub kind: NodeKind,
 }
 
-/// What the names of Lingjun instance types start with.
-const LINGJUN: &str = "efg";
-
-/// Asks the cloud. `lingjun` is what the node's label says. Every failure is worth another try later: somebody may mend it there.
+/// Asks the cloud. Every failure is worth another try later: somebody may mend it there.
 pub async fn discover(
     cloud: &dyn Cloud,
     identity: InstanceIdentity,
     settings: &Settings,
-    lingjun: bool,
+    kind: NodeKind,
 ) -> Result<NodeFacts, Fault> {
     let (limits, vswitches, security_groups) = tokio::try_join!(
         limits(cloud, &identity),
-        vswitches(cloud, &identity, settings),
+        vswitches(cloud, &identity, settings, kind),
         security_groups(cloud, &identity, settings),
     )?;
-    let lingjun = lingjun || identity.instance_type.starts_with(LINGJUN);
-    Ok(NodeFacts { identity, limits, vswitches, security_groups, lingjun })
+    Ok(NodeFacts { identity, limits, vswitches, security_groups, kind })
 }
 
 async fn limits(cloud: &dyn Cloud, identity: &InstanceIdentity) -> Result<InstanceLimits, Fault> {
     let kind = &identity.instance_type;
     let limits = cloud.instance_limits(kind).await.map_err(|failure| terway_cloud::fault(&failure))?;
     limits.ok_or_else(|| {
-        Fault::new(FaultCode::CloudInvalid, format!("the cloud does not know the type {kind} of this node"))
+        let what = format!("the cloud does not know the type {kind} of this node, so nobody can tell its limits");
+        Fault::new(FaultCode::CloudInvalid, what).remedy(
+            "let the node's metadata tell its real type, or call the endpoint of the region that has the type",
+        )
     })
 }
 
@@ -52,9 +52,19 @@ async fn vswitches(
     cloud: &dyn Cloud,
     identity: &InstanceIdentity,
     settings: &Settings,
+    kind: NodeKind,
 ) -> Result<Vec<VSwitch>, Fault> {
     let ids = match settings.vswitches.get(&identity.zone) {
         Some(ids) => ids.clone(),
+        // A Lingjun node's own NIC is in no vSwitch that new ENIs could be in.
+        None if kind.lingjun || identity.vswitch.as_str().is_empty() => {
+            let what = format!(
+                "`vswitches` lists none for zone {}, and this node has none of its own",
+                identity.zone
+            );
+            return Err(Fault::new(FaultCode::ConfigInvalid, what)
+                .remedy("list the vSwitches of new ENIs in the configuration, by zone"));
+        }
         None => vec![identity.vswitch.clone()],
     };
     let known = cloud.describe_vswitches(&ids).await.map_err(|failure| terway_cloud::fault(&failure))?;
@@ -143,7 +153,7 @@ pub(crate) mod tests {
             },
             vswitches: Vec::new(),
             security_groups: Vec::new(),
-            lingjun: false,
+            kind: NodeKind::default(),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::events::Events;
 use crate::facts_cache::FactsCache;
 use crate::live::Live;
 use crate::node_facts::{NodeFacts, discover};
+use crate::node_kind::NodeKind;
 use crate::settings::Settings;
 use crate::targets::{Holder, targets};
 use crate::watched_dir::WatchedDir;
@@ -36,7 +37,7 @@ pub struct Keeper {
     /// The node's mode.
     pub mode: NodeMode,
     /// What the node's label says.
-    pub lingjun: bool,
+    pub kind: NodeKind,
     /// The node's name and cluster.
     pub owner: Owner,
     /// The cloud.
@@ -154,7 +155,7 @@ impl Keeper {
         } else {
             old.facts.identity.clone()
         };
-        let facts = discover(&*self.cloud, identity, settings, self.lingjun).await;
+        let facts = discover(&*self.cloud, identity, settings, self.kind).await;
         facts.map_err(|fault| match fault.code {
             FaultCode::ConfigInvalid => Refusal::Wrong(fault.to_string()),
             _ => Refusal::NotYet(fault),

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use terway_cloud::{Cloud, Metadata};
+use terway_cloud::{Cloud, EniSource, InstanceIdentity, Metadata};
 use terway_ledger::{Ledger, OpenError, create_with, set_aside};
 use terway_types::{Fault, FaultCode, NodeMode, Timestamp};
 
@@ -18,6 +18,7 @@ pub use self::kernel::{Traces, read as kernel_traces};
 pub use self::rebuild::{Rebuilt, rebuild};
 use crate::bring_up::LEDGER;
 use crate::instance_lock::InstanceLock;
+use crate::node_kind::NodeKind;
 use crate::seen::Eyes;
 use crate::subnets::SubnetBook;
 
@@ -30,6 +31,8 @@ pub struct Recovery {
     pub mode: NodeMode,
     /// Who the node is.
     pub metadata: Arc<dyn Metadata>,
+    /// Whether the node's label says that it is a Lingjun node.
+    pub lingjun: bool,
     /// This node's marks.
     pub marks: BTreeMap<String, String>,
     /// Tags without which an ENI is not ours all the same.
@@ -45,14 +48,19 @@ impl Recovery {
     /// where the ledger is sound.
     pub async fn run(
         &self,
-        connect: impl FnOnce(&terway_cloud::InstanceIdentity) -> Result<Arc<dyn Cloud>, Fault>,
+        connect: impl Fn(&InstanceIdentity, EniSource) -> Result<Arc<dyn Cloud>, Fault>,
         traces: &Traces,
         now: Timestamp,
     ) -> Result<Vec<String>, Fault> {
         let _lock = InstanceLock::take(&self.state_dir).map_err(|error| error.fault())?;
         let damage = self.damage()?;
         let identity = self.metadata.identity().await.map_err(|failure| terway_cloud::fault(&failure))?;
-        let cloud = connect(&identity)?;
+        let ordinary = connect(&identity, EniSource::Compute)?;
+        let kind = NodeKind::of(&identity, self.lingjun, &*ordinary).await;
+        let cloud = match kind.map_err(|failure| terway_cloud::fault(&failure))?.source {
+            EniSource::Compute => ordinary,
+            source @ EniSource::Eflo => connect(&identity, source)?,
+        };
         let subnets = SubnetBook::new(Arc::clone(&cloud), &[]);
         let eyes = Eyes {
             instance: &identity.id,

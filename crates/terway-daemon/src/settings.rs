@@ -2,6 +2,7 @@
 //! node (its zone, its type's limits) is decided by [`crate::node_facts`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -44,6 +45,8 @@ const DEFAULT_EXCLUSIVE_MIN_ENIS: u32 = 7;
 pub struct Settings {
     /// Static credentials, if the file has them.
     pub access_key: Option<(SecretString, SecretString)>,
+    /// The encrypted token file, if it is not where managed clusters have it.
+    pub credential_path: Option<PathBuf>,
     /// Service CIDRs of the cluster.
     pub service_cidrs: Vec<IpNetwork>,
     /// vSwitches per zone, in the order of the file.
@@ -105,6 +108,7 @@ impl Settings {
         Ok(Self {
             warnings: warnings(&config, mode),
             access_key,
+            credential_path: config.credential_path.map(PathBuf::from),
             vswitches: zones
                 .map(|(zone, ids)| (ZoneId(zone.clone()), ids.iter().cloned().map(VSwitchId).collect()))
                 .collect(),
@@ -146,9 +150,6 @@ fn warnings(config: &Config, mode: NodeMode) -> Vec<String> {
     }
     if config.service_cidr.is_empty() {
         warnings.push("`service_cidr` is empty: pods reach no service address through this node".to_owned());
-    }
-    if config.credential_path.is_some() {
-        warnings.push("`credential_path` has no effect: encrypted token files are not read".to_owned());
     }
     if config.vswitch_selection_policy == Some(config::VSwitchPolicy::Ordered) {
         let text = "`vswitch_selection_policy` \"ordered\" takes the vSwitches in the order of the list; the Go \

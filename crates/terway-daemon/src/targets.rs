@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use sha1::{Digest as _, Sha1};
+use terway_cloud::EniSource;
 use terway_pool::{Mode, PoolSettings, Sharing};
 use terway_types::{Fault, FaultCode, NodeMode};
 
@@ -55,6 +56,13 @@ pub fn targets(
             Mode::Exclusive,
             Room { most: max_enis, what: format!("the {max_enis} ENIs this node may have") },
         ),
+        NodeMode::Shared if facts.kind.source == EniSource::Eflo => {
+            let what = format!(
+                "an ENI of this {kind} has one address, for the pod that owns it: pods cannot share ENIs"
+            );
+            return Err(Fault::new(FaultCode::ConfigInvalid, what)
+                .remedy("start terwayd with --daemon-mode ENIOnly on Lingjun nodes"));
+        }
         NodeMode::Shared => {
             let sharing = sharing(facts, settings, max_enis, &mut clamp)?;
             (Mode::Shared(sharing), addresses(kind, max_enis, sharing))
@@ -145,7 +153,7 @@ fn check_families(facts: &NodeFacts, settings: &Settings) -> Result<(), Fault> {
     }
     let kind = &facts.identity.instance_type;
     let (v4, v6) = (facts.limits.ipv4_per_eni, facts.limits.ipv6_per_eni);
-    let what = if facts.lingjun {
+    let what = if facts.kind.lingjun {
         format!("{kind} is a Lingjun type, which has no dual stack, but `ip_stack` is \"dual\"")
     } else if v6 == 0 {
         format!("instance type {kind} has no IPv6, but `ip_stack` is \"dual\"")
@@ -182,8 +190,9 @@ fn sharing(
         if prefixes == 0 {
             let what =
                 format!("an ENI of a {kind} takes {prefixes} prefixes, but `enable_ip_prefix` is true");
-            return Err(Fault::new(FaultCode::ConfigInvalid, what)
-                .remedy("use another instance type, or set `enable_ip_prefix` to false"));
+            return Err(Fault::new(FaultCode::ConfigInvalid, what).remedy(
+                "set `enable_ip_prefix` to false: this instance type, or all of this cloud, has no prefixes",
+            ));
         }
         per_eni = per_eni.min(prefixes + 1);
     }
@@ -233,6 +242,7 @@ fn digest(texts: &[&str]) -> u64 {
 mod tests {
     use super::*;
     use crate::node_facts::tests::facts;
+    use crate::node_kind::NodeKind;
 
     fn held(facts: &NodeFacts, config: &str, mode: NodeMode) -> Result<(PoolSettings, Vec<String>), Fault> {
         let settings = Settings::parse(config, mode).unwrap();
@@ -332,7 +342,8 @@ mod tests {
             dual(&facts(4, 6, 1)).unwrap_err(),
             "an ENI of a ecs.g7.large takes 6 IPv4 and 1 IPv6 addresses; with `ip_stack` \"dual\" the numbers must be equal"
         );
-        let lingjun = NodeFacts { lingjun: true, ..facts(4, 6, 6) };
+        let kind = NodeKind { lingjun: true, ..NodeKind::default() };
+        let lingjun = NodeFacts { kind, ..facts(4, 6, 6) };
         assert_eq!(
             dual(&lingjun).unwrap_err(),
             "ecs.g7.large is a Lingjun type, which has no dual stack, but `ip_stack` is \"dual\""

@@ -122,6 +122,14 @@ impl AliyunMetadata {
     async fn value(&self, path: &str) -> CloudResult<String> {
         value(path, &self.read(path).await?)
     }
+
+    /// A value that not every node has; empty where there is none.
+    async fn where_it_has_one(&self, path: &str) -> CloudResult<String> {
+        match self.value(path).await {
+            Err(failure) if failure.kind == Kind::Gone => Ok(String::new()),
+            value => value,
+        }
+    }
 }
 
 #[async_trait]
@@ -133,7 +141,7 @@ impl Metadata for AliyunMetadata {
             region: self.value("region-id").await?,
             zone: self.value("zone-id").await?.into(),
             vpc: self.value("vpc-id").await?,
-            vswitch: self.value("vswitch-id").await?.into(),
+            vswitch: self.where_it_has_one("vswitch-id").await?.into(),
             primary_mac: mac("mac", &self.value("mac").await?)?,
         })
     }

@@ -9,8 +9,9 @@ use crate::endpoint::ConfigError;
 use crate::error::{METADATA_ACTION as ACTION, failure};
 use crate::instance_data::{Service, mac, names, text, value};
 
-/// Where the service listens on every instance. The name stands for 169.254.0.23, which needs no DNS.
-pub const METADATA_URL: &str = "http://metadata.tencentyun.com";
+/// Where the service listens on every instance: what the cloud's DNS servers answer for `metadata.tencentyun.com`. By
+/// the address it is reached on nodes with other DNS servers too.
+pub const METADATA_URL: &str = "http://169.254.0.23";
 
 const MACS: &str = "network/interfaces/macs/";
 

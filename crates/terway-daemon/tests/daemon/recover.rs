@@ -23,6 +23,7 @@ fn recover(site: &Site, traces: &Traces, dry_run: bool) -> Result<Vec<String>, F
     let recovery = Recovery {
         state_dir: site.path("state"),
         mode: NodeMode::Exclusive,
+        lingjun: false,
         metadata: Arc::new(site.cloud.clone()),
         marks: owner.marks(),
         filter: BTreeMap::new(),
@@ -31,7 +32,7 @@ fn recover(site: &Site, traces: &Traces, dry_run: bool) -> Result<Vec<String>, F
     };
     let cloud = Arc::new(site.cloud.clone()) as Arc<dyn Cloud>;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(recovery.run(|_| Ok(cloud), traces, clock::system()))
+    runtime.block_on(recovery.run(|_, _| Ok(Arc::clone(&cloud)), traces, clock::system()))
 }
 
 #[test]

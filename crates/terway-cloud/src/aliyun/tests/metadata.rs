@@ -121,6 +121,17 @@ async fn a_path_that_does_not_exist_is_not_tried_again() {
 }
 
 #[tokio::test]
+async fn a_node_without_a_vswitch_of_its_own_knows_the_rest() {
+    let server = Server::start(|seen| match seen.path.as_str() {
+        "/latest/meta-data/vswitch-id" => Answer::new(404, ""),
+        _ => instance(seen, "t"),
+    })
+    .await;
+    let identity = metadata(&server).identity().await.unwrap();
+    assert_eq!((identity.id.as_str(), identity.vswitch.as_str()), ("i-1", ""));
+}
+
+#[tokio::test]
 async fn what_the_instance_carries_is_counted() {
     let server =
         Server::start(|seen| match seen.path.strip_prefix("/latest/meta-data/network/interfaces/macs/") {

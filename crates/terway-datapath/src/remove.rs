@@ -289,6 +289,7 @@ mod tests {
             master: None,
             peer: None,
             peer_netns_id: None,
+            child: None,
             pci: None,
             loopback: false,
             ether: true,

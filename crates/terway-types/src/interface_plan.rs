@@ -15,6 +15,8 @@ pub enum Datapath {
     /// The pod gets an address of an ENI that stays on the node: a pair of links, and rules that send the pod's
     /// packets out by that ENI.
     PolicyRoute,
+    /// The pod gets an address of an ENI that stays on the node: a child of the ENI's netdev (IPVlan, mode L2).
+    Ipvlan,
     /// The pod gets a member of a trunk ENI: what the trunk, which stays on the node, sends and receives in one VLAN.
     Vlan {
         /// The VLAN's id on the trunk, 1 to 4094.

@@ -55,6 +55,7 @@ mod tests {
             master: None,
             peer: None,
             peer_netns_id: None,
+            child: None,
             pci: None,
             loopback: name == "lo",
             ether: true,

@@ -15,7 +15,7 @@ pub use error::{ApplyError, Step, StepError};
 pub use repair::{RepairError, can_repair, repair};
 use terway_types::IpFamily;
 
-use crate::describe::{Eni, Layout, LinkKind, NamespaceLayout};
+use crate::describe::{Eni, Layout, NamespaceLayout};
 use crate::kernel::objects as kernel;
 use crate::kernel::{KernelError, LinkChange, Netlink, Netns, NicRule, Request};
 use crate::mark::Mark;
@@ -119,7 +119,7 @@ impl Work<'_> {
             let mark = Mark::of(&layout.key);
             let translation = scope.spawn(move || source_nat::install(&layout.host.source_nat, &mark, netns));
             self.host.transact(&batch)?;
-            if layout.pod.links.iter().any(|link| matches!(link.kind, LinkKind::Vlan { .. })) {
+            if layout.pod.links.iter().any(|link| link.kind.is_child()) {
                 let names = requests::name_children(layout, &self.pod.links()?);
                 self.pod.transact(&names)?;
             }

@@ -3,7 +3,7 @@
 use super::StepError;
 use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route, Table};
 use crate::kernel::objects as kernel;
-use crate::kernel::{LinkChange, Netns, NewLink, Request};
+use crate::kernel::{IpvlanMode, LinkChange, Netns, NewLink, Request};
 use crate::{names, rules};
 
 /// Makes the links that do not exist yet, each at once in its namespace. Sent in the host.
@@ -24,27 +24,47 @@ pub(super) fn make_links(layout: &Layout, pod: &Netns) -> Vec<Request> {
     requests
 }
 
-/// Makes the pod's links that are children of an ENI that stays; it must be up first, and take packets of their size.
-/// Sent in the host.
+/// Makes the links that are children of an ENI that stays; it must be up first, and take packets of their size. Sent in
+/// the host.
 pub(super) fn make_children(
     layout: &Layout,
     eni: Option<&kernel::Link>,
     pod: &Netns,
 ) -> Result<Vec<Request>, StepError> {
-    let mut requests = Vec::new();
-    for link in &layout.pod.links {
-        let (LinkKind::Vlan { trunk, id }, Some(eni)) = (&link.kind, eni) else { continue };
-        requests.extend(shared_nics(&layout.host, std::slice::from_ref(eni))?);
-        // The MAC is the parent's; the kernel takes it from there.
+    let is_child = |link: &&Link| link.kind.is_child();
+    let Some(eni) = eni.filter(|_| layout.pod.links.iter().any(|link| link.kind.is_child())) else {
+        return Ok(Vec::new());
+    };
+    let mut requests = shared_nics(&layout.host, std::slice::from_ref(eni))?;
+    for link in layout.pod.links.iter().filter(is_child) {
         let name = names::unnamed_child(&layout.key, &link.name);
-        let child = NewLink { name: &name, mac: None, ..new(link, Some(pod)) };
-        let what = format!(
-            "make VLAN {id} of trunk {trunk} the pod's {} (a trunk has each VLAN once; needs kernel module 8021q)",
-            link.name
-        );
-        requests.push(Request::add_vlan(&child, eni.index, *id).described(what));
+        requests.extend(make_child(link, &NewLink { name: &name, ..new(link, Some(pod)) }, eni.index));
+    }
+    for link in layout.host.links.iter().filter(is_child) {
+        requests.extend(make_child(link, &new(link, None), eni.index));
+        let marked = LinkChange { alias: Some(link.mark.as_str()), ..LinkChange::default() };
+        requests.push(Request::set_link(link.name.as_str(), &marked));
     }
     Ok(requests)
+}
+
+/// The MAC is the parent's; the kernel takes it from there.
+fn make_child(link: &Link, child: &NewLink<'_>, eni: u32) -> Option<Request> {
+    let child = NewLink { mac: None, ..*child };
+    match &link.kind {
+        LinkKind::Vlan { trunk, id } => {
+            let what = format!(
+                "make VLAN {id} of trunk {trunk} the pod's {} (a trunk has each VLAN once; needs kernel module 8021q)",
+                link.name
+            );
+            Some(Request::add_vlan(&child, eni, *id).described(what))
+        }
+        LinkKind::Ipvlan { parent } => {
+            let what = format!("make {} a child of {parent} (needs kernel module ipvlan)", link.name);
+            Some(Request::add_ipvlan(&child, eni, IpvlanMode::L2).described(what))
+        }
+        _ => None,
+    }
 }
 
 /// Gives children their names and marks. Sent in the pod.

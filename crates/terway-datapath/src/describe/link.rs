@@ -57,17 +57,28 @@ pub enum LinkKind {
         /// The VLAN's id.
         id: u16,
     },
+    /// A child of an ENI that stays on the node, with the traffic of its own addresses (IPVlan, mode L2).
+    Ipvlan {
+        /// The ENI's name on the node.
+        parent: String,
+    },
     /// An intermediate link that redirected incoming traffic passes.
     Ifb,
 }
 
 impl LinkKind {
+    /// Whether it is made on an ENI that stays, and has its MAC.
+    pub(crate) fn is_child(&self) -> bool {
+        matches!(self, Self::Vlan { .. } | Self::Ipvlan { .. })
+    }
+
     /// The field's word for it.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Nic { .. } => "nic",
             Self::PairEnd { .. } => "veth",
             Self::Vlan { .. } => "vlan",
+            Self::Ipvlan { .. } => "ipvlan",
             Self::Ifb => "ifb",
         }
     }
@@ -96,6 +107,7 @@ impl fmt::Display for Link {
             LinkKind::Nic { home } => write!(f, "nic (at home {home})")?,
             LinkKind::PairEnd { peer } => write!(f, "veth (peer {peer})")?,
             LinkKind::Vlan { trunk, id } => write!(f, "vlan {id} of {trunk}")?,
+            LinkKind::Ipvlan { parent } => write!(f, "ipvlan l2 of {parent}")?,
             LinkKind::Ifb => f.write_str("ifb")?,
         }
         write!(f, " address {} mtu {} up alias {}", self.mac, self.mtu, self.mark)

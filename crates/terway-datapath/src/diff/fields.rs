@@ -7,7 +7,8 @@ use crate::describe::{
     SharedNic, SourceNat, Sysctl,
 };
 use crate::diff::Deviation;
-use crate::kernel::objects::{self as kernel, OUR_PROTOCOL, RouteKind, Scope};
+use crate::kernel::IpvlanMode;
+use crate::kernel::objects::{self as kernel, Child, OUR_PROTOCOL, RouteKind, Scope};
 use crate::observe::NamespaceState;
 use crate::source_nat::rules;
 
@@ -106,12 +107,27 @@ fn link(wanted: &Link, found: &NamespaceState) -> Option<Deviation> {
     if !matches!(wanted.kind, LinkKind::Nic { .. }) {
         compared.field("kind", wanted.kind.name(), word(link.kind.as_ref()));
     }
+    match (&wanted.kind, link.child) {
+        (LinkKind::Vlan { id, .. }, Some(Child::Vlan(found))) => compared.field("vlan", id, found),
+        (LinkKind::Ipvlan { .. }, Some(Child::Ipvlan(mode))) => {
+            compared.field("mode", mode_name(Some(IpvlanMode::L2)), mode_name(mode));
+        }
+        _ => {}
+    }
     compared.field("address", wanted.mac, word(link.mac));
     compared.field("mtu", wanted.mtu, link.mtu);
     compared.field("alias", &wanted.mark, word(link.alias.as_ref()));
     compared.field("master", "none", word(link.master.map(|index| found.name_of(index))));
     compared.switch("up", true, link.up);
     compared.outcome()
+}
+
+fn mode_name(mode: Option<IpvlanMode>) -> &'static str {
+    match mode {
+        Some(IpvlanMode::L2) => "l2",
+        Some(IpvlanMode::L3s) => "l3s",
+        None => "l3",
+    }
 }
 
 fn sysctl(wanted: &Sysctl, found: &NamespaceState) -> Option<Deviation> {

@@ -10,7 +10,8 @@ use terway_types::{
 use super::{Deviation, Drift, Place, diff, fault};
 use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Object, Route, Rule, Table};
 use crate::facts::{HostFacts, NicFacts};
-use crate::kernel::objects::{self as kernel, Scope};
+use crate::kernel::IpvlanMode;
+use crate::kernel::objects::{self as kernel, Child, Scope};
 use crate::observe::{NamespaceState, Observed};
 use crate::source_nat::rules;
 
@@ -20,8 +21,8 @@ fn everything() -> Layout {
 }
 
 /// Layouts that have every sort of object between them.
-fn layouts() -> [Layout; 2] {
-    [everything(), of(Datapath::PolicyRoute)]
+fn layouts() -> [Layout; 4] {
+    [everything(), of(Datapath::PolicyRoute), of(Datapath::Vlan { id: 7 }), of(Datapath::Ipvlan)]
 }
 
 fn of(datapath: Datapath) -> Layout {
@@ -41,7 +42,7 @@ fn of(datapath: Datapath) -> Layout {
         host_stack_cidrs: vec!["169.254.20.10/32".parse().unwrap()],
         host_peer: true,
         host_prefix: "cali".into(),
-        own_table: datapath == Datapath::PolicyRoute,
+        own_table: datapath != Datapath::Exclusive,
         mtu: 1500,
         ingress: limit,
         egress: limit,
@@ -117,7 +118,13 @@ fn kernel_link(index: u32, link: &Link) -> kernel::Link {
         LinkKind::Nic { .. } => None,
         LinkKind::PairEnd { .. } => Some("veth".to_owned()),
         LinkKind::Vlan { .. } => Some("vlan".to_owned()),
+        LinkKind::Ipvlan { .. } => Some("ipvlan".to_owned()),
         LinkKind::Ifb => Some("ifb".to_owned()),
+    };
+    let child = match link.kind {
+        LinkKind::Vlan { id, .. } => Some(Child::Vlan(id)),
+        LinkKind::Ipvlan { .. } => Some(Child::Ipvlan(Some(IpvlanMode::L2))),
+        _ => None,
     };
     kernel::Link {
         index,
@@ -130,6 +137,7 @@ fn kernel_link(index: u32, link: &Link) -> kernel::Link {
         master: None,
         peer: None,
         peer_netns_id: None,
+        child,
         pci: None,
         loopback: false,
         ether: true,
@@ -285,6 +293,17 @@ fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'static str, Na
             ];
             for (field, how) in fields {
                 alter(field, &|state| change(&mut state.links, |link| link.name == wanted.name, Some(how)));
+            }
+            let child = match wanted.kind {
+                LinkKind::Vlan { .. } => Some(("vlan", Child::Vlan(8))),
+                LinkKind::Ipvlan { .. } => Some(("mode", Child::Ipvlan(None))),
+                _ => None,
+            };
+            if let Some((field, other)) = child {
+                alter(field, &|state| {
+                    let links = state.links.iter_mut().filter(|link| link.name == wanted.name);
+                    links.for_each(|link| link.child = Some(other));
+                });
             }
             if !matches!(wanted.kind, LinkKind::Nic { .. }) {
                 let how: Change<kernel::Link> = Some(|link| link.kind = Some("bridge".into()));

@@ -7,7 +7,10 @@ use ipnetwork::IpNetwork;
 use netlink_packet_core::Nla as _;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoIpVlan, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+    LinkMessage,
+};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -21,7 +24,8 @@ use netlink_packet_route::tc::{
 };
 use terway_types::{IpFamily, MacAddr};
 
-use super::objects::{Address, Link, Neighbour, Qdisc, Route, RouteKind, Rule, Scope};
+use super::objects::{Address, Child, Link, Neighbour, Qdisc, Route, RouteKind, Rule, Scope};
+use super::request::IpvlanMode;
 use super::tbf::Tbf;
 
 pub(crate) fn link(message: &LinkMessage) -> Link {
@@ -37,6 +41,7 @@ pub(crate) fn link(message: &LinkMessage) -> Link {
         master: None,
         peer: None,
         peer_netns_id: None,
+        child: None,
         pci: None,
         loopback: flags.contains(LinkFlags::Loopback),
         ether: message.header.link_layer_type == LinkLayerType::Ether,
@@ -53,7 +58,10 @@ pub(crate) fn link(message: &LinkMessage) -> Link {
             LinkAttribute::LinkNetNsId(id) => link.peer_netns_id = Some(*id),
             LinkAttribute::ParentDevName(name) => link.pci = Some(name.clone()),
             LinkAttribute::ParentDevBusName(name) => bus = Some(name.as_str()),
-            LinkAttribute::LinkInfo(infos) => link.kind = infos.iter().find_map(link_kind),
+            LinkAttribute::LinkInfo(infos) => {
+                link.kind = infos.iter().find_map(link_kind);
+                link.child = infos.iter().find_map(child);
+            }
             _ => {}
         }
     }
@@ -66,6 +74,22 @@ pub(crate) fn link(message: &LinkMessage) -> Link {
 fn link_kind(info: &LinkInfo) -> Option<String> {
     match info {
         LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    }
+}
+
+fn child(info: &LinkInfo) -> Option<Child> {
+    match info {
+        LinkInfo::Data(InfoData::Vlan(infos)) => infos.iter().find_map(|info| match info {
+            InfoVlan::Id(id) => Some(Child::Vlan(*id)),
+            _ => None,
+        }),
+        LinkInfo::Data(InfoData::IpVlan(infos)) => infos.iter().find_map(|info| match info {
+            InfoIpVlan::Mode(IpVlanMode::L2) => Some(Child::Ipvlan(Some(IpvlanMode::L2))),
+            InfoIpVlan::Mode(IpVlanMode::L3S) => Some(Child::Ipvlan(Some(IpvlanMode::L3s))),
+            InfoIpVlan::Mode(_) => Some(Child::Ipvlan(None)),
+            _ => None,
+        }),
         _ => None,
     }
 }

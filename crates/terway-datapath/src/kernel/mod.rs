@@ -15,6 +15,7 @@ pub mod watch;
 
 pub(crate) mod decode;
 mod dump;
+mod support;
 mod transport;
 
 pub use error::{Cause, KernelError};
@@ -22,7 +23,7 @@ pub use filter::{Action, Filter, Hook, InstalledFilter, Match};
 pub use namespace::{Netns, NetnsError, NetnsId};
 pub use netlink::Netlink;
 pub use nic::{NicError, NicRule, find_nic};
-pub use objects::{Address, Link, Neighbour, Qdisc, Route, RouteFilter, RouteKind, Rule, Scope};
+pub use objects::{Address, Child, Link, Neighbour, Qdisc, Route, RouteFilter, RouteKind, Rule, Scope};
 pub use request::{IpvlanMode, LinkChange, LinkRef, NewLink, Request};
 pub use tbf::Tbf;
 pub use watch::wait_for_nic;

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use terway_types::MacAddr;
 
+use super::request::IpvlanMode;
 use super::tbf::Tbf;
 
 /// The route and rule protocol number that marks an object as ours.
@@ -40,12 +41,23 @@ pub struct Link {
     pub peer: Option<u32>,
     /// This namespace's id for the namespace of `peer`, if that is another one. `-1` if it has none.
     pub peer_netns_id: Option<i32>,
+    /// How it is a child of `peer`, if it is one.
+    pub child: Option<Child>,
     /// The PCI address of the device behind the link, if it is on the PCI bus.
     pub pci: Option<String>,
     /// Whether it is a loopback link.
     pub loopback: bool,
     /// Whether its link layer is Ethernet (`ARPHRD_ETHER`).
     pub ether: bool,
+}
+
+/// How a link is a child of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Child {
+    /// It has the frames of the VLAN with this id.
+    Vlan(u16),
+    /// It has addresses of its own; none for a mode we do not make.
+    Ipvlan(Option<IpvlanMode>),
 }
 
 /// An address of a link.

@@ -13,8 +13,8 @@ use ipnetwork::IpNetwork;
 use terway_types::{AttachmentKey, InterfacePlan, IpFamily, PodRef};
 
 use super::pair::{Pair, SourceCheck, ipv6_switches};
-use super::ways::{FAMILIES, add, node, of_family, route, via};
-use super::{bandwidth, has_host_pair};
+use super::ways::{FAMILIES, add, by_the_node, of_family, via};
+use super::{bandwidth, leads_to_the_node, own_table};
 use crate::describe::{
     Address, IngressRedirect, Layout, Link, LinkKind, Loopback, NamespaceLayout, SourceNat,
 };
@@ -36,25 +36,33 @@ pub(super) fn around(
     pod: &PodRef,
     facts: &HostFacts,
 ) -> Layout {
-    let mut layout = Layout {
-        key: key.clone(),
-        uplink: facts.uplink.clone(),
-        host: NamespaceLayout::default(),
-        pod: NamespaceLayout { loopback: Some(Loopback), ..NamespaceLayout::default() },
-    };
+    let mut layout = nothing_but_lo(key, facts);
     eni(kind, plan, key, &mut layout.pod);
-    if has_host_pair(plan, key) {
+    if leads_to_the_node(plan, key) {
         let pair = Pair::new(plan, key, pod, facts, POD_PEER);
         pair.pod_side(&mut layout.pod);
         pair_in_pod(plan, facts, &mut layout.pod);
         pair.host_side(&facts.uplink, SourceCheck::Off, &mut layout.host);
         translate(plan, facts, &mut layout.host);
     }
+    if plan.own_table {
+        own_table::of_interface(plan, &[], &mut layout.pod);
+    }
     layout
 }
 
+/// What every layout begins with.
+pub(super) fn nothing_but_lo(key: &AttachmentKey, facts: &HostFacts) -> Layout {
+    Layout {
+        key: key.clone(),
+        uplink: facts.uplink.clone(),
+        host: NamespaceLayout::default(),
+        pod: NamespaceLayout { loopback: Some(Loopback), ..NamespaceLayout::default() },
+    }
+}
+
 /// The ENI inside the pod.
-fn eni(kind: LinkKind, plan: &InterfacePlan, key: &AttachmentKey, pod: &mut NamespaceLayout) {
+pub(super) fn eni(kind: LinkKind, plan: &InterfacePlan, key: &AttachmentKey, pod: &mut NamespaceLayout) {
     let name = plan.ifname.as_str();
     pod.links.push(Link { name: name.to_owned(), kind, mac: plan.mac, mtu: plan.mtu, mark: Mark::of(key) });
     ipv6_switches(name, plan.addresses.v6.is_some(), &mut pod.sysctls);
@@ -82,12 +90,10 @@ fn eni(kind: LinkKind, plan: &InterfacePlan, key: &AttachmentKey, pod: &mut Name
     }
 }
 
-/// The VPC answers for its gateway only; the pod's own prefix covers no one else, so every next hop is onlink.
+/// The VPC answers for its gateway only; the pod's own prefix covers no one else, so every next hop is onlink. The
+/// gateway has no route of its own: IPv6 would take no second interface of the same vSwitch for onlink then.
 fn eni_routes(plan: &InterfacePlan, family: IpFamily, gateway: IpAddr, pod: &mut NamespaceLayout) {
     let name = plan.ifname.as_str();
-    if family == IpFamily::V6 {
-        add(&mut pod.routes, route(IpNetwork::from(gateway), name));
-    }
     if plan.default_route {
         add(&mut pod.routes, via(any(family), gateway, name));
     }
@@ -99,24 +105,16 @@ fn eni_routes(plan: &InterfacePlan, family: IpFamily, gateway: IpAddr, pod: &mut
 /// The pair's side in the pod: the ways that only the node's stack can go.
 fn pair_in_pod(plan: &InterfacePlan, facts: &HostFacts, pod: &mut NamespaceLayout) {
     for address in plan.addresses.iter() {
-        let family = IpFamily::of(&address);
-        let node_side = node(family);
         // Before those of the ENI: asked for the link of an address (joining a multicast group by it, say), the
         // kernel answers with the link that got it last.
         let own = Address { link: POD_PEER.to_owned(), address: IpNetwork::from(address) };
         pod.addresses.insert(0, own);
-        add(&mut pod.routes, route(IpNetwork::from(node_side), POD_PEER));
-        let services = of_family(&plan.service_cidrs, family);
-        let node = facts.addresses.get(family).map(IpNetwork::from);
-        let host_stack = of_family(&plan.host_stack_cidrs, family);
-        for destination in services.chain(node).chain(host_stack) {
-            add(&mut pod.routes, via(destination, node_side, POD_PEER));
-        }
+        by_the_node(plan, facts, IpFamily::of(&address), POD_PEER, &mut pod.routes);
     }
 }
 
 /// What passes the node with the pod's address gets the node's.
-fn translate(plan: &InterfacePlan, facts: &HostFacts, host: &mut NamespaceLayout) {
+pub(super) fn translate(plan: &InterfacePlan, facts: &HostFacts, host: &mut NamespaceLayout) {
     for family in FAMILIES {
         if let (Some(pod), Some(node)) = (plan.addresses.get(family), facts.addresses.get(family)) {
             host.source_nat.push(SourceNat { pod, node });

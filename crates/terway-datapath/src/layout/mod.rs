@@ -3,9 +3,11 @@
 
 mod bandwidth;
 mod exclusive;
+mod ipvlan;
 mod own_table;
 mod pair;
 mod policy_route;
+mod shared_nic;
 mod validate;
 mod vlan;
 mod ways;
@@ -47,21 +49,22 @@ pub fn layout(
     match (plan.datapath, facts.nic(plan.mac)) {
         (Datapath::Exclusive, _) => Ok(exclusive::layout(plan, key, pod, facts)),
         (Datapath::PolicyRoute, Some(nic)) => Ok(policy_route::layout(plan, key, pod, facts, nic)),
+        (Datapath::Ipvlan, Some(nic)) => Ok(ipvlan::layout(plan, key, pod, facts, nic)),
         (Datapath::Vlan { id }, Some(trunk)) => Ok(vlan::layout(plan, key, pod, facts, trunk, id)),
-        (Datapath::PolicyRoute | Datapath::Vlan { .. }, None) => {
+        (Datapath::PolicyRoute | Datapath::Ipvlan | Datapath::Vlan { .. }, None) => {
             Err(LayoutError { ifname: plan.ifname.to_string(), problems: vec![Problem::NoNic(plan.mac)] })
         }
     }
 }
 
-/// Whether the interface is the one that a pair of links to the node belongs to, beside an ENI of its own.
-fn has_host_pair(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
+/// Whether the interface is the one that leads to the node beside the VPC: by a pair of links or a child of the ENI.
+fn leads_to_the_node(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
     plan.datapath != Datapath::PolicyRoute && plan.host_peer && plan.ifname == key.ifname
 }
 
 /// Whether the node itself speaks with the interface, and needs an address of its own for that.
 fn meets_the_node(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
-    plan.datapath == Datapath::PolicyRoute || has_host_pair(plan, key)
+    plan.datapath == Datapath::PolicyRoute || leads_to_the_node(plan, key)
 }
 
 fn list(problems: &[Problem]) -> String {

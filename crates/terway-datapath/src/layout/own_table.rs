@@ -4,12 +4,28 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use terway_types::IpFamily;
+use terway_types::{InterfacePlan, IpFamily};
 
+use super::ways::via;
 use crate::describe::{NamespaceLayout, Route, Rule, Table};
+use crate::kernel::objects::any;
 
 /// The priority of these rules inside the pod.
 const OWN: u32 = 512;
+
+/// Adds the table of an interface that has the ENI's gateway as next hop: all ways of the pod so far, which are this
+/// interface's, these further ones, and the default route.
+pub(super) fn of_interface(plan: &InterfacePlan, further: &[Route], pod: &mut NamespaceLayout) {
+    let link = plan.ifname.as_str();
+    let known: Vec<_> =
+        pod.routes.iter().filter(|route| route.table == Table::Main).chain(further).cloned().collect();
+    for address in plan.addresses.iter() {
+        let family = IpFamily::of(&address);
+        let default = plan.gateways.get(family).map(|gateway| via(any(family), gateway, link));
+        let ways = known.iter().filter(|way| IpFamily::of(&way.destination.ip()) == family).cloned();
+        add(address, link, ways.chain(default), pod);
+    }
+}
 
 /// Adds the rules of one address of a link and the ways in the link's table.
 pub(super) fn add(

@@ -15,13 +15,13 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use terway_types::{AttachmentKey, InterfacePlan, IpFamily, PodRef};
 
-use super::pair::{Pair, SourceCheck, ipv6_switches};
+use super::exclusive::nothing_but_lo;
+use super::pair::{Pair, SourceCheck};
 use super::ways::{FAMILIES, add, node, of_family, route, via};
-use super::{bandwidth, own_table};
-use crate::describe::{Address, Layout, Loopback, NamespaceLayout, Route, Rule, SharedNic, Sysctl, Table};
+use super::{bandwidth, own_table, shared_nic};
+use crate::describe::{Address, Layout, NamespaceLayout, Route, Rule, Table};
 use crate::facts::{HostFacts, NicFacts};
 use crate::kernel::objects::any;
-use crate::kernel::sysctl::{ipv4_conf, ipv6_conf};
 use crate::rules::{FROM_POD, TO_POD};
 
 /// Lays out a plan that [`super::validate`] found possible.
@@ -32,16 +32,11 @@ pub(super) fn layout(
     facts: &HostFacts,
     nic: &NicFacts,
 ) -> Layout {
-    let mut layout = Layout {
-        key: key.clone(),
-        uplink: facts.uplink.clone(),
-        host: NamespaceLayout::default(),
-        pod: NamespaceLayout { loopback: Some(Loopback), ..NamespaceLayout::default() },
-    };
+    let mut layout = nothing_but_lo(key, facts);
     let pair = Pair::new(plan, key, pod, facts, plan.ifname.as_str());
     pair.pod_side(&mut layout.pod);
     pod_ways(plan, &mut layout.pod);
-    shared_nic(plan, nic, nic.name == facts.uplink, &mut layout.host);
+    shared_nic::add(plan, nic, facts, &mut layout.host);
     pair.host_side(&nic.name, SourceCheck::Strict, &mut layout.host);
     for address in plan.addresses.iter() {
         let family = IpFamily::of(&address);
@@ -76,22 +71,6 @@ fn pod_ways(plan: &InterfacePlan, pod: &mut NamespaceLayout) {
 /// A link-local next hop of IPv6 is on its link by definition, and several links may have the same.
 fn by_node(destination: IpNetwork, family: IpFamily, link: &str) -> Route {
     Route { onlink: family == IpFamily::V4, ..via(destination, node(family), link) }
-}
-
-/// The ENI on the node. If it is the node's own NIC, nothing of it is ours to change but that it forwards.
-fn shared_nic(plan: &InterfacePlan, nic: &NicFacts, is_uplink: bool, host: &mut NamespaceLayout) {
-    let mtu = (!is_uplink).then_some(plan.mtu);
-    host.nics.push(SharedNic { name: nic.name.clone(), mac: nic.mac, mtu });
-    if is_uplink {
-        return;
-    }
-    if plan.addresses.v4.is_some() {
-        host.sysctls.push(Sysctl { path: ipv4_conf(&nic.name, "rp_filter"), value: "0".into() });
-    }
-    ipv6_switches(&nic.name, plan.addresses.v6.is_some(), &mut host.sysctls);
-    if plan.addresses.v6.is_some() {
-        host.sysctls.push(Sysctl { path: ipv6_conf(&nic.name, "forwarding"), value: "1".into() });
-    }
 }
 
 /// To the pod by the table that knows its link, from the pod by the table of its ENI.

@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use terway_types::{AttachmentKey, Bandwidth, Datapath, InterfacePlan, IpFamily, MacAddr};
 
 use super::bandwidth::{LATENCY_MS, least_rate};
-use super::{has_host_pair, meets_the_node};
+use super::{leads_to_the_node, meets_the_node};
 use crate::facts::HostFacts;
 use crate::names;
 
@@ -127,7 +127,7 @@ fn links(plan: &InterfacePlan, key: &AttachmentKey, all: &mut Vec<Problem>) {
     if name == "lo" {
         refuse("is the loopback link's");
     }
-    if name == names::POD_PEER && has_host_pair(plan, key) {
+    if name == names::POD_PEER && plan.datapath != Datapath::Ipvlan && leads_to_the_node(plan, key) {
         refuse("is needed for the link to the host");
     }
     if name.contains('%') {
@@ -179,7 +179,7 @@ fn destinations(plan: &InterfacePlan, key: &AttachmentKey, all: &mut Vec<Problem
     for cidr in plan.extra_routes.iter().filter(|cidr| !has(cidr)) {
         all.push(Problem::WrongFamily { list: EXTRA, cidr: *cidr, family: family_of(cidr) });
     }
-    if !has_host_pair(plan, key) {
+    if !leads_to_the_node(plan, key) {
         return;
     }
     let services = plan.service_cidrs.iter().map(|cidr| (SERVICE, cidr));

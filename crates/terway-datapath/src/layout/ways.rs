@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use terway_types::IpFamily;
+use terway_types::{InterfacePlan, IpFamily};
 
 use crate::describe::{Route, Table};
+use crate::facts::HostFacts;
 
 pub(super) const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
 
@@ -38,6 +39,24 @@ pub(super) fn route(destination: IpNetwork, link: &str) -> Route {
 /// To what is behind a gateway that no address of the link says is there.
 pub(super) fn via(destination: IpNetwork, gateway: IpAddr, link: &str) -> Route {
     Route { via: Some(gateway), onlink: true, ..route(destination, link) }
+}
+
+/// The ways of one family that only the node's stack can go, by the link that leads there: services, the node itself,
+/// host-stack CIDRs.
+pub(super) fn by_the_node(
+    plan: &InterfacePlan,
+    facts: &HostFacts,
+    family: IpFamily,
+    link: &str,
+    routes: &mut Vec<Route>,
+) {
+    add(routes, route(IpNetwork::from(node(family)), link));
+    let services = of_family(&plan.service_cidrs, family);
+    let itself = facts.addresses.get(family).map(IpNetwork::from);
+    let host_stack = of_family(&plan.host_stack_cidrs, family);
+    for destination in services.chain(itself).chain(host_stack) {
+        add(routes, via(destination, node(family), link));
+    }
 }
 
 /// Settings may name a destination twice; the kernel takes it once.

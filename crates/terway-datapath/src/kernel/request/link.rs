@@ -147,6 +147,12 @@ impl Request {
         Self::add_child(what, link, parent, InfoKind::IpVlan, InfoData::IpVlan(data))
     }
 
+    /// An IPVlan link without a parent, which no kernel makes: what it says tells whether it knows the kind.
+    pub(in crate::kernel) fn add_orphaned_ipvlan() -> Self {
+        let orphan = NewLink::default();
+        Self::add_link("ask for IPVlan links".to_owned(), &orphan, InfoKind::IpVlan, None)
+    }
+
     fn add_child(what: String, link: &NewLink<'_>, parent: u32, kind: InfoKind, data: InfoData) -> Self {
         let mut message = new_message(link);
         message.attributes.push(LinkAttribute::Link(parent));

@@ -1,4 +1,4 @@
-//! A member's life: compared, undone, refused, removed.
+//! A child's life: compared, undone, refused, removed.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use terway_datapath::describe::{LinkKind, Object};
 use terway_datapath::{ApplyError, Removed, Step, diff, observe};
 use terway_types::fault::chain;
 
-use crate::world::{Pod, TRUNK, World};
+use crate::world::{ENI, Kind, Pod, World};
 
-pub(crate) fn every_object_taken_away_is_named() {
-    let world = World::new(&[7]);
+pub(crate) fn every_object_taken_away_is_named(kind: Kind) {
+    let world = World::new(kind, &[7]);
     let pod = world.pod("pod", 7);
     let layout = world.layout(&pod);
     let (in_pod, on_host) = (layout.pod.objects(), layout.host.objects());
@@ -50,14 +50,14 @@ fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {
         Object::Neighbour(neighbour) => {
             ip(&format!("neigh del {} dev {}", neighbour.address, neighbour.link))
         }
-        other => panic!("a member has no {other}"),
+        other => panic!("a child has no {other}"),
     };
 }
 
-pub(crate) fn stopped_before_each_step() {
-    let world = World::new(&[7]);
+pub(crate) fn stopped_before_each_step(kind: Kind) {
+    let world = World::new(kind, &[7]);
     let pod = world.pod("pod", 7);
-    // The trunk stays up once a member needed it.
+    // The ENI stays up once a child needed it.
     world.add(&pod);
     world.del(&pod, None);
     let (layout, before) = (world.layout(&pod), world.record(&pod));
@@ -71,8 +71,8 @@ pub(crate) fn stopped_before_each_step() {
     world.apply(&pod, &layout, None).unwrap();
 }
 
-pub(crate) fn all_is_as_before() {
-    let world = World::new(&[7, 8]);
+pub(crate) fn all_is_as_before(kind: Kind) {
+    let world = World::new(kind, &[7, 8]);
     let (pod, other) = (world.pod("pod", 7), world.pod("other", 8));
     let others = world.add(&other);
     let before = world.record(&pod);
@@ -82,7 +82,7 @@ pub(crate) fn all_is_as_before() {
     assert!(removed.links.contains(&"eth0".to_owned()), "{removed:?}");
     similar(&before, &world.record(&pod));
     assert_eq!(world.del(&pod, None), Removed::default());
-    // The VLAN is free again, also after a namespace that died.
+    // Its place is free again, also after a namespace that died.
     world.add(&pod);
     pod.die();
     world.del(&pod, None);
@@ -90,7 +90,7 @@ pub(crate) fn all_is_as_before() {
 }
 
 pub(crate) fn a_vlan_that_is_taken_is_refused() {
-    let world = World::new(&[7]);
+    let world = World::new(Kind::Vlan, &[7]);
     let (first, second) = (world.pod("first", 7), world.pod("second", 7));
     let layout = world.add(&first);
     let before = world.record(&second);
@@ -102,14 +102,14 @@ pub(crate) fn a_vlan_that_is_taken_is_refused() {
     assert_eq!(world.check(&first, &layout), Vec::<String>::new());
 }
 
-/// What ADD told the runtime has the pod's MAC, which is the trunk's; a DEL that knows nothing else brings it.
-pub(crate) fn the_trunk_is_nobodys_to_take() {
-    let world = World::new(&[7, 8]);
+/// What ADD told the runtime has the pod's MAC, which is the ENI's; a DEL that knows nothing else brings it.
+pub(crate) fn the_eni_is_nobodys_to_take(kind: Kind) {
+    let world = World::new(kind, &[7, 8]);
     let (pod, other) = (world.pod("pod", 7), world.pod("other", 8));
     let others = world.add(&other);
     world.add(&pod);
     for _ in 0..2 {
-        let removed = world.del(&pod, Some(TRUNK));
+        let removed = world.del(&pod, Some(ENI));
         assert_eq!(removed.nics, []);
         assert_eq!(world.check(&other, &others), Vec::<String>::new());
     }
@@ -117,14 +117,18 @@ pub(crate) fn the_trunk_is_nobodys_to_take() {
 }
 
 /// A child gets its mark only in the pod.
-pub(crate) fn an_add_that_died_before_its_mark() {
-    let world = World::new(&[7]);
+pub(crate) fn an_add_that_died_before_its_mark(kind: Kind) {
+    let world = World::new(kind, &[7]);
     let pod = world.pod("pod", 7);
     world.add(&pod);
     world.del(&pod, None);
     let before = world.record(&pod);
     let name = pod.netns.path().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
-    world.node(&format!("link add link eth1 name terway0123abcde netns {name} type vlan id 7"));
+    let kind = match kind {
+        Kind::Vlan => "vlan id 7",
+        Kind::Ipvlan => "ipvlan mode l2",
+    };
+    world.node(&format!("link add link eth1 name terway0123abcde netns {name} type {kind}"));
     assert_eq!(world.del(&pod, None).links, ["terway0123abcde"]);
     similar(&before, &world.record(&pod));
 }

@@ -1,5 +1,6 @@
-//! A VPC, a node with a trunk ENI, and pods. The VPC's end of the trunk has a child for each VLAN, with that member's
-//! gateway address; it routes between them and the node's own subnet.
+//! A VPC, a node with an ENI that stays, and pods that get children of it. The VPC's end of a trunk has a child for each
+//! VLAN, with that member's gateway address; that of a shared ENI has the one gateway. It routes between them and the
+//! node's own subnet.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,33 +21,43 @@ static WORLDS: AtomicU32 = AtomicU32::new(0);
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The trunk ENI's hardware address.
-pub(crate) const TRUNK: MacAddr = MacAddr([0, 0x16, 0x3e, 0, 3, 1]);
+/// What the pods get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Members of a trunk: the pod with the number 7 that with VLAN 7.
+    Vlan,
+    /// Addresses of a shared ENI: the pod with the number 7 the seventh.
+    Ipvlan,
+}
+
+/// The ENI's hardware address.
+pub(crate) const ENI: MacAddr = MacAddr([0, 0x16, 0x3e, 0, 3, 1]);
 
 pub(crate) struct World {
     id: u32,
+    kind: Kind,
     pub(crate) vpc: Netns,
     pub(crate) node: Netns,
     pub(crate) rule: NicRule,
 }
 
-/// A pod that wants the member with this VLAN.
+/// A pod that wants a child.
 pub(crate) struct Pod {
-    pub(crate) vlan: u16,
+    kind: Kind,
+    number: u16,
     name: String,
     pub(crate) netns: Netns,
     pub(crate) key: AttachmentKey,
 }
 
 impl World {
-    /// With members on these VLANs (at most 250).
-    pub(crate) fn new(vlans: &[u16]) -> Self {
+    /// For pods with these numbers (at most 250).
+    pub(crate) fn new(kind: Kind, numbers: &[u16]) -> Self {
         let id = WORLDS.fetch_add(1, Ordering::Relaxed);
         let make = |name: &str| Netns::create_named(format!("/run/netns/{name}{id}")).unwrap();
         let (vpc, node) = (make("vpc"), make("node"));
-        let world = Self { id, vpc, node, rule: NicRule::with_kinds(["veth"]) };
-        for (link, mac, port) in [("eth0", "00:16:3e:00:00:09", "up0"), ("eth1", &TRUNK.to_string(), "trunk")]
-        {
+        let world = Self { id, kind, vpc, node, rule: NicRule::with_kinds(["veth"]) };
+        for (link, mac, port) in [("eth0", "00:16:3e:00:00:09", "up0"), ("eth1", &ENI.to_string(), "trunk")] {
             world.node(&format!("link add {link} address {mac} type veth peer name {port} netns vpc{id}"));
             world.vpc(&format!("link set {port} addrgenmode none up"));
             // A router asks for neighbours with it.
@@ -59,14 +70,15 @@ impl World {
         world.vpc("addr add fd00::fffd/64 dev up0 nodad");
         world.node("addr add 10.0.0.9/24 dev eth0");
         world.node("addr add fd00::9/64 dev eth0 nodad");
+        world.node("addr add fe80::9/64 dev eth0 nodad");
         world.node("route add default via 10.0.0.253");
         world.node("route add default via fd00::fffd dev eth0");
-        for vlan in vlans {
-            world.vpc(&format!("link add link trunk name trunk.{vlan} type vlan id {vlan}"));
-            world.vpc(&format!("link set trunk.{vlan} addrgenmode none up"));
-            world.vpc(&format!("addr add fe80::fffd/64 dev trunk.{vlan} nodad"));
-            world.vpc(&format!("addr add 10.0.{vlan}.253/24 dev trunk.{vlan}"));
-            world.vpc(&format!("addr add fd00:{vlan}::fffd/64 dev trunk.{vlan} nodad"));
+        match kind {
+            Kind::Vlan => numbers.iter().for_each(|number| world.member(*number)),
+            Kind::Ipvlan => {
+                world.vpc("addr add 10.0.1.253/24 dev trunk");
+                world.vpc("addr add fd00:1::fffd/64 dev trunk nodad");
+            }
         }
         run(&format!(
             "ip netns exec vpc{id} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
@@ -74,21 +86,30 @@ impl World {
         world
     }
 
-    pub(crate) fn pod(&self, name: &str, vlan: u16) -> Pod {
+    fn member(&self, vlan: u16) {
+        self.vpc(&format!("link add link trunk name trunk.{vlan} type vlan id {vlan}"));
+        self.vpc(&format!("link set trunk.{vlan} addrgenmode none up"));
+        self.vpc(&format!("addr add fe80::fffd/64 dev trunk.{vlan} nodad"));
+        self.vpc(&format!("addr add 10.0.{vlan}.253/24 dev trunk.{vlan}"));
+        self.vpc(&format!("addr add fd00:{vlan}::fffd/64 dev trunk.{vlan} nodad"));
+    }
+
+    pub(crate) fn pod(&self, name: &str, number: u16) -> Pod {
         let key = AttachmentKey {
             network: NetworkName::new("terway").unwrap(),
             container: ContainerId::new(format!("{name}{}", self.id)).unwrap(),
             ifname: IfName::new("eth0").unwrap(),
         };
         let name = format!("{name}{}", self.id);
-        Pod { vlan, netns: Netns::create_named(format!("/run/netns/{name}")).unwrap(), name, key }
+        let netns = Netns::create_named(format!("/run/netns/{name}")).unwrap();
+        Pod { kind: self.kind, number, netns, name, key }
     }
 
     /// As planned, but without translation: not every kernel of the lab has nf_tables, and nothing here leaves the
     /// node with a pod's address by the node's own NIC.
     pub(crate) fn layout(&self, pod: &Pod) -> Layout {
         let mut facts = HostFacts::observe(&self.node, [IpFamily::V4, IpFamily::V6]).unwrap();
-        facts.find_nic(&self.node, TRUNK, &self.rule, Instant::now() + PATIENCE).unwrap();
+        facts.find_nic(&self.node, ENI, &self.rule, Instant::now() + PATIENCE).unwrap();
         let mut layout = terway_datapath::layout(&pod.plan(), &pod.key, &pod.reference(), &facts).unwrap();
         assert_eq!(layout.host.source_nat.len(), 2);
         layout.host.source_nat.clear();
@@ -123,6 +144,11 @@ impl World {
         let addresses = pod.plan().addresses.iter().collect();
         let removal = Removal { key: pod.key.clone(), mac, addresses };
         terway_datapath::remove(&removal, &self.node, Some(&pod.netns), &self.rule).unwrap()
+    }
+
+    /// The name of the node's namespace.
+    pub(crate) fn node_name(&self) -> String {
+        format!("node{}", self.id)
     }
 
     /// `ip` in the VPC.
@@ -191,23 +217,28 @@ impl Pod {
     }
 
     fn plan(&self) -> InterfacePlan {
-        let vlan = self.vlan;
+        let number = self.number;
+        // The third part of the addresses, and the last.
+        let (datapath, subnet, host) = match self.kind {
+            Kind::Vlan => (Datapath::Vlan { id: number }, number, 1),
+            Kind::Ipvlan => (Datapath::Ipvlan, 1, number),
+        };
         InterfacePlan {
             ifname: self.key.ifname.clone(),
-            datapath: Datapath::Vlan { id: vlan },
+            datapath,
             eni: None,
-            mac: TRUNK,
+            mac: ENI,
             addresses: Addresses::new(
-                format!("10.0.{vlan}.1").parse().ok(),
-                format!("fd00:{vlan}::1").parse().ok(),
+                format!("10.0.{subnet}.{host}").parse().ok(),
+                format!("fd00:{subnet}::{host}").parse().ok(),
             ),
             subnets: Subnets::new(
-                format!("10.0.{vlan}.0/24").parse().ok(),
-                format!("fd00:{vlan}::/64").parse().ok(),
+                format!("10.0.{subnet}.0/24").parse().ok(),
+                format!("fd00:{subnet}::/64").parse().ok(),
             ),
             gateways: Gateways::new(
-                format!("10.0.{vlan}.253").parse().ok(),
-                format!("fd00:{vlan}::fffd").parse().ok(),
+                format!("10.0.{subnet}.253").parse().ok(),
+                format!("fd00:{subnet}::fffd").parse().ok(),
             ),
             default_route: true,
             extra_routes: vec![],

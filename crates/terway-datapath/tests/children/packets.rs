@@ -1,17 +1,17 @@
-//! Where the packets of trunk members go.
+//! Where the packets of children go.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use terway_datapath::kernel::Netns;
 
-use crate::world::World;
+use crate::world::{Kind, World};
 
 /// A datagram of full size of each family: 1500 bytes with all headers.
 const FULL: [usize; 2] = [1472, 1452];
 
 pub(crate) fn members_reach_all_they_should() {
-    let world = World::new(&[7, 8]);
+    let world = World::new(Kind::Vlan, &[7, 8]);
     let (one, other) = (world.pod("one", 7), world.pod("other", 8));
     for pod in [&one, &other] {
         let layout = world.add(pod);
@@ -44,6 +44,53 @@ pub(crate) fn members_reach_all_they_should() {
     // Nothing but the trunk led to the gateway.
     let said = world.vpc("neigh show 10.0.7.1");
     assert!(said.contains("dev trunk.7") && said.contains("00:16:3e:00:03:01"), "{said}");
+}
+
+pub(crate) fn children_reach_all_they_should() {
+    let world = World::new(Kind::Ipvlan, &[7, 8]);
+    let (one, other) = (world.pod("one", 7), world.pod("other", 8));
+    for pod in [&one, &other] {
+        let layout = world.add(pod);
+        assert_eq!(world.check(pod, &layout), Vec::<String>::new());
+    }
+    for address in ["172.16.0.10/32", "169.254.20.10/32", "fd00:172::10/128"] {
+        world.node(&format!("addr add {address} dev lo"));
+    }
+    // A backend of a service elsewhere: the node's stack sends on what it does not serve itself.
+    world.vpc("link set lo up");
+    for address in ["172.16.0.20/32", "fd00:172::20/128"] {
+        world.vpc(&format!("addr add {address} dev lo"));
+    }
+    world.node("route add 172.16.0.20 via 10.0.0.253");
+    world.node("route add fd00:172::20 via fd00::fffd dev eth0");
+    let (pod4, pod6) = ("10.0.1.7:7000", "[fd00:1::7]:7000");
+    for (from, at, to) in [
+        // The gateway, and what is behind it.
+        (pod4, &world.vpc, "10.0.1.253:7000"),
+        (pod6, &world.vpc, "[fd00:1::fffd]:7000"),
+        (pod4, &world.vpc, "10.0.0.253:7000"),
+        // Another child of the ENI.
+        (pod4, &other.netns, "10.0.1.8:7000"),
+        (pod6, &other.netns, "[fd00:1::8]:7000"),
+        // The node, services it serves itself and one elsewhere, a node-local agent.
+        (pod4, &world.node, "10.0.0.9:7000"),
+        (pod6, &world.node, "[fd00::9]:7000"),
+        (pod4, &world.node, "172.16.0.10:7000"),
+        (pod6, &world.node, "[fd00:172::10]:7000"),
+        (pod4, &world.vpc, "172.16.0.20:7000"),
+        (pod6, &world.vpc, "[fd00:172::20]:7000"),
+        (pod4, &world.node, "169.254.20.10:7000"),
+    ] {
+        talk((&one.netns, from), (at, to));
+    }
+    // The node speaks to the pod with its own address, and the VPC to the pod by its ENI.
+    talk((&world.node, "10.0.0.9:7000"), (&one.netns, pod4));
+    talk((&world.node, "[fd00::9]:7000"), (&one.netns, pod6));
+    talk((&world.vpc, "10.0.1.253:7001"), (&one.netns, pod4));
+    let said = world.vpc("neigh show 10.0.1.7");
+    assert!(said.contains("dev trunk") && said.contains("00:16:3e:00:03:01"), "{said}");
+    // Two children of one ENI did not meet in the VPC.
+    assert_eq!(world.vpc("neigh show 10.0.1.8"), "");
 }
 
 /// Full-sized datagrams there and back; both sides see the other under the address it has.

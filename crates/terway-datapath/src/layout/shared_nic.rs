@@ -1,0 +1,31 @@
+//! An ENI on the node that serves several pods: what it must be for all of them. If it is the node's own NIC, nothing of
+//! it is ours to change.
+
+use terway_types::InterfacePlan;
+
+use super::pair::ipv6_switches;
+use crate::describe::{NamespaceLayout, SharedNic, Sysctl};
+use crate::facts::{HostFacts, NicFacts};
+use crate::kernel::sysctl::{ipv4_conf, ipv6_conf};
+
+/// Adds the ENI, with what its packets need to be forwarded.
+pub(super) fn add(plan: &InterfacePlan, nic: &NicFacts, facts: &HostFacts, host: &mut NamespaceLayout) {
+    let is_uplink = nic.name == facts.uplink;
+    let mtu = (!is_uplink).then_some(plan.mtu);
+    host.nics.push(SharedNic { name: nic.name.clone(), mac: nic.mac, mtu });
+    if is_uplink {
+        return;
+    }
+    // Packets for pods come in by an ENI that the node's own routes would not answer by, so their sources cannot be
+    // checked (RFC 3704): not even loosely, for a link without an address (`fib_validate_source`). The kernel takes the
+    // stricter of the link's switch and the node's; other links keep their own.
+    if plan.addresses.v4.is_some() {
+        for link in ["all", &nic.name] {
+            host.sysctls.push(Sysctl { path: ipv4_conf(link, "rp_filter"), value: "0".into() });
+        }
+    }
+    ipv6_switches(&nic.name, plan.addresses.v6.is_some(), &mut host.sysctls);
+    if plan.addresses.v6.is_some() {
+        host.sysctls.push(Sysctl { path: ipv6_conf(&nic.name, "forwarding"), value: "1".into() });
+    }
+}

@@ -1,0 +1,131 @@
+//! Pods on ENIs that stay on the node.
+
+use terway_types::{Datapath, IfName, InterfacePlan};
+
+use super::{dual, facts, key, pod, problems, shared, text};
+use crate::facts::HostFacts;
+use crate::layout::layout;
+
+#[test]
+fn a_pod_on_a_shared_eni() {
+    insta::assert_snapshot!(text(&shared()), @"
+    pod:
+      link lo up
+      link eth0 veth (peer cali68caf03a5f4) address 32:13:a0:03:0f:59 mtu 1500 up alias terway:terway/c0ffee/eth0
+      sysctl net/ipv6/conf/eth0/accept_ra = 0
+      sysctl net/ipv6/conf/eth0/accept_dad = 0
+      sysctl net/ipv6/conf/eth0/disable_ipv6 = 0
+      address 10.0.1.5/32 dev eth0
+      address fd00:1::5/128 dev eth0 nodad
+      route default via 169.254.1.1 dev eth0 onlink
+      route IPv6 default via fe80::1 dev eth0
+      neighbour 169.254.1.1 lladdr 76:11:d8:09:fb:73 dev eth0 permanent
+      neighbour fe80::1 lladdr 76:11:d8:09:fb:73 dev eth0 permanent
+    host:
+      link eth1 shared nic address 00:16:3e:01:02:03 mtu 1500 or more up
+      link cali68caf03a5f4 veth (peer eth0) address 76:11:d8:09:fb:73 mtu 1500 up alias terway:terway/c0ffee/eth0
+      sysctl net/ipv4/conf/all/rp_filter = 0
+      sysctl net/ipv4/conf/eth1/rp_filter = 0
+      sysctl net/ipv6/conf/eth1/accept_ra = 0
+      sysctl net/ipv6/conf/eth1/accept_dad = 0
+      sysctl net/ipv6/conf/eth1/disable_ipv6 = 0
+      sysctl net/ipv6/conf/eth1/forwarding = 1
+      sysctl net/ipv4/conf/cali68caf03a5f4/forwarding = 1
+      sysctl net/ipv4/conf/cali68caf03a5f4/rp_filter = 1
+      sysctl net/ipv4/conf/eth1/forwarding = 1
+      sysctl net/ipv6/conf/cali68caf03a5f4/accept_ra = 0
+      sysctl net/ipv6/conf/cali68caf03a5f4/disable_ipv6 = 0
+      sysctl net/ipv6/conf/all/forwarding = 1
+      sysctl net/ipv6/conf/cali68caf03a5f4/forwarding = 1
+      route 10.0.1.5 dev cali68caf03a5f4 src 10.0.0.9
+      route fd00:1::5 dev cali68caf03a5f4 src fd00::9
+      route default via 10.0.1.253 dev eth1 table 1000+eth1 onlink
+      route fd00:1::fffd dev eth1 table 1000+eth1
+      route IPv6 default via fd00:1::fffd dev eth1 table 1000+eth1
+      rule 512 to 10.0.1.5 lookup main
+      rule 2048 from 10.0.1.5 lookup 1000+eth1
+      rule 512 to fd00:1::5 lookup main
+      rule 2048 from fd00:1::5 lookup 1000+eth1
+      neighbour 10.0.1.5 lladdr 32:13:a0:03:0f:59 dev cali68caf03a5f4 permanent
+      neighbour fd00:1::5 lladdr 32:13:a0:03:0f:59 dev cali68caf03a5f4 permanent
+    ");
+}
+
+#[test]
+fn a_pod_on_the_nodes_own_nic_changes_nothing_of_it() {
+    let facts = HostFacts { uplink: "eth1".into(), ..facts() };
+    let text = layout(&shared(), &key(), &pod(), &facts).unwrap().to_string();
+    let about: Vec<_> = text.lines().filter(|line| line.contains("eth1")).map(str::trim).collect();
+    insta::assert_debug_snapshot!(about, @r#"
+    [
+        "link eth1 shared nic address 00:16:3e:01:02:03 up",
+        "sysctl net/ipv4/conf/eth1/forwarding = 1",
+        "route default via 10.0.1.253 dev eth1 table 1000+eth1 onlink",
+        "route fd00:1::fffd dev eth1 table 1000+eth1",
+        "route IPv6 default via fd00:1::fffd dev eth1 table 1000+eth1",
+        "rule 2048 from 10.0.1.5 lookup 1000+eth1",
+        "rule 2048 from fd00:1::5 lookup 1000+eth1",
+    ]
+    "#);
+}
+
+#[test]
+fn one_of_several_interfaces_has_a_table_of_its_own() {
+    let ifname = IfName::new("eth1").unwrap();
+    let extra_routes = vec!["192.168.0.0/16".parse().unwrap(), "fd00:7::/48".parse().unwrap()];
+    let second = InterfacePlan { own_table: true, default_route: false, extra_routes, ifname, ..shared() };
+    let text = text(&second);
+    let in_pod = text.lines().take_while(|line| *line != "host:");
+    let ways: Vec<_> =
+        in_pod.map(str::trim).filter(|line| line.starts_with("route") || line.starts_with("rule")).collect();
+    insta::assert_debug_snapshot!(ways, @r#"
+    [
+        "route 192.168.0.0/16 via 169.254.1.1 dev eth1 onlink",
+        "route default via 169.254.1.1 dev eth1 table 1000+eth1 onlink",
+        "route fd00:7::/48 via fe80::1 dev eth1",
+        "route IPv6 default via fe80::1 dev eth1 table 1000+eth1",
+        "rule 512 from 10.0.1.5 lookup 1000+eth1",
+        "rule 512 oif eth1 lookup 1000+eth1",
+        "rule 512 from fd00:1::5 lookup 1000+eth1",
+        "rule 512 IPv6 oif eth1 lookup 1000+eth1",
+    ]
+    "#);
+}
+
+/// Beside its link to the VPC a trunk's member has all that a whole ENI's pod has.
+#[test]
+fn a_member_of_a_trunk() {
+    let member = text(&InterfacePlan { datapath: Datapath::Vlan { id: 7 }, ..dual() });
+    let whole = text(&dual());
+    let only = |one: &str, other: &str| -> Vec<String> {
+        one.lines().filter(|line| !other.contains(line)).map(|line| line.trim().to_owned()).collect()
+    };
+    assert_eq!(
+        only(&member, &whole),
+        [
+            "link eth0 vlan 7 of eth1 address 00:16:3e:01:02:03 mtu 1500 up alias terway:terway/c0ffee/eth0",
+            "link eth1 shared nic address 00:16:3e:01:02:03 mtu 1500 or more up",
+        ]
+    );
+    assert_eq!(only(&whole, &member).len(), 1);
+}
+
+#[test]
+fn a_shared_eni_must_be_on_the_node() {
+    let facts = HostFacts { nics: vec![], ..facts() };
+    let error = layout(&shared(), &key(), &pod(), &facts).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "interface eth0 cannot be laid out: no NIC of the node has MAC 00:16:3e:01:02:03"
+    );
+}
+
+#[test]
+fn the_nodes_links_are_called_as_asked() {
+    let named = |prefix: &str| InterfacePlan { host_prefix: prefix.into(), ..shared() };
+    assert!(text(&named("x")).contains(" x68caf03a5f4 "));
+    for prefix in ["", "veths", "a/b", "é"] {
+        let said = problems(&named(prefix));
+        assert!(said.contains("is not 1 to 4 letters or digits"), "{said}");
+    }
+}

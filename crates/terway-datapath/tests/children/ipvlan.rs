@@ -1,0 +1,89 @@
+//! What `ip` shows of a pod with a child of a shared ENI, and whether a kernel can make one.
+
+use serde_json::Value;
+use terway_datapath::kernel::Netlink;
+
+use crate::sandbox::run;
+use crate::world::{ENI, Kind, World};
+
+pub(crate) fn ip_shows_what_the_layout_says() {
+    let world = World::new(Kind::Ipvlan, &[7]);
+    let pod = world.pod("pod", 7);
+    let layout = world.add(&pod);
+    let end = &layout.host.links[0].name;
+    for (said, name) in [
+        (pod.ip("-j -d link show dev eth0"), "eth0"),
+        (world.node(&format!("-j -d link show dev {end}")), end.as_str()),
+    ] {
+        let link = &json(&said)[0];
+        assert_eq!(link["ifname"], *name);
+        assert_eq!(link["address"], ENI.to_string());
+        assert_eq!(link["linkinfo"]["info_kind"], "ipvlan");
+        assert_eq!(link["linkinfo"]["info_data"]["mode"], "l2");
+        assert_eq!(
+            (&link["mtu"], &link["ifalias"]),
+            (&Value::from(1500), &Value::from(layout.host.links[0].mark.as_str()))
+        );
+    }
+    let ways = |said: &str| -> Vec<String> {
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let ways = json(said).as_array().unwrap().clone();
+        ways.iter()
+            .filter(|way| way["protocol"] == "157")
+            .map(|way| {
+                format!(
+                    "{} {} {} {}",
+                    text(&way["dst"]),
+                    text(&way["gateway"]),
+                    text(&way["dev"]),
+                    text(&way["prefsrc"])
+                )
+            })
+            .collect()
+    };
+    assert_eq!(
+        ways(&pod.ip("-j route")),
+        [
+            "default 10.0.1.253 eth0 -",
+            "10.0.0.9 169.254.1.1 eth0 -",
+            "10.0.1.0/24 - eth0 -",
+            "169.254.1.1 - eth0 -",
+            "169.254.20.10 169.254.1.1 eth0 -",
+            "172.16.0.0/16 169.254.1.1 eth0 -",
+        ]
+    );
+    assert_eq!(
+        ways(&pod.ip("-j -6 route")),
+        [
+            "fd00::9 fe80::1 eth0 -",
+            "fd00:1::/64 - eth0 -",
+            "fd00:172::/112 fe80::1 eth0 -",
+            "fe80::1 - eth0 -",
+            "default fd00:1::fffd eth0 -",
+        ]
+    );
+    assert_eq!(ways(&world.node("-j route")), [format!("10.0.1.7 - {end} 10.0.0.9")]);
+    assert_eq!(ways(&world.node("-j -6 route")), [format!("fd00:1::7 - {end} fd00::9")]);
+    assert_eq!(world.node("-j rule"), World::new(Kind::Ipvlan, &[]).node("-j rule"), "no rules");
+}
+
+fn json(said: &str) -> Value {
+    serde_json::from_str(said).unwrap()
+}
+
+pub(crate) fn the_kernel_is_asked_whether_it_can() {
+    let before = run("ip -o link");
+    assert!(Netlink::here().unwrap().has_ipvlan().unwrap());
+    assert_eq!(run("ip -o link"), before);
+}
+
+/// In whatever kernel this runs: what it says is what `ip` finds.
+pub(crate) fn a_kernel_without_it_says_so() {
+    let world = World::new(Kind::Ipvlan, &[]);
+    let has = Netlink::open(&world.node).unwrap().has_ipvlan().unwrap();
+    let made = run(&format!(
+        "ip -n {} link add link eth1 name probe type ipvlan mode l2 2>/dev/null && echo made || true",
+        world.node_name()
+    ));
+    assert_eq!(has, made == "made\n");
+}

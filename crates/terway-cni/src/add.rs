@@ -17,6 +17,7 @@ use crate::release::release;
 use crate::sandbox::Sandbox;
 use crate::subject::{Subject, refuse_unknown_args};
 use crate::teardown::{Known, tear_down};
+use crate::virtual_type::{fall_back, kernel_has_ipvlan, wants_ipvlan};
 use crate::{outcome, spool};
 
 /// How long an older call for the same attachment may take to end.
@@ -39,7 +40,7 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
     let daemon = Daemon::connect(&paths.socket)?;
     let reply = daemon.allocate(subject.allocate_request(&request.netns, context), until);
     let built = match reply {
-        Ok(reply) => build(&reply, &subject, &options, &sandbox),
+        Ok(reply) => build(&reply, &subject, &options, &sandbox, &daemon),
         // It may have been given without our hearing of it.
         Err(fault) if is_away(&fault) => Err(fault),
         Err(fault) => return Err(fault),
@@ -59,11 +60,16 @@ fn build(
     subject: &Subject,
     options: &Options,
     sandbox: &Sandbox,
+    daemon: &Daemon,
 ) -> Result<CniResult, Fault> {
-    let plans = plans(reply.r#type, &reply.interfaces, &subject.key, options)?;
+    let mut plans = plans(reply.r#type, &reply.interfaces, &subject.key, options)?;
     if !reply.success || plans.is_empty() {
         let what = format!("terwayd answered without an interface for {}", subject.key);
         return Err(Fault::new(FaultCode::Internal, what));
+    }
+    if wants_ipvlan(&plans) && !kernel_has_ipvlan(&sandbox.host)? {
+        let notice = fall_back(&mut plans, options.require_virtual_type)?;
+        daemon.tell(subject.warning("VirtualModeChanged", &notice));
     }
     let blueprints = lay_out(plans, subject, &sandbox.host, options.auto_mtu, Instant::now() + NIC_PATIENCE)?;
     let mut on_the_bus = Vec::new();

@@ -15,6 +15,7 @@ use crate::outcome;
 use crate::plan::plans;
 use crate::sandbox::Sandbox;
 use crate::subject::Subject;
+use crate::virtual_type::as_built;
 
 /// How long an ADD or DEL of the same attachment may take to end.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -28,11 +29,12 @@ pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
     let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
 
     let reply = Daemon::connect(&paths.socket)?.info(subject.info_request())?;
-    let plans = plans(reply.r#type, &reply.interfaces, &subject.key, &options)?;
+    let mut plans = plans(reply.r#type, &reply.interfaces, &subject.key, &options)?;
     if plans.is_empty() {
         let what = format!("terwayd knows no attachment {}", subject.key);
         return Err(Fault::new(FaultCode::AttachmentUnknown, what));
     }
+    as_built(&mut plans, &sandbox.pod)?;
     let kept = request.prev_result.as_ref().ok_or_else(|| {
         Fault::new(FaultCode::ConfigInvalid, "CHECK needs prevResult, the result of ADD")
             .remedy("call CHECK through a runtime that has kept the result")

@@ -48,6 +48,14 @@ impl Daemon {
         self.wait(self.client.get_ip_info(request))
     }
 
+    /// Tells the node's operator something. That it cannot be told keeps nobody from working.
+    pub(crate) fn tell(&self, event: wire::EventRequest) {
+        eprintln!("terway: {}: {}", event.reason, event.message);
+        if let Err(fault) = self.wait(self.client.record_event(event)) {
+            eprintln!("terway: terwayd did not take the event: {fault}");
+        }
+    }
+
     pub(crate) fn status(&self) -> Result<wire::StatusReply, Fault> {
         self.wait(self.client.status(wire::StatusRequest {}))
     }

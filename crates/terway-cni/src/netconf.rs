@@ -14,6 +14,7 @@ use terway_rpc::client::DEFAULT_SOCKET;
 use terway_types::{Bandwidth, Fault, FaultCode};
 
 use crate::annotations;
+use crate::virtual_type::VirtualType;
 
 /// Where the daemon keeps its state; releases it missed are spooled below.
 const DEFAULT_STATE_DIR: &str = "/var/lib/cni/terway";
@@ -59,6 +60,12 @@ pub(crate) struct Paths {
 pub(crate) struct Options {
     /// `host_stack_cidrs`: destinations that pass the host's stack.
     pub(crate) host_stack_cidrs: Vec<IpNetwork>,
+    /// `default_route`: whether the pod's default route is this network's; if not said, it is on `eth0`.
+    pub(crate) default_route: Option<bool>,
+    /// `eniip_virtual_type`: what pods on shared ENIs get.
+    pub(crate) virtual_type: VirtualType,
+    /// `require_virtual_type`: that, or nothing.
+    pub(crate) require_virtual_type: bool,
     /// Not `disable_host_peer`: whether the pod gets a pair of links to the node.
     pub(crate) host_peer: bool,
     /// `veth_prefix`: what the names of the pods' links on the node begin with.
@@ -116,6 +123,9 @@ impl Options {
         let (ingress, egress) = keys.bandwidth();
         let options = Self {
             host_stack_cidrs: keys.cidrs("host_stack_cidrs"),
+            default_route: keys.typed(keys.conf.key("default_route")),
+            virtual_type: keys.virtual_type(),
+            require_virtual_type: keys.flag("require_virtual_type"),
             host_peer: !keys.flag("disable_host_peer"),
             veth_prefix: keys.veth_prefix(),
             mtu: keys.mtu(),
@@ -192,6 +202,14 @@ impl<'a> Keys<'a> {
         if text.is_empty() || !fits { HOST_LINK_PREFIX.to_owned() } else { text }
     }
 
+    fn virtual_type(&mut self) -> VirtualType {
+        let text: String = self.typed(self.conf.key("eniip_virtual_type")).unwrap_or_default();
+        VirtualType::of(&text).unwrap_or_else(|| {
+            self.refuse(format!("eniip_virtual_type {text:?} is none of {}", VirtualType::WORDS.join(", ")));
+            VirtualType::Veth
+        })
+    }
+
     fn auto_mtu(&mut self) -> bool {
         let mtu: i64 = self.typed(self.conf.key("mtu")).unwrap_or_default();
         self.flag("auto_mtu") && mtu == 0
@@ -249,8 +267,7 @@ impl<'a> Keys<'a> {
             self.flag(key);
         }
         for (key, allowed) in [
-            ("eniip_virtual_type", &[][..]),
-            ("network_policy_provider", &[]),
+            ("network_policy_provider", &[][..]),
             ("vlan_strip_type", &["", "filter", "vlan"]),
             ("bandwidth_mode", &["", "edt", "tc"]),
         ] {
@@ -320,6 +337,19 @@ mod tests {
         let options = options(&existing).unwrap();
         assert_eq!((options.mtu, options.host_peer), (8500, false));
         assert_eq!(options.host_stack_cidrs.len(), 2);
+    }
+
+    #[test]
+    fn virtual_types_are_known_by_their_words() {
+        let of =
+            |text: &str| options(&json!({ "eniip_virtual_type": text })).map(|options| options.virtual_type);
+        for word in ["", "veth", "Veth", "datapathv2"] {
+            assert_eq!(of(word), Ok(VirtualType::Veth), "{word}");
+        }
+        assert_eq!(of("IPVlan"), Ok(VirtualType::Ipvlan));
+        let fault = of("macvlan").unwrap_err();
+        assert_eq!(fault.code, FaultCode::ConfigInvalid);
+        assert!(fault.what.contains("\"macvlan\" is none of Veth, IPVlan, datapathv2"), "{fault}");
     }
 
     #[test]

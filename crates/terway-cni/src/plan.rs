@@ -20,11 +20,22 @@ pub(crate) fn plans(
     let mut plans = Vec::with_capacity(interfaces.len());
     for interface in interfaces {
         let parts = InterfaceParts::try_from(interface).map_err(|error| unusable(&error))?;
-        plans.push(InterfacePlan { own_table: interfaces.len() > 1, ..plan(parts, datapath, key, options) });
+        let own_table = interfaces.len() > 1 || !is_first(key, options);
+        plans.push(InterfacePlan { own_table, ..plan(parts, datapath, key, options) });
     }
     check_names(&plans, key)?;
+    check_default_routes(&plans, key)?;
     plans.sort_by_key(|plan| plan.ifname != key.ifname);
     Ok(plans)
+}
+
+/// The name runtimes give to a pod's first interface.
+const FIRST: &str = "eth0";
+
+/// Whether this network leads the pod to everywhere: the default route and the node's services are its own. Of several
+/// networks of a pod one can; unless the configuration says which, it is the one on `eth0`.
+fn is_first(key: &AttachmentKey, options: &Options) -> bool {
+    options.default_route.unwrap_or(key.ifname.as_str() == FIRST)
 }
 
 fn plan(parts: InterfaceParts, datapath: Datapath, key: &AttachmentKey, options: &Options) -> InterfacePlan {
@@ -35,17 +46,21 @@ fn plan(parts: InterfaceParts, datapath: Datapath, key: &AttachmentKey, options:
     InterfacePlan {
         ifname: parts.ifname.unwrap_or_else(|| key.ifname.clone()),
         // A member of a trunk is one whatever kind of answer it comes in.
-        datapath: parts.vlan.map_or(datapath, |id| Datapath::Vlan { id }),
+        datapath: match (parts.vlan, datapath) {
+            (Some(id), _) => Datapath::Vlan { id },
+            (None, Datapath::PolicyRoute) => options.virtual_type.datapath(),
+            (None, other) => other,
+        },
         eni: parts.eni,
         mac: parts.mac,
         addresses: parts.addresses,
         subnets: parts.subnets,
         gateways: parts.gateways,
-        default_route: parts.default_route,
+        default_route: parts.default_route && is_first(key, options),
         extra_routes: parts.extra_routes,
         service_cidrs: parts.service_cidrs,
         host_stack_cidrs: options.host_stack_cidrs.clone(),
-        host_peer: options.host_peer,
+        host_peer: options.host_peer && is_first(key, options),
         host_prefix: options.veth_prefix.clone(),
         own_table: false,
         mtu: options.mtu,
@@ -73,6 +88,19 @@ fn check_names(plans: &[InterfacePlan], key: &AttachmentKey) -> Result<(), Fault
     Ok(())
 }
 
+/// A pod leaves by one interface where nothing says otherwise.
+fn check_default_routes(plans: &[InterfacePlan], key: &AttachmentKey) -> Result<(), Fault> {
+    let mut with = plans.iter().filter(|plan| plan.default_route).map(|plan| &plan.ifname);
+    match (with.next(), with.next()) {
+        (Some(one), Some(two)) => {
+            let what = format!("terwayd's answer for {key} has two default routes, of {one} and of {two}");
+            Err(Fault::new(FaultCode::PlanInvalid, what)
+                .remedy("say defaultRoute for one network of k8s.aliyun.com/pod-networks-request only"))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +125,9 @@ mod tests {
     fn the_configurations_part_is_joined_in() {
         let options = Options {
             host_stack_cidrs: vec!["169.254.20.10/32".parse().unwrap()],
+            default_route: None,
+            virtual_type: crate::virtual_type::VirtualType::Veth,
+            require_virtual_type: false,
             host_peer: false,
             veth_prefix: "veth".to_owned(),
             mtu: 8500,
@@ -115,8 +146,35 @@ mod tests {
     }
 
     #[test]
-    fn the_runtimes_interface_comes_first() {
+    fn of_several_networks_of_a_pod_one_leads_everywhere() {
+        let plan = |ifname: &str, default_route| {
+            let key = crate::fixture::key_of("terway", "c0ffee", ifname);
+            let plan = plans(EXCLUSIVE, &[interface()], &key, &Options { default_route, ..options() });
+            let plan = plan.unwrap().remove(0);
+            (plan.default_route, plan.host_peer, plan.own_table)
+        };
+        assert_eq!(plan("eth0", None), (true, true, false));
+        assert_eq!(plan("net1", None), (false, false, true), "not unless asked");
+        assert_eq!(plan("net1", Some(true)), (true, true, false));
+        assert_eq!(plan("eth0", Some(false)), (false, false, true));
+    }
+
+    #[test]
+    fn two_default_routes_are_refused() {
         let second = wire::Interface { ifname: "eth1".to_owned(), ..interface() };
+        let fault = plans_of(&[interface(), second]).unwrap_err();
+        assert_eq!(fault.code, FaultCode::PlanInvalid);
+        assert!(fault.what.contains("two default routes, of eth0 and of eth1"), "{fault}");
+    }
+
+    /// A further interface as the control plane describes it.
+    fn second() -> wire::Interface {
+        wire::Interface { ifname: "eth1".to_owned(), default_route: false, ..interface() }
+    }
+
+    #[test]
+    fn the_runtimes_interface_comes_first() {
+        let second = second();
         let names: Vec<_> =
             plans_of(&[second, interface()]).unwrap().iter().map(|plan| plan.ifname.to_string()).collect();
         assert_eq!(names, ["eth0", "eth1"]);
@@ -137,8 +195,7 @@ mod tests {
 
     #[test]
     fn several_interfaces_get_tables_of_their_own() {
-        let second = wire::Interface { ifname: "eth1".to_owned(), ..interface() };
-        assert!(plans_of(&[second, interface()]).unwrap().iter().all(|plan| plan.own_table));
+        assert!(plans_of(&[second(), interface()]).unwrap().iter().all(|plan| plan.own_table));
         assert!(!plans_of(&[interface()]).unwrap()[0].own_table);
     }
 

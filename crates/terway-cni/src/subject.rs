@@ -55,6 +55,18 @@ impl Subject {
         }
     }
 
+    /// Something the node's operator should hear about the pod.
+    pub(crate) fn warning(&self, reason: &str, message: &str) -> wire::EventRequest {
+        wire::EventRequest {
+            target: wire::EventTarget::Pod.into(),
+            pod_name: self.pod.name.clone(),
+            pod_namespace: self.pod.namespace.clone(),
+            r#type: wire::EventType::Warning.into(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
     pub(crate) fn info_request(&self) -> wire::InfoRequest {
         wire::InfoRequest {
             pod_name: self.pod.name.clone(),

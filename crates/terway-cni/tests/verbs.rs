@@ -192,6 +192,95 @@ fn a_refusal_of_the_daemon_reaches_the_runtime_whole() {
     assert_eq!(daemon.asked(), ["alloc c0ffee/eth0 pod=web"], "nothing was given");
 }
 
+/// Whether this kernel makes IPVlan links, as `ip` finds out.
+fn has_ipvlan(node: &Node) -> bool {
+    let made = node.sh("ip link add probe0 type veth peer name probe1 && \
+         { ip link add link probe0 name probe2 type ipvlan mode l2 2>&1 && echo made; }; ip link del probe0");
+    made.contains("made")
+}
+
+#[test]
+fn a_kernel_without_ipvlan_gives_a_pair_of_links_and_says_so() {
+    let (node, daemon) = node_with_daemon();
+    daemon.script().shared = true;
+    let before = node.state();
+    let (kind, events) = if has_ipvlan(&node) {
+        ("ipvlan", vec![])
+    } else {
+        ("veth", vec!["event VirtualModeChanged of web"])
+    };
+    let result = node.call("ADD").key("eniip_virtual_type", json!("IPVlan")).run();
+    assert!(result.ok, "{result:?}");
+    assert_eq!(
+        result.log.contains("VirtualModeChanged: this kernel has no IPVlan"),
+        kind == "veth",
+        "{result:?}"
+    );
+    let asked = daemon.asked();
+    assert_eq!(asked[1..], events, "{asked:?}");
+    let seen: Value = serde_json::from_str(&node.sh("ip -n a -j -d link show dev eth0")).unwrap();
+    assert_eq!(seen[0]["linkinfo"]["info_kind"], kind);
+    // Whatever the configuration says later: CHECK is about the pod as it was made.
+    for word in ["IPVlan", "Veth"] {
+        let check = node.call("CHECK").key("eniip_virtual_type", json!(word));
+        check.key("prevResult", result.output.clone()).ok();
+    }
+    node.call("DEL").key("prevResult", result.output).ok();
+    // The ENI stays on the node, up.
+    node.sh("ip link set nic0 down");
+    assert_eq!(node.state(), before);
+}
+
+#[test]
+fn a_kernel_without_ipvlan_fails_where_nothing_else_will_do() {
+    let (node, daemon) = node_with_daemon();
+    daemon.script().shared = true;
+    let before = node.state();
+    let demanded = || {
+        node.call("ADD").key("eniip_virtual_type", json!("IPVlan")).key("require_virtual_type", json!(true))
+    };
+    if has_ipvlan(&node) {
+        demanded().ok();
+    } else {
+        demanded().fails(102, &["kernel-refused", "no IPVlan links", "CONFIG_IPVLAN"]);
+        assert_eq!(daemon.asked().last().unwrap(), "release c0ffee/eth0: ADD failed");
+        assert_eq!(node.state(), before);
+    }
+    node.call("ADD")
+        .key("eniip_virtual_type", json!("macvlan"))
+        .fails(7, &["eniip_virtual_type", "macvlan", "Veth, IPVlan"]);
+}
+
+#[test]
+fn a_second_network_leaves_the_default_route_alone() {
+    let (node, daemon) = node_with_daemon();
+    let (first, second) = (interface(), {
+        let mut second = interface();
+        second.eni.as_mut().unwrap().mac = "00:16:3e:00:00:02".to_owned();
+        second.basic.as_mut().unwrap().pod_ip =
+            Some(wire::AddressPair { ipv4: "10.0.1.6".to_owned(), ipv6: "fd00:1::6".to_owned() });
+        second
+    });
+    node.sh("ip link add nic2 address 00:16:3e:00:00:02 type veth peer nic3");
+    daemon.script().interfaces = vec![first];
+    node.call("ADD").ok();
+    let ways = || node.sh("ip -n a route; ip -n a -6 route show default");
+    let before = ways();
+    daemon.script().interfaces = vec![second];
+    let net1 = |verb: &str| node.call(verb).env("CNI_IFNAME", "net1").key("name", json!("other"));
+    net1("ADD")
+        .key("default_route", json!(true))
+        .fails(101, &["plan-invalid", "default route by eth0 already"]);
+    let result = net1("ADD").ok();
+    assert_eq!(ways(), before);
+    let rules = node.sh("ip -n a rule");
+    assert!(rules.contains("from 10.0.1.6 lookup") && rules.contains("oif net1 lookup"), "{rules}");
+    net1("CHECK").key("prevResult", result.clone()).ok();
+    net1("DEL").key("prevResult", result).ok();
+    let rules = node.sh("ip -n a rule");
+    assert!(!rules.contains("10.0.1.6") && !rules.contains("net1"), "its rules go with it: {rules}");
+}
+
 #[test]
 fn a_go_daemons_answer_works_too() {
     let (node, daemon) = node_with_daemon();

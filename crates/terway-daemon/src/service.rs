@@ -326,7 +326,10 @@ impl TerwayBackend for Backend {
         let (namespace, pod) = (&event.pod_namespace, &event.pod_name);
         let (reason, message) = (&event.reason, &event.message);
         match event.r#type() {
-            wire::EventType::Warning => tracing::warn!(namespace, pod, reason, message, "event"),
+            wire::EventType::Warning => {
+                let about = if pod.is_empty() { String::new() } else { format!("pod {namespace}/{pod}: ") };
+                self.node.events.note(reason, format!("{about}{message}"));
+            }
             wire::EventType::Normal => tracing::info!(namespace, pod, reason, message, "event"),
         }
         Ok(Response::new(wire::EventReply { success: true, error: String::new() }))

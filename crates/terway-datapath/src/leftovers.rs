@@ -39,7 +39,9 @@ fn traces(
     for link in links {
         let Some(key) = link.alias.as_deref().and_then(key_of) else { continue };
         let traces = all.entry(key).or_default();
-        let is_nic = link.kind.is_none() || link.mac.is_some_and(|mac| enis.contains(&mac));
+        // A child of an ENI has its MAC too.
+        let has_an_enis_mac = link.mac.is_some_and(|mac| enis.contains(&mac));
+        let is_nic = link.kind.is_none() || (has_an_enis_mac && link.child.is_none());
         let names = if is_nic { &mut traces.nics } else { &mut traces.links };
         names.insert(link.name.clone());
     }
@@ -52,6 +54,7 @@ fn traces(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::objects::Child;
 
     fn link(name: &str, kind: Option<&str>, mac: u8, alias: Option<&str>) -> Link {
         Link {
@@ -65,6 +68,7 @@ mod tests {
             master: None,
             peer: None,
             peer_netns_id: None,
+            child: None,
             pci: None,
             loopback: false,
             ether: true,
@@ -78,6 +82,7 @@ mod tests {
             link("cali1", Some("veth"), 1, a),
             link("eth1", None, 2, a),
             link("eth2", Some("veth"), 3, b),
+            Link { child: Some(Child::Ipvlan(None)), ..link("cali3", Some("ipvlan"), 3, b) },
             link("cali9", Some("veth"), 4, Some("calico:terway/c/eth0")),
             link("cali8", Some("veth"), 5, None),
         ];
@@ -92,7 +97,7 @@ mod tests {
             shown,
             [
                 r#"terway/a/eth0 {"cali1"} {"eth1"} false"#,
-                r#"terway/b/eth0 {} {"eth2"} true"#,
+                r#"terway/b/eth0 {"cali3"} {"eth2"} true"#,
                 "terway/d/eth0 {} {} true",
             ]
         );

@@ -10,9 +10,10 @@ use std::thread;
 
 use terway_types::{AttachmentKey, Fault, FaultCode, MacAddr, fault::chain};
 
+use crate::describe::FIRST_TABLE;
 use crate::facts::uplink_index;
 use crate::home;
-use crate::kernel::objects::{Link, Rule};
+use crate::kernel::objects::{Link, OUR_PROTOCOL, Rule};
 use crate::kernel::{KernelError, Netlink, Netns, NicRule, Request};
 use crate::mark::Mark;
 use crate::names::{self, OwnLink};
@@ -190,7 +191,10 @@ impl<'a> Work<'a> {
 
     fn clear_pod(&mut self, pod: &Netns, host: &Netns) -> Result<(), KernelError> {
         let mut netlink = Netlink::open(pod)?;
-        for link in netlink.links()? {
+        let links = netlink.links()?;
+        let left = self.clear_tables(&links, &mut netlink);
+        self.note(left);
+        for link in links {
             let outcome = match self.ours(&link) {
                 Some(Ours::Made) => self.delete(&link, &mut netlink),
                 Some(Ours::Nic) => self.bring_home(&link, &mut netlink, host),
@@ -204,6 +208,18 @@ impl<'a> Work<'a> {
             self.note(outcome);
         }
         Ok(())
+    }
+
+    /// The rules of the links' own tables stay when a link goes; the routes do not.
+    fn clear_tables(&self, links: &[Link], pod: &mut Netlink) -> Result<(), KernelError> {
+        let leads_to = |rule: &Rule| {
+            let of = |link: &&Link| rule.table == FIRST_TABLE + link.index;
+            rule.protocol == OUR_PROTOCOL && links.iter().filter(of).any(|link| self.ours(link).is_some())
+        };
+        let stale: Vec<_> = pod.rules()?.into_iter().filter(leads_to).collect();
+        let requests: Vec<_> = stale.iter().map(Request::delete_rule).collect();
+        let refused = pod.transact_each(&requests).into_iter().filter_map(Result::err);
+        refused.filter(|error| !error.is_absent()).map(Err).next().unwrap_or(Ok(()))
     }
 
     fn bring_home(&mut self, nic: &Link, pod: &mut Netlink, host: &Netns) -> Result<(), KernelError> {

@@ -16,6 +16,8 @@ use tonic::{Request, Response, Status};
 pub struct Script {
     /// The interfaces every attachment has.
     pub interfaces: Vec<Interface>,
+    /// Whether they are addresses of shared ENIs.
+    pub shared: bool,
     /// What `AllocIP` fails with.
     pub refusal: Option<Fault>,
     /// What `Status` says; without it the daemon is of the kind that has no such method.
@@ -69,7 +71,11 @@ impl Daemon {
     }
 }
 
-const EXCLUSIVE: i32 = AttachmentType::TypeVpceni as i32;
+impl Script {
+    fn kind(&self) -> i32 {
+        if self.shared { AttachmentType::TypeEniMultiIp.into() } else { AttachmentType::TypeVpceni.into() }
+    }
+}
 
 #[tonic::async_trait]
 impl TerwayBackend for Daemon {
@@ -80,13 +86,8 @@ impl TerwayBackend for Daemon {
         if let Some(fault) = &script.refusal {
             return Err(status_of(fault));
         }
-        let interfaces = script.interfaces.clone();
-        Ok(Response::new(AllocateReply {
-            success: true,
-            r#type: EXCLUSIVE,
-            interfaces,
-            ..Default::default()
-        }))
+        let (interfaces, kind) = (script.interfaces.clone(), script.kind());
+        Ok(Response::new(AllocateReply { success: true, r#type: kind, interfaces, ..Default::default() }))
     }
 
     async fn release_ip(&self, request: Request<ReleaseRequest>) -> Result<Response<ReleaseReply>, Status> {
@@ -98,11 +99,13 @@ impl TerwayBackend for Daemon {
     async fn get_ip_info(&self, request: Request<InfoRequest>) -> Result<Response<InfoReply>, Status> {
         let asked = request.into_inner();
         let script = self.note(format!("info {}/{}", asked.container_id, asked.ifname));
-        let interfaces = script.interfaces.clone();
-        Ok(Response::new(InfoReply { success: true, r#type: EXCLUSIVE, interfaces, ..Default::default() }))
+        let (interfaces, kind) = (script.interfaces.clone(), script.kind());
+        Ok(Response::new(InfoReply { success: true, r#type: kind, interfaces, ..Default::default() }))
     }
 
-    async fn record_event(&self, _: Request<EventRequest>) -> Result<Response<EventReply>, Status> {
+    async fn record_event(&self, request: Request<EventRequest>) -> Result<Response<EventReply>, Status> {
+        let event = request.into_inner();
+        drop(self.note(format!("event {} of {}", event.reason, event.pod_name)));
         Ok(Response::new(EventReply::default()))
     }
 

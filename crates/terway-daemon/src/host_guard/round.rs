@@ -163,7 +163,7 @@ impl Round {
         };
         let plan = plan(subject, &end);
         let mut facts = self.facts(&plan, seen)?;
-        if plan.datapath == Datapath::PolicyRoute {
+        if plan.datapath.shares_the_eni() {
             let nics = NicRule::with_kinds(&plan.nic_kinds);
             facts.find_nic(&self.host, plan.mac, &nics, Instant::now()).map_err(|error| error.fault())?;
         }
@@ -194,7 +194,8 @@ struct Seen {
 impl Seen {
     fn of(netlink: Netlink, links: Vec<Link>, macs: &HashSet<MacAddr>) -> Self {
         // An ENI that has come home keeps its mark until DEL.
-        let is_end = |link: &Link| link.mac.is_none_or(|mac| !macs.contains(&mac));
+        // A child of one has its MAC too.
+        let is_end = |link: &Link| link.child.is_some() || link.mac.is_none_or(|mac| !macs.contains(&mac));
         let ends = links.into_iter().filter(is_end).filter_map(|link| Some((link.alias?, link.name)));
         Self { ends: ends.collect(), netlink, facts: Vec::new() }
     }
@@ -207,6 +208,7 @@ fn plan(subject: &Subject, end: &Link) -> InterfacePlan {
         ifname: parts.ifname.unwrap_or_else(|| subject.key.ifname.clone()),
         datapath: match subject.mode {
             NodeMode::Exclusive => Datapath::Exclusive,
+            NodeMode::Shared if end.child.is_some() => Datapath::Ipvlan,
             NodeMode::Shared => Datapath::PolicyRoute,
         },
         eni: parts.eni,

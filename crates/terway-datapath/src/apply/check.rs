@@ -1,9 +1,9 @@
 //! What could speak against a layout, looked at before the first change.
 
 use super::{ApplyError, AttachmentContext};
-use crate::describe::{Eni, Layout};
-use crate::kernel::objects::Link;
-use crate::kernel::{self, Netlink, NicError, Request};
+use crate::describe::{Eni, Layout, Table};
+use crate::kernel::objects::{Link, MAIN_TABLE};
+use crate::kernel::{self, Netlink, NicError, Request, RouteFilter};
 use crate::mark::Mark;
 
 /// No link of the pod has a name we need.
@@ -11,6 +11,27 @@ pub(super) fn names_are_free(layout: &Layout, pod: &mut Netlink) -> Result<(), A
     let taken = pod.links()?.into_iter().map(|link| link.name);
     let names: Vec<_> = taken.filter(|name| layout.pod.link(name).is_some()).collect();
     if names.is_empty() { Ok(()) } else { Err(ApplyError::NameTaken { names }) }
+}
+
+/// No other link of the pod has the default route we need.
+pub(super) fn default_routes_are_free(layout: &Layout, pod: &mut Netlink) -> Result<(), ApplyError> {
+    let wanted = layout.pod.routes.iter().filter(|route| route.table == Table::Main);
+    let wanted: Vec<_> =
+        wanted.map(|route| route.destination).filter(|destination| destination.prefix() == 0).collect();
+    let links = if wanted.is_empty() { Vec::new() } else { pod.links()? };
+    // A pod is usually empty.
+    if links.iter().all(|link| link.loopback) {
+        return Ok(());
+    }
+    let routes = pod.routes(RouteFilter { table: Some(MAIN_TABLE), ..RouteFilter::default() })?;
+    match routes.iter().find(|route| wanted.contains(&route.destination)) {
+        None => Ok(()),
+        Some(route) => {
+            let holder = links.iter().find(|link| Some(link.index) == route.oif);
+            let holder = holder.map_or_else(|| "another link".to_owned(), |link| link.name.clone());
+            Err(ApplyError::DefaultRouteTaken { family: route.family(), holder })
+        }
+    }
 }
 
 /// The ENI's netdev, once it is there; none if the layout has no ENI. A wrong MAC must not take a link the node lives

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use terway_types::{Fault, FaultCode, MacAddr, fault::chain};
+use terway_types::{Fault, FaultCode, IpFamily, MacAddr, fault::chain};
 
 use crate::kernel::sysctl::SysctlError;
 use crate::kernel::{Cause, KernelError, NetnsError, NicError};
@@ -55,6 +55,14 @@ pub enum ApplyError {
     NameTaken {
         /// The names.
         names: Vec<String>,
+    },
+    /// Another network of the pod leads everywhere.
+    #[error("the pod has an {family} default route by {holder} already")]
+    DefaultRouteTaken {
+        /// The family.
+        family: IpFamily,
+        /// The link it leads by.
+        holder: String,
     },
     /// The ENI's netdev cannot be told.
     #[error(transparent)]
@@ -129,6 +137,10 @@ impl ApplyError {
             Self::HostLinkTaken { name } => {
                 let remedy = format!("delete or rename link {name} of the node");
                 return Fault::new(FaultCode::InterfaceExists, self.to_string()).remedy(remedy);
+            }
+            Self::DefaultRouteTaken { .. } => {
+                let remedy = "set default_route to false in the configuration of one of the pod's networks";
+                return Fault::new(FaultCode::PlanInvalid, self.to_string()).remedy(remedy);
             }
             Self::HostNamespace => FaultCode::NetnsInvalid,
             Self::NameTaken { .. } => FaultCode::InterfaceExists,

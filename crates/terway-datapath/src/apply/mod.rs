@@ -53,6 +53,7 @@ pub fn apply(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Applied
     }
     let mut host = Netlink::open(context.host)?;
     let mut pod = Netlink::open(context.pod)?;
+    check::default_routes_are_free(layout, &mut pod)?;
     check::names_are_free(layout, &mut pod)?;
     let nic = check::find_nic(layout, context, &mut host)?;
     check::clear_host_name(layout, &mut host)?;

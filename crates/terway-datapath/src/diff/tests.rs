@@ -248,6 +248,34 @@ fn alter_route(wanted: &Route, state: &NamespaceState, alter: &mut Alter<'_>) {
     }
 }
 
+fn alter_link(wanted: &Link, alter: &mut Alter<'_>) {
+    let fields: [(_, fn(&mut kernel::Link)); 5] = [
+        ("address", |link| link.mac = Some(MacAddr([2; 6]))),
+        ("mtu", |link| link.mtu = 1400),
+        ("alias", |link| link.alias = None),
+        ("master", |link| link.master = Some(77)),
+        ("up", |link| link.up = false),
+    ];
+    for (field, how) in fields {
+        alter(field, &|state| change(&mut state.links, |link| link.name == wanted.name, Some(how)));
+    }
+    let child = match wanted.kind {
+        LinkKind::Vlan { .. } => Some(("vlan", Child::Vlan(8))),
+        LinkKind::Ipvlan { .. } => Some(("mode", Child::Ipvlan(None))),
+        _ => None,
+    };
+    if let Some((field, other)) = child {
+        alter(field, &|state| {
+            let links = state.links.iter_mut().filter(|link| link.name == wanted.name);
+            links.for_each(|link| link.child = Some(other));
+        });
+    }
+    if !matches!(wanted.kind, LinkKind::Nic { .. }) {
+        let how: Change<kernel::Link> = Some(|link| link.kind = Some("bridge".into()));
+        alter("kind", &|state| change(&mut state.links, |link| link.name == wanted.name, how));
+    }
+}
+
 fn alter_rule(wanted: &Rule, alter: &mut Alter<'_>) {
     let fields: [(_, fn(&mut kernel::Rule)); 3] = [
         ("priority", |rule| rule.priority += 1),
@@ -283,33 +311,7 @@ fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'static str, Na
                 alter(field, &|state| change(&mut state.links, |link| link.name == wanted.name, Some(how)));
             }
         }
-        Object::Link(wanted) => {
-            let fields: [(_, fn(&mut kernel::Link)); 5] = [
-                ("address", |link| link.mac = Some(MacAddr([2; 6]))),
-                ("mtu", |link| link.mtu = 1400),
-                ("alias", |link| link.alias = None),
-                ("master", |link| link.master = Some(77)),
-                ("up", |link| link.up = false),
-            ];
-            for (field, how) in fields {
-                alter(field, &|state| change(&mut state.links, |link| link.name == wanted.name, Some(how)));
-            }
-            let child = match wanted.kind {
-                LinkKind::Vlan { .. } => Some(("vlan", Child::Vlan(8))),
-                LinkKind::Ipvlan { .. } => Some(("mode", Child::Ipvlan(None))),
-                _ => None,
-            };
-            if let Some((field, other)) = child {
-                alter(field, &|state| {
-                    let links = state.links.iter_mut().filter(|link| link.name == wanted.name);
-                    links.for_each(|link| link.child = Some(other));
-                });
-            }
-            if !matches!(wanted.kind, LinkKind::Nic { .. }) {
-                let how: Change<kernel::Link> = Some(|link| link.kind = Some("bridge".into()));
-                alter("kind", &|state| change(&mut state.links, |link| link.name == wanted.name, how));
-            }
-        }
+        Object::Link(wanted) => alter_link(wanted, &mut alter),
         Object::Sysctl(wanted) => alter("value", &|state| {
             state.sysctls.insert(wanted.path.clone(), "7".into());
         }),

@@ -44,7 +44,9 @@ pub(super) fn layout(
     eni(kind.clone(), plan, key, &mut layout.pod);
     let neighbours = same_vswitch(plan);
     if plan.default_route || !plan.own_table {
-        neighbours.iter().for_each(|way| add(&mut layout.pod.routes, way.clone()));
+        for way in &neighbours {
+            add(&mut layout.pod.routes, way.clone());
+        }
     }
     if leads_to_the_node(plan, key) {
         to_the_node(plan, facts, &mut layout.pod);

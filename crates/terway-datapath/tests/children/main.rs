@@ -37,6 +37,9 @@ const IPVLAN: Need = Need {
             said=$?; ip link del probe0; exit $said",
 };
 
+/// A test of both kinds.
+type Both = (&'static str, fn(Kind));
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     // Before the test runner starts its threads.
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
         ("ipvlan::ip_shows_what_the_layout_says", ipvlan::ip_shows_what_the_layout_says),
         ("ipvlan::the_kernel_is_asked_whether_it_can", ipvlan::the_kernel_is_asked_whether_it_can),
     ];
-    let of_both: &[(&str, fn(Kind))] = &[
+    let of_both: &[Both] = &[
         ("every_object_taken_away_is_named", life::every_object_taken_away_is_named),
         ("stopped_before_each_step", life::stopped_before_each_step),
         ("all_is_as_before", life::all_is_as_before),

@@ -71,7 +71,6 @@ pod link veth1 PODEND mtu 1500 terway:terway/c1/eth0
 pod addr fd00:1::1/128 dev eth0 nodad
 pod addr fd00:1::1/128 dev veth1 nodad
 pod route default via fd00:1::fffd dev eth0 proto 157 metric 1024 onlink pref medium
-pod route fd00:1::fffd dev eth0 proto 157 metric 1024 pref medium
 pod route fd00:172::/112 via fe80::1 dev veth1 proto 157 metric 1024 onlink pref medium
 pod route fd00::9 via fe80::1 dev veth1 proto 157 metric 1024 onlink pref medium
 pod route fe80::1 dev veth1 proto 157 metric 1024 pref medium

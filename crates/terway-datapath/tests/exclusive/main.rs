@@ -18,6 +18,7 @@ mod check;
 mod del;
 mod limits;
 mod packets;
+mod several;
 mod state;
 mod undo;
 mod world;
@@ -60,6 +61,10 @@ fn main() -> ExitCode {
         ("del::the_home_name_is_taken", del::the_home_name_is_taken),
         ("del::an_old_sandbox_leaves_the_new_one_alone", del::an_old_sandbox_leaves_the_new_one_alone),
         ("del::what_is_not_ours_stays", del::what_is_not_ours_stays),
+        ("several::interfaces_of_one_attachment", several::interfaces_of_one_attachment),
+        ("several::networks_of_one_pod", several::networks_of_one_pod),
+        ("several::a_second_default_route_is_refused", several::a_second_default_route_is_refused),
+        ("several::a_name_that_is_taken_is_refused", several::a_name_that_is_taken_is_refused),
         ("limits::rates_are_set_and_traffic_passes_them", limits::rates_are_set_and_traffic_passes_them),
     ];
     let trials = tests.iter().map(|(name, test)| {

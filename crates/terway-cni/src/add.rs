@@ -1,6 +1,7 @@
 //! ADD: everything that can be wrong is looked at first; then the daemon gives the ENI, then the kernel
 //! gets its state. If that fails, nothing of it stays: not in the kernel, not in the pool.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cni_protocol::{AddRequest, CniResult};
@@ -12,11 +13,12 @@ use terway_types::{Fault, FaultCode, Timestamp};
 use crate::blueprint::{Blueprint, lay_out};
 use crate::daemon_client::{Daemon, is_away};
 use crate::netconf::{Options, Paths};
-use crate::plan::plans;
+use crate::plan::{plans, virtual_functions};
 use crate::release::release;
 use crate::sandbox::Sandbox;
 use crate::subject::{Subject, refuse_unknown_args};
 use crate::teardown::{Known, tear_down};
+use crate::virtual_function::make_ready;
 use crate::virtual_type::{fall_back, kernel_has_ipvlan, wants_ipvlan};
 use crate::{outcome, spool};
 
@@ -70,6 +72,9 @@ fn build(
     if wants_ipvlan(&plans) && !kernel_has_ipvlan(&sandbox.host)? {
         let notice = fall_back(&mut plans, options.require_virtual_type)?;
         daemon.tell(subject.warning("VirtualModeChanged", &notice));
+    }
+    for (vf, mac) in virtual_functions(&reply.interfaces) {
+        make_ready(Path::new("/"), vf, mac, &sandbox.host)?;
     }
     let blueprints = lay_out(plans, subject, &sandbox.host, options.auto_mtu, Instant::now() + NIC_PATIENCE)?;
     let mut on_the_bus = Vec::new();

@@ -20,6 +20,7 @@ mod spool;
 mod status;
 mod subject;
 mod teardown;
+mod virtual_function;
 mod virtual_type;
 
 use std::io::{self, IsTerminal, Read, Write};

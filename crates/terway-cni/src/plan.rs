@@ -1,7 +1,7 @@
 //! From the daemon's answer and the configuration to what shall be built: one plan per interface.
 
 use terway_rpc::{InterfaceParts, datapath, wire};
-use terway_types::{AttachmentKey, Bandwidth, Datapath, Fault, FaultCode, InterfacePlan};
+use terway_types::{AttachmentKey, Bandwidth, Datapath, Fault, FaultCode, InterfacePlan, MacAddr};
 
 use crate::netconf::Options;
 
@@ -20,6 +20,10 @@ pub(crate) fn plans(
     let mut plans = Vec::with_capacity(interfaces.len());
     for interface in interfaces {
         let parts = InterfaceParts::try_from(interface).map_err(|error| unusable(&error))?;
+        if let (Some(vf), Datapath::PolicyRoute) = (parts.vf, datapath) {
+            let what = format!("terwayd's answer for {key} shares virtual function {vf} between pods");
+            return Err(Fault::new(FaultCode::PlanInvalid, what));
+        }
         let own_table = interfaces.len() > 1 || !is_first(key, options);
         plans.push(InterfacePlan { own_table, ..plan(parts, datapath, key, options) });
     }
@@ -27,6 +31,12 @@ pub(crate) fn plans(
     check_default_routes(&plans, key)?;
     plans.sort_by_key(|plan| plan.ifname != key.ifname);
     Ok(plans)
+}
+
+/// The ENIs of an answer that are virtual functions, with the hardware addresses they shall have.
+pub(crate) fn virtual_functions(interfaces: &[wire::Interface]) -> Vec<(u32, MacAddr)> {
+    let parts = interfaces.iter().filter_map(|interface| InterfaceParts::try_from(interface).ok());
+    parts.filter_map(|parts| Some((parts.vf?, parts.mac))).collect()
 }
 
 /// The name runtimes give to a pod's first interface.
@@ -210,6 +220,12 @@ mod tests {
     fn other_data_paths_and_broken_values_are_refused_by_name() {
         let fault = plans(wire::AttachmentType::TypeVpcip as i32, &[interface()], &key(), &options());
         assert!(fault.unwrap_err().cause.contains("TypeVPCIP"));
+        let mut function = interface();
+        function.eni.as_mut().unwrap().vf_id = Some(3);
+        let shared = wire::AttachmentType::TypeEniMultiIp as i32;
+        let fault = plans(shared, &[function.clone()], &key(), &options()).unwrap_err();
+        assert!(fault.what.contains("virtual function 3"), "{fault}");
+        assert_eq!(virtual_functions(&[function]), [(3, "00:16:3e:01:02:03".parse().unwrap())]);
         let mut broken = interface();
         broken.eni.as_mut().unwrap().mac = "ff:ff:ff:ff:ff:ff".to_owned();
         assert!(plans_of(&[broken]).unwrap_err().cause.contains("eni.mac"));

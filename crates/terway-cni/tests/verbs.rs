@@ -192,6 +192,31 @@ fn a_refusal_of_the_daemon_reaches_the_runtime_whole() {
     assert_eq!(daemon.asked(), ["alloc c0ffee/eth0 pod=web"], "nothing was given");
 }
 
+#[test]
+fn a_virtual_function_becomes_the_pods_eni() {
+    let (node, daemon) = node_with_daemon();
+    let eni = "00:16:3e:00:00:77";
+    {
+        let mut script = daemon.script();
+        let message = script.interfaces[0].eni.as_mut().unwrap();
+        (message.vf_id, message.mac) = (Some(3), eni.to_owned());
+    }
+    node.call("ADD").fails(101, &["plan-invalid", "virtual function 3", "/var/rdma/eni_topo"]);
+    assert_eq!(daemon.asked().last().unwrap(), "release c0ffee/eth0: ADD failed");
+    node.sh(
+        "mount -t tmpfs none /sys/bus
+         mkdir -p /sys/bus/pci/devices/0000:01:00.7/virtio0/net/nic0 /sys/bus/pci/drivers/virtio-pci /run/hc-eni-host
+         echo '{\"eniVFs\": [{\"pf_id\": 0, \"vf_id\": 3, \"bdf\": \"0000:01:00.7\"}]}' > /run/hc-eni-host/vf-topo-vpc",
+    );
+    let result = node.call("ADD").ok();
+    assert_eq!(node.sh("cat /sys/bus/pci/drivers/virtio-pci/bind"), "0000:01:00.7");
+    let seen: Value = serde_json::from_str(&node.sh("ip -n a -j link show dev eth0")).unwrap();
+    assert_eq!(seen[0]["address"], eni);
+    node.call("CHECK").key("prevResult", result.clone()).ok();
+    node.call("DEL").key("prevResult", result).ok();
+    assert!(node.sh("ip -br link").contains("eni00163e000077"), "it is home");
+}
+
 /// Whether this kernel makes IPVlan links, as `ip` finds out.
 fn has_ipvlan(node: &Node) -> bool {
     let made = node.sh("ip link add probe0 type veth peer name probe1 && \
@@ -264,7 +289,8 @@ fn a_second_network_leaves_the_default_route_alone() {
     node.sh("ip link add nic2 address 00:16:3e:00:00:02 type veth peer nic3");
     daemon.script().interfaces = vec![first];
     node.call("ADD").ok();
-    let ways = || node.sh("ip -n a route; ip -n a -6 route show default");
+    // Whether the other end of a pair is up yet shows as well.
+    let ways = || node.sh("{ ip -n a route; ip -n a -6 route show default; } | sed 's/ linkdown//'");
     let before = ways();
     daemon.script().interfaces = vec![second];
     let net1 = |verb: &str| node.call(verb).env("CNI_IFNAME", "net1").key("name", json!("other"));

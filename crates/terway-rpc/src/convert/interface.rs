@@ -40,6 +40,8 @@ pub struct InterfaceParts {
     pub nic_kinds: Vec<String>,
     /// The VLAN of a trunk ENI's member on its trunk, whose hardware address is `mac` then.
     pub vlan: Option<u16>,
+    /// The number of the virtual function that is the ENI, on nodes whose card has such.
+    pub vf: Option<u32>,
 }
 
 /// An interface that cannot be used as the daemon described it.
@@ -102,6 +104,7 @@ impl InterfaceParts {
             egress: None,
             nic_kinds: Vec::new(),
             vlan: None,
+            vf: None,
         })
     }
 
@@ -136,6 +139,7 @@ impl From<&InterfaceParts> for wire::Interface {
                 nic_kinds: parts.nic_kinds.clone(),
                 trunk: parts.vlan.is_some(),
                 vlan_id: parts.vlan.unwrap_or_default().into(),
+                vf_id: parts.vf,
                 ..Default::default()
             }),
             pod: Some(limits),
@@ -184,6 +188,7 @@ impl TryFrom<&wire::Interface> for InterfaceParts {
             egress: (limits.egress > 0).then_some(limits.egress),
             nic_kinds: eni.nic_kinds.clone(),
             vlan: vlan(eni)?,
+            vf: eni.vf_id,
         })
     }
 }
@@ -202,12 +207,12 @@ fn vlan(eni: &wire::EniInfo) -> Result<Option<u16>, InterfaceError> {
     }
 }
 
-/// A virtual function would look like a whole ENI if this field was passed over.
+/// A virtual function is a whole ENI; a trunk cannot be one.
 fn refuse_other_datapaths(eni: &wire::EniInfo) -> Result<(), InterfaceError> {
-    if let Some(vf) = eni.vf_id {
-        return Err(unsupported("eni.vf_id", &vf));
+    match eni.vf_id {
+        Some(vf) if eni.trunk => Err(unsupported("eni.vf_id", &format!("{vf} of a trunk"))),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 impl<V4: ToString, V6: ToString> From<DualStack<V4, V6>> for AddressPair {

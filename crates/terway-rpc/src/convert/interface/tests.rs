@@ -21,6 +21,7 @@ fn parts() -> InterfaceParts {
         egress: None,
         nic_kinds: vec!["veth".into()],
         vlan: Some(7),
+        vf: None,
     }
 }
 
@@ -117,7 +118,7 @@ fn what_is_no_whole_eni_is_not_taken_for_one() {
     let high = refusal(|m| (eni(m).trunk, eni(m).vlan_id) = (true, 4095));
     assert_eq!(high, "eni.vlan_id is \"4095\": a trunk's member has a VLAN within 1 to 4094");
     assert_eq!(refusal(|m| eni(m).trunk = false), "eni.vlan_id is \"7\": eni.trunk is false");
-    assert!(refusal(|m| eni(m).vf_id = Some(0)).starts_with("eni.vf_id is 0"));
+    assert!(refusal(|m| eni(m).vf_id = Some(0)).starts_with("eni.vf_id is 0 of a trunk"));
     assert_eq!(datapath(1), Ok(Datapath::Exclusive));
     assert_eq!(datapath(2), Ok(Datapath::PolicyRoute));
     assert!(datapath(0).unwrap_err().to_string().starts_with("type is TypeVPCIP"));

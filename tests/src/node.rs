@@ -98,6 +98,14 @@ impl Node {
         })
     }
 
+    /// Sets a key of our entry in the CNI configuration that the daemon will install.
+    pub fn tell_plugin(&self, key: &str, value: Value) -> Result<()> {
+        let path = self.path("10-terway.conflist");
+        let mut list: Value = serde_json::from_slice(&fs::read(&path)?).context("the conflist is no JSON")?;
+        list["plugins"][0][key] = value;
+        fs::write(&path, serde_json::to_vec_pretty(&list)?).context("failed to write the conflist")
+    }
+
     /// A file of this node.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::pod::Pod;
 use crate::probe::{icmp, tcp, udp};
@@ -54,6 +54,9 @@ const PATHS: &[(&str, Path)] = &[
     ("pod to the gateway", Place::to_gateway),
     ("pod to a service, backend on the node", |place, version| place.service(1, version)),
     ("pod to a service, backend elsewhere", |place, version| place.service(2, version)),
+    ("UDP to a service, backend elsewhere", |place, version| place.udp_service(version)),
+    ("a pod to itself by its service", |place, version| place.service(0, version)),
+    ("another node to a port of the pod's node", |place, version| place.node_port(version)),
     ("an address nobody has is dropped", |place, version| {
         place.lie(&strangers()[usize::from(version == 6)], version)
     }),
@@ -68,6 +71,12 @@ struct Place {
     cloud: Value,
     instances: Vec<String>,
     gateways: [IpAddr; 2],
+}
+
+/// Asks for what a path needs of the nodes' configuration; before their daemons start.
+pub fn prepare(world: &World) -> Result<()> {
+    // Answers to clients of a node's port.
+    world.nodes.iter().try_for_each(|node| node.tell_plugin("symmetric_routing", json!(true)))
 }
 
 /// Gives pods to the first two nodes of a world and tries every path.
@@ -104,6 +113,12 @@ pub fn table(modes: &[(&str, Vec<Row>)]) -> String {
 /// Addresses of the pods' subnet that no ENI has.
 fn strangers() -> [String; 2] {
     ["10.1.15.99".to_owned(), "fd00:10:0:1::9999".to_owned()]
+}
+
+/// A service's address.
+fn virtual_address(version: usize) -> Result<IpAddr> {
+    let text = if version == 4 { "172.16.0.77" } else { "fd00:5e::77" };
+    Ok(text.parse()?)
 }
 
 /// What an echo request carries if its packet fills the MTU.
@@ -158,10 +173,27 @@ impl Place {
         let port = 9000 + u16::try_from(backend)?;
         let server = SocketAddr::new(self.pods[backend].address(version)?, port);
         tcp::Mirror::start(&self.pods[backend].netns, server)?;
-        let address = if version == 4 { "172.16.0.77" } else { "fd00:5e::77" };
-        let address = SocketAddr::new(address.parse()?, port);
-        service::translate(&self.pods[0].host, address, server)?;
+        let address = SocketAddr::new(virtual_address(version)?, port);
+        service::translate(&self.pods[0].host, service::TCP, address, server)?;
         tcp::ask(&self.pods[0].netns, address, LIMIT).map(drop)
+    }
+
+    fn udp_service(&self, version: usize) -> Result<()> {
+        let server = SocketAddr::new(self.pods[2].address(version)?, 9053);
+        udp::echo(&self.pods[2].netns, server)?;
+        let address = SocketAddr::new(virtual_address(version)?, 53);
+        service::translate(&self.pods[0].host, service::UDP, address, server)?;
+        udp::ask(&self.pods[0].netns, address, LIMIT)
+    }
+
+    /// A port of the first node that stands for its pod, asked by the other node, whose address the pod's answer has
+    /// to go to.
+    fn node_port(&self, version: usize) -> Result<()> {
+        let server = SocketAddr::new(self.pods[0].address(version)?, 9080);
+        tcp::Mirror::start(&self.pods[0].netns, server)?;
+        let port = SocketAddr::new(self.node(0, version)?, 30080);
+        service::translate(&self.pods[0].host, service::TCP, port, server)?;
+        tcp::ask(&self.pods[2].host, port, LIMIT).map(drop)
     }
 
     /// A datagram of the first pod with a foreign source must not reach a pod of the other node; one with its own does.

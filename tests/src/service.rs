@@ -10,22 +10,31 @@ use terway_datapath::kernel::nft::{
 };
 
 /// The IP protocol number of TCP.
-const TCP: u8 = 6;
+pub const TCP: u8 = 6;
+/// The IP protocol number of UDP.
+pub const UDP: u8 = 17;
 
-/// Translates TCP to `virtual_address` into `backend`, for traffic that passes the node at `netns`. Source
-/// addresses are left alone: that is the data path's business.
-pub fn translate(netns: &Path, virtual_address: SocketAddr, backend: SocketAddr) -> Result<()> {
+/// Translates what a protocol sends to `virtual_address` into `backend`, for traffic that passes the node at `netns`.
+/// Source addresses are left alone, that is the data path's business; but for a backend that calls itself, which
+/// kube-proxy gives the node's address too.
+pub fn translate(netns: &Path, protocol: u8, virtual_address: SocketAddr, backend: SocketAddr) -> Result<()> {
     let node = Netns::open(netns).with_context(|| format!("failed to open {}", netns.display()))?;
     let family = if virtual_address.is_ipv4() { Family::Ip } else { Family::Ip6 };
     let table = Table::new(family, "services");
-    let base =
-        Base { kind: Kind::Nat, hook: Hook::Prerouting, priority: priority::DSTNAT, policy: Policy::Accept };
-    let chain = Chain::base(&table, "prerouting", base);
-    let rule = RuleBody::new()
+    let chain = |hook, priority| Base { kind: Kind::Nat, hook, priority, policy: Policy::Accept };
+    let before = Chain::base(&table, "prerouting", chain(Hook::Prerouting, priority::DSTNAT));
+    let after = Chain::base(&table, "postrouting", chain(Hook::Postrouting, priority::SRCNAT - 1));
+    let there = RuleBody::new()
         .daddr(virtual_address.ip().into())
-        .l4proto(TCP)
+        .l4proto(protocol)
         .dport(virtual_address.port())
         .dnat_to(backend.ip(), Some(backend.port()));
-    let batch = Batch::new().add_table(&table).add_chain(&chain).add_rule(&chain, &rule, None);
+    let to_itself = RuleBody::new().saddr(backend.ip().into()).daddr(backend.ip().into()).masquerade();
+    let batch = Batch::new()
+        .add_table(&table)
+        .add_chain(&before)
+        .add_chain(&after)
+        .add_rule(&before, &there, None)
+        .add_rule(&after, &to_itself, None);
     Nft::open(&node)?.commit(&batch).with_context(|| format!("failed to translate {virtual_address}"))
 }

@@ -128,7 +128,7 @@ fn reachability(plan: &Plan) -> Result<()> {
                 format!("fd00:5e::{}", number + 1)
             };
             let virtual_address = SocketAddr::new(address.parse()?, 80);
-            service::translate(&world.nodes[0].netns, virtual_address, server)?;
+            service::translate(&world.nodes[0].netns, service::TCP, virtual_address, server)?;
             let seen = tcp::ask(&pods[0].netns, virtual_address, LIMIT).with_context(|| {
                 format!("pod to a service backed by {}", ["itself", "another node", "its node"][number])
             })?;

@@ -1,16 +1,18 @@
 //! Pods on shared ENIs, by the shipped plugin and `terwayd --daemon-mode ENIMultiIP`: what the runtime is told, who
 //! reaches whom, and that nothing stays on the node, whatever way a pod ends.
 
+use std::path::Path;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::json;
+use terway_rig::eventually::eventually;
 use terway_rig::plugin::Outcome;
 use terway_rig::pod::Pod;
 use terway_rig::world::{Plan, World};
 use terway_rig::{reach, reader};
 
-use crate::support::{Scenario, both, once, started, text, unguarded};
+use crate::support::{LIMIT, Scenario, both, once, started, text, unguarded};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -21,6 +23,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         once("policy_route::gc_takes_what_is_left", garbage),
         once("policy_route::limits_hold_both_ways", limits),
         once("policy_route::forty_at_once", many),
+        once("policy_route::answers_leave_by_the_nic_the_question_came_by", symmetric_routing),
         once("exclusive::every_path_is_as_it_should_be", exclusive),
     ]
 }
@@ -51,8 +54,73 @@ fn all_held(plan: &Plan, world: &mut World) -> Result<()> {
 }
 
 fn reachability(plan: &Plan) -> Result<()> {
-    let mut world = booted(&Plan { nodes: 2, ..plan.clone() })?;
+    let mut world = started(&shared(&Plan { nodes: 2, ..plan.clone() }))?;
+    reach::prepare(&world)?;
+    world.boot()?;
     all_held(plan, &mut world)
+}
+
+/// What symmetric routing has on the node.
+fn symmetric(host: &Path) -> Result<String> {
+    let mut text = String::new();
+    for (program, words) in [
+        ("nft", &["list", "ruleset"][..]),
+        ("ip", &["-4", "rule"]),
+        ("ip", &["-6", "rule"]),
+        ("ip", &["-4", "route", "show", "table", "all"]),
+        ("ip", &["-6", "route", "show", "table", "all"]),
+    ] {
+        let shown = reader::text(host, program, words)?;
+        let signs = ["terway_symmetric", "fwmark", "table 100 "];
+        let ours = shown.lines().filter(|line| signs.iter().any(|sign| line.contains(sign)));
+        text = ours.fold(text, |text, line| text + line.trim() + "\n");
+    }
+    Ok(text)
+}
+
+/// Switched on it is there, comes back when somebody takes it and the daemon starts again, and leaves marks and rules
+/// of others alone; switched off it is gone.
+fn symmetric_routing(plan: &Plan) -> Result<()> {
+    let mut world = started(&shared(plan))?;
+    reach::prepare(&world)?;
+    let node = &mut world.nodes[0];
+    let host = node.netns.clone();
+    reader::text(
+        &host,
+        "ip",
+        &["rule", "add", "fwmark", "0x4000/0x4000", "lookup", "100", "priority", "900"],
+    )?;
+    node.start()?;
+    node.wait_ready()?;
+    let whole =
+        |text: &str| text.matches("table ip").count() == 2 && text.matches("fwmark 0x10/0x10").count() == 2;
+    let mut seen = String::new();
+    let there = eventually("it is there", LIMIT, || {
+        seen = symmetric(&host).ok()?;
+        whole(&seen).then(|| seen.clone())
+    });
+    let there = there.with_context(|| seen.clone())?;
+    ensure!(there.contains("default via 10.2.0.253 dev eth0 table 100 proto 157"), "{there}");
+    let rules = reader::text(&host, "nft", &["list", "table", "ip", "terway_symmetric"])?;
+    ensure!(rules.contains("ct mark set ct mark | 0x00000010"), "only our bits: {rules}");
+
+    node.kill()?;
+    reader::text(&host, "nft", &["flush", "ruleset"])?;
+    reader::text(&host, "ip", &["rule", "del", "priority", "600"])?;
+    node.start()?;
+    node.wait_ready()?;
+    eventually("it is there again", LIMIT, || symmetric(&host).ok().filter(|now| *now == there))?;
+
+    node.stop()?;
+    node.tell_plugin("symmetric_routing", json!(false))?;
+    node.start()?;
+    node.wait_ready()?;
+    let mut left = String::new();
+    eventually("it is gone", LIMIT, || {
+        left = symmetric(&host).ok()?;
+        (left.lines().count() == 1 && left.contains("0x4000/0x4000")).then_some(())
+    })
+    .with_context(|| left.clone())
 }
 
 fn exclusive(plan: &Plan) -> Result<()> {

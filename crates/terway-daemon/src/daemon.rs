@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use terway_rpc::wire::terway_backend_server::TerwayBackendServer;
 use terway_rpc::wire::terway_tracing_server::TerwayTracingServer;
+use terway_types::NodeMode;
 use tokio::net::UnixListener;
 use tokio::sync::{oneshot, watch};
 use tokio_stream::wrappers::UnixListenerStream;
@@ -24,6 +25,7 @@ use crate::node::{Node, Serving, State};
 use crate::service::Backend;
 use crate::socket;
 use crate::spool::Spool;
+use crate::symmetric::Symmetry;
 
 /// First and longest pause between attempts to bring the pool up.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -155,6 +157,11 @@ async fn keep_up(
     state.send_replace(State::Serving(serving));
     tracing::info!("serving");
     if let Some(conflist) = conflist {
+        // Beside whole ENIs answers come back over the node by themselves.
+        if mode == NodeMode::Shared {
+            let symmetry = Symmetry { source: conflist.source.clone(), events: Arc::clone(&node.events) };
+            tokio::spawn(symmetry.keep());
+        }
         tokio::spawn(conflist.keep(mode, Arc::clone(&node.events)));
     }
     spool.keep(driver, &node.turns, &node.metrics).await

@@ -56,6 +56,7 @@ pub mod sizes;
 pub mod socket;
 pub mod spool;
 pub mod subnets;
+pub mod symmetric;
 pub mod targets;
 pub mod turns;
 pub mod views;

@@ -25,8 +25,11 @@ pub mod observe;
 pub mod remove;
 pub mod rules;
 mod source_nat;
+pub mod symmetric;
 
-pub use apply::{Applied, ApplyError, AttachmentContext, RepairError, Step, apply, can_repair, repair};
+pub use apply::{
+    Applied, ApplyError, AttachmentContext, RepairError, Step, apply, apply_spoiled, can_repair, repair,
+};
 pub use describe::Layout;
 pub use diff::{Drift, diff, diff_host};
 pub use draw::draw;

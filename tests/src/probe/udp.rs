@@ -54,3 +54,36 @@ pub fn deliver(
     }
     Ok(None)
 }
+
+/// Answers each datagram to `address` inside `netns` with itself, until the process ends.
+pub fn echo(netns: &Path, address: SocketAddr) -> Result<()> {
+    let socket = bind(netns, address)?;
+    std::thread::spawn(move || {
+        let mut buffer = [0u8; 2048];
+        while let Ok((count, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(&buffer[..count], from);
+        }
+    });
+    Ok(())
+}
+
+/// Asks an [`echo`], perhaps behind a translated address, again and again until it answers from the address asked.
+pub fn ask(netns: &Path, server: SocketAddr, limit: Duration) -> Result<()> {
+    let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = bind(netns, any.parse()?)?;
+    // A connected socket takes answers from there only.
+    namespace::inside(netns, {
+        let socket = socket.try_clone()?;
+        move || socket.connect(server)
+    })?
+    .with_context(|| format!("no way to {server}"))?;
+    socket.set_read_timeout(Some(Duration::from_millis(50))).context("failed to set a time limit")?;
+    let (mut buffer, end) = ([0u8; 64], std::time::Instant::now() + limit);
+    while std::time::Instant::now() < end {
+        let _ = socket.send(b"ask");
+        if socket.recv(&mut buffer).is_ok_and(|count| &buffer[..count] == b"ask") {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("no answer from {server} within {limit:?}")
+}

@@ -48,6 +48,15 @@ pub struct Applied {
 /// Makes the layout. On failure everything is as before, except what the error says could not be undone, and
 /// except a stale host link of an older sandbox, which is gone.
 pub fn apply(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Applied, ApplyError> {
+    apply_spoiled(layout, context, &|_| {})
+}
+
+/// The same, where each request goes through `spoil` before it is sent. For tests of the way back.
+pub fn apply_spoiled(
+    layout: &Layout,
+    context: &AttachmentContext<'_>,
+    spoil: &dyn Fn(&mut Request),
+) -> Result<Applied, ApplyError> {
     if context.pod.is_same(context.host) {
         return Err(ApplyError::HostNamespace);
     }
@@ -58,7 +67,7 @@ pub fn apply(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Applied
     let nic = check::find_nic(layout, context, &mut host)?;
     check::clear_host_name(layout, &mut host)?;
     let moved = nic.as_ref().filter(|_| matches!(layout.eni(), Some(Eni::Moved(_))));
-    let mut work = Work { layout, context, host, pod, eni: nic.as_ref(), moved };
+    let mut work = Work { layout, context, spoil, host, pod, eni: nic.as_ref(), moved };
     match work.all_steps() {
         Ok(index) => Ok(Applied { index, pci: moved.and_then(|nic| nic.pci.clone()) }),
         Err((step, source)) => {
@@ -71,6 +80,7 @@ pub fn apply(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Applied
 struct Work<'a> {
     layout: &'a Layout,
     context: &'a AttachmentContext<'a>,
+    spoil: &'a dyn Fn(&mut Request),
     host: Netlink,
     pod: Netlink,
     /// The ENI's netdev.
@@ -119,10 +129,10 @@ impl Work<'_> {
         thread::scope(|scope| {
             let mark = Mark::of(&layout.key);
             let translation = scope.spawn(move || source_nat::install(&layout.host.source_nat, &mark, netns));
-            self.host.transact(&batch)?;
+            self.host.transact(&spoiled(batch, self.spoil))?;
             if layout.pod.links.iter().any(|link| link.kind.is_child()) {
                 let names = requests::name_children(layout, &self.pod.links()?);
-                self.pod.transact(&names)?;
+                self.pod.transact(&spoiled(names, self.spoil))?;
             }
             Ok(translation.join().unwrap_or_else(|panic| resume_unwind(panic))?)
         })
@@ -136,7 +146,8 @@ impl Work<'_> {
     fn pod_side(&mut self) -> Result<u32, StepError> {
         let links = self.pod.links()?;
         let rules = rules_there(&self.layout.pod, &mut self.pod)?;
-        self.pod.transact(&requests::inside(&self.layout.pod, &links, &rules)?)?;
+        let batch = spoiled(requests::inside(&self.layout.pod, &links, &rules)?, self.spoil);
+        self.pod.transact(&batch)?;
         let main = self.layout.main().and_then(|main| links.iter().find(|link| link.name == main.name));
         Ok(main.map_or(0, |main| main.index))
     }
@@ -149,7 +160,8 @@ impl Work<'_> {
             links.extend(self.host.link_by_name(name)?);
         }
         let rules = rules_there(host, &mut self.host)?;
-        Ok(self.host.transact(&requests::inside(host, &links, &rules)?)?)
+        let batch = spoiled(requests::inside(host, &links, &rules)?, self.spoil);
+        Ok(self.host.transact(&batch)?)
     }
 
     /// Last, because it needs no undoing then: the runtime or another plugin may have set it up before.
@@ -158,7 +170,8 @@ impl Work<'_> {
             return Ok(());
         }
         let up = LinkChange { up: Some(true), ..LinkChange::default() };
-        Ok(self.pod.transact(&[Request::set_link("lo", &up)])?)
+        let batch = spoiled(vec![Request::set_link("lo", &up)], self.spoil);
+        Ok(self.pod.transact(&batch)?)
     }
 
     /// The way back is the way DEL goes: whatever is there of the attachment goes, at whatever step it ended.
@@ -199,6 +212,11 @@ impl Work<'_> {
         let change = LinkChange { mtu: Some(moved.mtu), ..LinkChange::default() };
         self.host.transact(&[Request::set_link(nic.index, &change)])
     }
+}
+
+fn spoiled(mut batch: Vec<Request>, spoil: &dyn Fn(&mut Request)) -> Vec<Request> {
+    batch.iter_mut().for_each(spoil);
+    batch
 }
 
 /// The rules of a namespace, where it matters which there are.

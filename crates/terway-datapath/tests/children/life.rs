@@ -3,9 +3,10 @@
 use std::fs;
 
 use terway_datapath::describe::{LinkKind, Object};
-use terway_datapath::{ApplyError, Removed, Step, diff, observe};
+use terway_datapath::{ApplyError, Removed, Step, apply_spoiled, diff, observe};
 use terway_types::fault::chain;
 
+use crate::refused;
 use crate::world::{ENI, Kind, Pod, World};
 
 pub(crate) fn every_object_taken_away_is_named(kind: Kind) {
@@ -69,6 +70,20 @@ pub(crate) fn stopped_before_each_step(kind: Kind) {
         similar(&before, &world.record(&pod));
     }
     world.apply(&pod, &layout, None).unwrap();
+}
+
+pub(crate) fn each_request_refused_once(kind: Kind) {
+    let world = World::new(kind, &[7]);
+    let pod = world.pod("pod", 7);
+    // The ENI stays up once a child needed it.
+    world.add(&pod);
+    world.del(&pod, None);
+    let (layout, before) = (world.layout(&pod), world.record(&pod));
+    let count = refused::each(
+        |spoil| apply_spoiled(&layout, &world.context(&pod, None), spoil),
+        || similar(&before, &world.record(&pod)),
+    );
+    assert!(count > 15, "{count}");
 }
 
 pub(crate) fn all_is_as_before(kind: Kind) {

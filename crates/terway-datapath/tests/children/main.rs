@@ -6,6 +6,8 @@
 
 #[path = "../sandbox/needs.rs"]
 mod needs;
+#[path = "../sandbox/refused.rs"]
+mod refused;
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
 
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
     let of_both: &[Both] = &[
         ("every_object_taken_away_is_named", life::every_object_taken_away_is_named),
         ("stopped_before_each_step", life::stopped_before_each_step),
+        ("each_request_refused_once", life::each_request_refused_once),
         ("all_is_as_before", life::all_is_as_before),
         ("the_eni_is_nobodys_to_take", life::the_eni_is_nobodys_to_take),
         ("an_add_that_died_before_its_mark", life::an_add_that_died_before_its_mark),

@@ -122,10 +122,16 @@ impl World {
         layout: &Layout,
         before_step: Option<&dyn Fn(Step) -> Result<(), String>>,
     ) -> Result<(), ApplyError> {
+        terway_datapath::apply(layout, &self.context(pod, before_step)).map(drop)
+    }
+
+    pub(crate) fn context<'a>(
+        &'a self,
+        pod: &'a Pod,
+        before_step: Option<&'a dyn Fn(Step) -> Result<(), String>>,
+    ) -> AttachmentContext<'a> {
         let deadline = Instant::now() + PATIENCE;
-        let context =
-            AttachmentContext { host: &self.node, pod: &pod.netns, rule: &self.rule, deadline, before_step };
-        terway_datapath::apply(layout, &context).map(drop)
+        AttachmentContext { host: &self.node, pod: &pod.netns, rule: &self.rule, deadline, before_step }
     }
 
     pub(crate) fn add(&self, pod: &Pod) -> Layout {

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../sandbox/refused.rs"]
+mod refused;
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
 #[path = "../sandbox/talk.rs"]
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         ("check::what_a_later_plugin_adds_is_no_drift", check::what_a_later_plugin_adds_is_no_drift),
         ("undo::stopped_before_each_step", undo::stopped_before_each_step),
         ("undo::refused_within_a_batch", undo::refused_within_a_batch),
+        ("undo::each_request_refused_once", undo::each_request_refused_once),
         ("del::all_is_as_before", del::all_is_as_before),
         ("del::after_an_add_that_died_at_each_step", del::after_an_add_that_died_at_each_step),
         ("del::the_daemon_is_away", del::the_daemon_is_away),

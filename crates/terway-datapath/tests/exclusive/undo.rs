@@ -1,8 +1,9 @@
 //! An ADD that fails leaves everything as before, wherever it fails.
 
-use terway_datapath::{ApplyError, Step, apply};
+use terway_datapath::{ApplyError, Step, apply, apply_spoiled};
 use terway_types::{Bandwidth, IpFamily::V4, IpFamily::V6};
 
+use crate::refused;
 use crate::world::{World, similar};
 
 pub(crate) fn stopped_before_each_step() {
@@ -55,4 +56,22 @@ pub(crate) fn refused_within_a_batch() {
         similar(&before.1, &pod.record());
     }
     apply(&good, &world.context(&pod, None)).unwrap();
+}
+
+pub(crate) fn each_request_refused_once() {
+    let world = World::new();
+    let mut pod = world.pod(&[V4, V6]);
+    let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
+    (pod.plan.ingress, pod.plan.egress) = (limit, limit);
+    let layout = world.layout(&pod);
+    let before = (world.record(), pod.record());
+    let count = refused::each(
+        |spoil| apply_spoiled(&layout, &world.context(&pod, None), spoil),
+        || {
+            similar(&before.0, &world.record());
+            similar(&before.1, &pod.record());
+        },
+    );
+    // Links, addresses, neighbours, routes and limits of both sides.
+    assert!(count > 20, "{count}");
 }

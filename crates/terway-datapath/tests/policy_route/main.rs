@@ -7,6 +7,8 @@
 mod needs;
 #[path = "../sandbox/nft_needs.rs"]
 mod nft_needs;
+#[path = "../sandbox/refused.rs"]
+mod refused;
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
 #[path = "../sandbox/talk.rs"]
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         ),
         ("undo::stopped_before_each_step", undo::stopped_before_each_step),
         ("undo::refused_within_a_batch", undo::refused_within_a_batch),
+        ("undo::each_request_refused_once", undo::each_request_refused_once),
         ("del::all_is_as_before", del::all_is_as_before),
         ("del::after_an_add_that_died_at_each_step", del::after_an_add_that_died_at_each_step),
         ("del::the_namespace_is_gone", del::the_namespace_is_gone),
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
             many::who_comes_during_a_clearing_keeps_the_route,
         ),
         ("many::a_hundred_at_once", many::a_hundred_at_once),
+        ("many::a_hundred_in_mixed_modes", many::a_hundred_in_mixed_modes),
     ];
     let trials = tests.iter().map(|(name, test)| {
         let test = *test;

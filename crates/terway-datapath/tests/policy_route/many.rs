@@ -64,6 +64,37 @@ pub(crate) fn a_hundred_at_once() {
     similar(&before, &world.record());
 }
 
+/// Seventy pods on two shared ENIs and thirty with ENIs of their own, half of which go while the other half comes.
+pub(crate) fn a_hundred_in_mixed_modes() {
+    let world = World::new();
+    let mut enis = [shared::eni(&world, 6, 45), shared::eni(&world, 7, 45)];
+    for eni in &mut enis {
+        shared::used(&world, eni);
+    }
+    let pod = |number: usize, enis: &mut [shared::SharedEni; 2]| match number % 10 {
+        0..3 => world.pod(&[V4, V6]),
+        _ => enis[number % 2].pod(&world, &[V4, V6]),
+    };
+    let pods: Vec<_> = (0..100).map(|number| pod(number, &mut enis)).collect();
+    let before = world.record();
+    let (first, second) = pods.split_at(50);
+    thread::scope(|scope| first.iter().for_each(|pod| drop(scope.spawn(|| world.add(pod)))));
+    let start = Instant::now();
+    let layouts: Vec<_> = thread::scope(|scope| {
+        let adding: Vec<_> = second.iter().map(|pod| scope.spawn(|| world.add(pod))).collect();
+        for pod in first {
+            scope.spawn(|| world.del(pod));
+        }
+        adding.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    println!("50 ADDs and 50 DELs in mixed modes: {:?}", start.elapsed());
+    for (pod, layout) in second.iter().zip(&layouts) {
+        assert_eq!(world.check(pod, layout), Vec::<String>::new());
+    }
+    thread::scope(|scope| second.iter().for_each(|pod| drop(scope.spawn(|| world.del(pod)))));
+    similar(&before, &world.record());
+}
+
 /// Somebody clears tables nobody is led to, again and again, while others come and go: whoever has made rule and route
 /// keeps the route, at whatever moment of the clearing they came.
 pub(crate) fn who_comes_during_a_clearing_keeps_the_route() {

@@ -1,9 +1,10 @@
 //! An ADD that fails leaves everything as before, wherever it fails.
 
 use terway_datapath::describe::Table;
-use terway_datapath::{ApplyError, Step, apply};
+use terway_datapath::{ApplyError, Step, apply, apply_spoiled};
 use terway_types::{Bandwidth, IpFamily::V4, IpFamily::V6};
 
+use crate::refused;
 use crate::shared;
 use crate::world::{World, similar};
 
@@ -67,4 +68,23 @@ pub(crate) fn refused_within_a_batch() {
         similar(&before.1, &pod.record());
     }
     apply(&good, &world.context(&pod, None)).unwrap();
+}
+
+pub(crate) fn each_request_refused_once() {
+    let world = World::new();
+    let mut eni = shared::eni(&world, 4, 2);
+    shared::used(&world, &mut eni);
+    let mut pod = eni.pod(&world, &[V4, V6]);
+    let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
+    (pod.plan.ingress, pod.plan.egress) = (limit, limit);
+    let layout = world.layout(&pod);
+    let before = (world.record(), pod.record());
+    let count = refused::each(
+        |spoil| apply_spoiled(&layout, &world.context(&pod, None), spoil),
+        || {
+            similar(&before.0, &world.record());
+            similar(&before.1, &pod.record());
+        },
+    );
+    assert!(count > 20, "{count}");
 }

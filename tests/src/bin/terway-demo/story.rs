@@ -143,7 +143,7 @@ fn serve(report: &mut Report, world: &World, pods: &[Pod]) -> Result<()> {
         let backend = SocketAddr::new(pods[1].address(version)?, 8080);
         tcp::Mirror::start(&pods[1].netns, backend)?;
         let virtual_address = SocketAddr::new(address.parse()?, 80);
-        service::translate(&node.netns, virtual_address, backend)?;
+        service::translate(&node.netns, service::TCP, virtual_address, backend)?;
         let seen = tcp::ask(&pods[0].netns, virtual_address, LIMIT);
         let finding = match &seen {
             Ok(client) => {

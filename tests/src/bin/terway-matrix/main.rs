@@ -35,6 +35,7 @@ fn main() -> ExitCode {
 fn explore(plan: &Plan, binaries: &Path) -> Result<Vec<Row>> {
     let plan = Plan { nodes: 2, ..plan.clone() };
     let mut world = World::start(&plan, binaries, Path::new("/run/terway"))?;
+    reach::prepare(&world)?;
     world.boot()?;
     let [v4, v6] = plan.cloud.names().gateways;
     let rows = reach::explore(&mut world, [v4.parse()?, v6.parse()?]);

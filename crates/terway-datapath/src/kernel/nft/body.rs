@@ -39,6 +39,12 @@ impl RuleBody {
         self.meta(MetaKey::IifName, Comparison::Eq, padded(name))
     }
 
+    /// Came in by another link.
+    #[must_use]
+    pub fn not_iifname(self, name: &str) -> Self {
+        self.meta(MetaKey::IifName, Comparison::Ne, padded(name))
+    }
+
     /// Leaves by this link.
     #[must_use]
     pub fn oifname(self, name: &str) -> Self {
@@ -171,6 +177,34 @@ impl RuleBody {
         self.then([Expr::Masquerade])
     }
 
+    /// Is of a connection whose mark is this one under this mask.
+    #[must_use]
+    pub fn of_connection(self, mark: u32, mask: u32) -> Self {
+        let (register, bits) = (Register::FIRST, |bits: u32| bits.to_ne_bytes().to_vec());
+        self.then([
+            Expr::CtMark { to: register },
+            Expr::Mask { register, mask: bits(mask) },
+            Expr::Cmp { register, comparison: Comparison::Eq, value: bits(mark) },
+        ])
+    }
+
+    /// Gives the connection the bits of a mark that are in a mask, and leaves it all others.
+    #[must_use]
+    pub fn mark_connection(self, mark: u32, mask: u32) -> Self {
+        let register = Register::FIRST;
+        let marked = self.then([Expr::CtMark { to: register }, marked(register, mark, mask)]);
+        marked.then([Expr::SetCtMark { from: register }])
+    }
+
+    /// The same for the packet.
+    #[must_use]
+    pub fn mark_packet(self, mark: u32, mask: u32) -> Self {
+        let register = Register::FIRST;
+        let key = MetaKey::Mark;
+        let marked = self.then([Expr::Meta { key, to: register }, marked(register, mark, mask)]);
+        marked.then([Expr::SetMark { from: register }])
+    }
+
     fn then(mut self, expressions: impl IntoIterator<Item = Expr>) -> Self {
         self.expressions.extend(expressions);
         self
@@ -231,6 +265,11 @@ fn load(base: PayloadBase, offset: u32, length: usize) -> Expr {
     #[expect(clippy::cast_possible_truncation, reason = "at most 16")]
     let length = length as u32;
     Expr::Payload { base, offset, length, to: Register::FIRST }
+}
+
+fn marked(register: Register, mark: u32, mask: u32) -> Expr {
+    let bits = |bits: u32| bits.to_ne_bytes().to_vec();
+    Expr::Bits { register, keep: bits(!mask), flip: bits(mark) }
 }
 
 fn octets(address: IpAddr) -> Vec<u8> {

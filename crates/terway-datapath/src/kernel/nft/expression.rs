@@ -46,6 +46,30 @@ pub enum Expr {
         /// The bits kept.
         mask: Vec<u8>,
     },
+    /// Keeps only the bits of a mask, and turns those of another over.
+    Bits {
+        /// The register changed.
+        register: Register,
+        /// The bits kept.
+        keep: Vec<u8>,
+        /// The bits turned over; not all zero, that is [`Expr::Mask`].
+        flip: Vec<u8>,
+    },
+    /// Loads the mark of the packet's connection, in host byte order.
+    CtMark {
+        /// Whereto.
+        to: Register,
+    },
+    /// Marks the packet's connection.
+    SetCtMark {
+        /// The register with the mark.
+        from: Register,
+    },
+    /// Marks the packet.
+    SetMark {
+        /// The register with the mark.
+        from: Register,
+    },
     /// Goes on only if the comparison holds.
     Cmp {
         /// The register compared.

@@ -55,6 +55,15 @@ impl Request {
         &self.what
     }
 
+    /// Makes it one that every kernel refuses: of a kind there is none of. For tests of what a refusal leads to.
+    pub fn spoil(&mut self) {
+        const NO_SUCH_KIND: u16 = 0x0fff;
+        // The kind stands behind the length of four bytes.
+        if let Some(kind) = self.frame.0.get_mut(4..6) {
+            kind.copy_from_slice(&NO_SUCH_KIND.to_ne_bytes());
+        }
+    }
+
     /// Says what it does in better words, for example with names instead of indexes.
     #[must_use]
     pub fn described(mut self, what: impl Into<String>) -> Self {

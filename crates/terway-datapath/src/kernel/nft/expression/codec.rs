@@ -11,6 +11,8 @@ const NFTA_EXPR_DATA: u16 = 2;
 const NFTA_DATA_VALUE: u16 = 1;
 const NFTA_DATA_VERDICT: u16 = 2;
 const NFTA_VERDICT_CODE: u16 = 1;
+/// `NFT_CT_MARK`.
+const CT_MARK: u32 = 3;
 /// `NF_NAT_RANGE_PROTO_SPECIFIED`: the port is to be translated too.
 const PROTO_SPECIFIED: u32 = 2;
 
@@ -36,12 +38,11 @@ impl Expr {
             Self::Payload { base, offset, length, to } => {
                 ("payload", new().u32(1, to.0).u32(2, *base as u32).u32(3, *offset).u32(4, *length))
             }
-            Self::Mask { register, mask } => {
-                #[expect(clippy::cast_possible_truncation, reason = "a register has 16 bytes")]
-                let length = mask.len() as u32;
-                let data = new().u32(1, register.0).u32(2, register.0).u32(3, length);
-                ("bitwise", data.nest(4, &data_value(mask)).nest(5, &data_value(&vec![0; mask.len()])))
-            }
+            Self::Mask { register, mask } => ("bitwise", bitwise(*register, mask, &vec![0; mask.len()])),
+            Self::Bits { register, keep, flip } => ("bitwise", bitwise(*register, keep, flip)),
+            Self::CtMark { to } => ("ct", new().u32(2, CT_MARK).u32(1, to.0)),
+            Self::SetCtMark { from } => ("ct", new().u32(2, CT_MARK).u32(4, from.0)),
+            Self::SetMark { from } => ("meta", new().u32(2, MetaKey::Mark as u32).u32(3, from.0)),
             Self::Cmp { register, comparison, value } => {
                 ("cmp", new().u32(1, register.0).u32(2, *comparison as u32).nest(3, &data_value(value)))
             }
@@ -72,6 +73,13 @@ impl Expr {
         let register = |kind| number(kind).map(Register::from_kernel);
         let constant = |kind| Some(value(value(data, kind)?, NFTA_DATA_VALUE)?.to_vec());
         Some(match name {
+            "meta" if number(3).is_some() => {
+                (number(2)? == MetaKey::Mark as u32).then_some(Self::SetMark { from: register(3)? })?
+            }
+            "ct" if number(2)? == CT_MARK => match register(1) {
+                Some(to) => Self::CtMark { to },
+                None => Self::SetCtMark { from: register(4)? },
+            },
             "meta" => Self::Meta { key: MetaKey::from_number(number(2)?)?, to: register(1)? },
             "payload" => Self::Payload {
                 base: PayloadBase::from_number(number(2)?)?,
@@ -80,8 +88,12 @@ impl Expr {
                 to: register(1)?,
             },
             "bitwise" if number(6).unwrap_or(0) == 0 && number(1) == number(2) => {
-                constant(5).filter(|xor| xor.iter().all(|byte| *byte == 0))?;
-                Self::Mask { register: register(1)?, mask: constant(4)? }
+                let (register, keep, flip) = (register(1)?, constant(4)?, constant(5)?);
+                if flip.iter().all(|byte| *byte == 0) {
+                    Self::Mask { register, mask: keep }
+                } else {
+                    Self::Bits { register, keep, flip }
+                }
             }
             "cmp" => Self::Cmp {
                 register: register(1)?,
@@ -148,6 +160,14 @@ impl Verdict {
     }
 }
 
+/// In place, and bit by bit: what is kept, then what is turned over.
+fn bitwise(register: Register, keep: &[u8], flip: &[u8]) -> Attributes {
+    #[expect(clippy::cast_possible_truncation, reason = "a register has 16 bytes")]
+    let length = keep.len() as u32;
+    let data = Attributes::new().u32(1, register.0).u32(2, register.0).u32(3, length);
+    data.nest(4, &data_value(keep)).nest(5, &data_value(flip))
+}
+
 fn data_value(bytes: &[u8]) -> Attributes {
     Attributes::new().bytes(NFTA_DATA_VALUE, bytes)
 }
@@ -163,6 +183,10 @@ mod tests {
             Expr::Meta { key: MetaKey::OifName, to: one },
             Expr::Payload { base: PayloadBase::Network, offset: 12, length: 4, to: one },
             Expr::Mask { register: one, mask: vec![255, 255, 0, 0] },
+            Expr::Bits { register: one, keep: vec![255; 4], flip: vec![16, 0, 0, 0] },
+            Expr::CtMark { to: one },
+            Expr::SetCtMark { from: two },
+            Expr::SetMark { from: one },
             Expr::Cmp { register: one, comparison: Comparison::Ne, value: vec![10, 0, 0, 0] },
             Expr::Load { value: vec![10, 0, 0, 1], to: one },
             Expr::Load { value: vec![0, 80], to: two },

@@ -165,7 +165,8 @@ fn killed(plan: &Plan) -> Result<()> {
         let node = &mut world.nodes[0];
         let mut other = node.pod("other")?;
         other.add()?;
-        let before = ours(&node.netns)?;
+        let up = |state: &String| !state.contains("NO-CARRIER") && !state.contains("state DOWN");
+        let before = eventually("all links are up", LIMIT, || ours(&node.netns).ok().filter(up))?;
         for round in 0..8_u32 {
             let pod = node.pod(&format!("dies{round}"))?;
             let verb = if round % 2 == 0 { "ADD" } else { "DEL" };

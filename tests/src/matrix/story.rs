@@ -27,6 +27,9 @@ use crate::world::{Plan, World, eni_conf};
 /// and what follows from them.
 const PATIENCE: Duration = Duration::from_secs(100);
 
+/// The change of an ENI's groups.
+const MODIFY: &str = "ModifyNetworkInterfaceAttribute";
+
 /// What the story and the trouble maker share.
 struct Stage {
     world: World,
@@ -47,7 +50,7 @@ pub(super) fn tell(cell: &Cell, name: &str, binaries: &Path, directory: &Path) -
     let (told, struck) = thread::scope(|scope| {
         let trouble = scope.spawn(|| trouble(cell, &stage));
         let told = match cell.mode {
-            Mode::Exclusive => exclusive(&stage, &mut node, &plan),
+            Mode::Exclusive => exclusive(cell, &stage, &mut node, &plan),
             Mode::Shared => shared(&stage, &mut node),
         };
         stage.over.store(true, Ordering::Release);
@@ -120,7 +123,7 @@ fn change(world: &World, (path, body): (String, Value)) -> Result<()> {
     world.change(&path, &body).map(drop)
 }
 
-/// Does what a person does as soon as there is an ENI to do it to.
+/// Does what a person does as soon as there is an ENI to do it to, and the node has seen it so: people are slow.
 fn lay_hands(hand: &Hand, names: &Names, world: &World) -> Result<()> {
     if let Some((before, _)) = hand.meanwhile {
         change(world, before(names))?;
@@ -129,6 +132,12 @@ fn lay_hands(hand: &Hand, names: &Names, world: &World) -> Result<()> {
         let enis = world.cloud_enis().ok()?;
         let found = enis.iter().find(|eni| eni["status"] == hand.state)?;
         found["id"].as_str().map(str::to_owned)
+    })?;
+    let before = world.cloud_calls(0)?.last().and_then(|call| call["seq"].as_u64()).unwrap_or_default();
+    eventually("the node looks at its ENIs", PATIENCE, || {
+        let calls = world.cloud_calls(before).ok()?;
+        let looks = |call: &Value| call["action"] == "DescribeNetworkInterfaces" && call["outcome"] == "ok";
+        calls.iter().any(looks).then_some(())
     })?;
     if let Some((_, after)) = hand.meanwhile {
         change(world, after(names))?;
@@ -159,17 +168,10 @@ fn sees<T>(
     })
 }
 
-fn exclusive(stage: &Stage, node: &mut Node, plan: &Plan) -> Result<Vec<Pod>> {
+fn exclusive(cell: &Cell, stage: &Stage, node: &mut Node, plan: &Plan) -> Result<Vec<Pod>> {
     sees("the pool is warm", stage, node, |node| (node.phases().ok()? == ["Ready"]).then_some(()))?;
-    let group = plan.cloud.names().other_group;
     let mut conf = eni_conf(plan);
-    conf["security_group"] = json!(group);
-    node.configure(&conf)?;
-    sees("the idle ENI is in the new group", stage, node, |node| {
-        let enis = stage.world.cloud_enis().ok()?;
-        let regrouped = enis.iter().all(|eni| eni["security_groups"] == json!([group]));
-        (regrouped && node.phases().ok()? == ["Ready"]).then_some(())
-    })?;
+    regroup(cell, stage, node, &mut conf)?;
     let mut pod = node.pod("web")?;
     let result = sees("the pod has an ENI", stage, node, |_| added(&pod))?;
     pod.result = Some(result);
@@ -187,6 +189,30 @@ fn exclusive(stage: &Stage, node: &mut Node, plan: &Plan) -> Result<Vec<Pod>> {
     .with_context(|| format!("{:?}", stage.world.cloud_enis()))?;
     pod.call_with_result("CHECK").run()?.expect_ok("CHECK in the end")?;
     Ok(vec![pod])
+}
+
+/// The idle ENI gets other groups. Some time after its start a daemon rather makes another ENI than to change one, so
+/// where the change is what may go wrong, the groups change to and fro until it is asked for.
+fn regroup(cell: &Cell, stage: &Stage, node: &mut Node, conf: &mut Value) -> Result<()> {
+    let names = cell.cloud.names();
+    let begun = Instant::now();
+    for group in [names.other_group, names.group].into_iter().cycle() {
+        conf["security_group"] = json!(group);
+        node.configure(conf)?;
+        sees("the idle ENI is in the new group", stage, node, |node| {
+            let enis = stage.world.cloud_enis().ok()?;
+            let regrouped = enis.iter().all(|eni| eni["security_groups"] == json!([group]));
+            (regrouped && node.phases().ok()? == ["Ready"]).then_some(())
+        })?;
+        let asked = || -> Result<bool> {
+            Ok(stage.world.cloud_calls(0)?.iter().any(|call| call["action"] == cell.action))
+        };
+        if cell.action != MODIFY || asked()? {
+            break;
+        }
+        ensure!(begun.elapsed() < PATIENCE * 2, "no ENI was re-grouped");
+    }
+    Ok(())
 }
 
 /// One try of a runtime: ADD, and DEL after a failure.

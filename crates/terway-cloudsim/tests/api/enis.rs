@@ -69,6 +69,26 @@ async fn what_is_missing_or_wrong_is_named() {
             &[("VSwitchId", "vsw-a"), ("SecurityGroupId", "sg-1"), ("Ipv6AddressCount", "0")],
             "InvalidParameter",
         ),
+        (
+            "CreateNetworkInterface",
+            &[("VSwitchId", "vsw-a"), ("SecurityGroupId", "sg-1"), ("SecurityGroupIds.1", "sg-1")],
+            "InvalidParameter.Conflict",
+        ),
+        (
+            "CreateNetworkInterface",
+            &[
+                ("VSwitchId", "vsw-a"),
+                ("SecurityGroupId", "sg-1"),
+                ("Ipv4PrefixCount", "1"),
+                ("Ipv4Prefix.1", "10.0.1.16/28"),
+            ],
+            "InvalidParameter.Conflict",
+        ),
+        (
+            "CreateNetworkInterface",
+            &[("VSwitchId", "vsw-a"), ("SecurityGroupId", "sg-1"), ("Ipv6Address.1", "fd00:10:0:1::9")],
+            "InvalidParameter",
+        ),
         ("AttachNetworkInterface", &[("NetworkInterfaceId", "eni-x")], "MissingParameter"),
         (
             "AttachNetworkInterface",

@@ -134,6 +134,7 @@ fn create(world: &mut World, given: &Parameters, errand: &Errand) -> Result<Valu
         (None, true) => return Err(ApiError::missing("SecurityGroupId")),
         (None, false) => {}
     }
+    addresses::counted(given)?;
     let tags: BTreeMap<String, String> =
         given.tags()?.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect();
     let request = CreateEni {

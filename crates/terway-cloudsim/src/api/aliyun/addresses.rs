@@ -83,6 +83,24 @@ pub(super) fn unassign_v6(world: &mut World, given: &Parameters, errand: &Errand
     unassign(world, given, errand, &V6, |ipv6: Vec<Ipv6Addr>| AddressSet { ipv6, ..AddressSet::default() })
 }
 
+/// What a new ENI is given is counted. Whoever also chooses by name is refused as the vendor does; whoever only
+/// chooses, because this cloud cannot: in silence it would give other ones.
+pub(super) fn counted(given: &Parameters) -> Result<(), ApiError> {
+    for Family { count, list, prefix_count, prefix_list, .. } in [V4, V6] {
+        for (count, list) in [(count, list), (prefix_count, prefix_list)] {
+            match (given.get(count), given.list(list).is_empty()) {
+                (_, true) => {}
+                (Some(_), false) => return Err(ApiError::conflict(count, list)),
+                (None, false) => {
+                    let message = format!("{list}.N of a new ENI is not simulated: use {count}");
+                    return Err(ApiError::new("InvalidParameter", message));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn assign<A: FromStr>(
     world: &mut World,
     given: &Parameters,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Mode;
 use crate::cloud::{Cloud, Names, Refusal};
 
 /// A way to behave badly.
@@ -215,6 +216,13 @@ pub(super) fn standing() -> impl Iterator<Item = &'static Manner> {
 }
 
 impl Manner {
+    /// Whether the story of this mode has room for it. Pods are on the first shared ENI as soon as there is one, and what
+    /// becomes of those whose ENI is deleted by hand is no recovery: their ENI stays in the books until they are gone
+    /// (`world/meddling`).
+    pub(super) fn fits(&self, mode: Mode) -> bool {
+        mode == Mode::Exclusive || !matches!(&self.kind, Kind::Hand(Hand { deed: "delete", .. }))
+    }
+
     /// The orders for the simulated cloud about calls of an action.
     pub(super) fn orders(&self, cloud: Cloud, action: &str) -> Value {
         let (kind, times) = match &self.kind {

@@ -79,7 +79,7 @@ pub fn cells(cloud: Cloud) -> Vec<Cell> {
         .chain(reads.flat_map(|read| manner::of_reads().map(move |manner| cell(read, manner))));
     let standing = [Mode::Exclusive, Mode::Shared].into_iter();
     let standing = standing.flat_map(|mode| manner::standing().map(move |manner| cell((mode, "*"), manner)));
-    of_calls.chain(standing).collect()
+    of_calls.chain(standing.filter(|cell| cell.manner.fits(cell.mode))).collect()
 }
 
 /// Those of them that are worth their time in every run of all tests.

@@ -294,6 +294,7 @@ impl Pool {
         self.supply.forget_past(self.now, &self.settings);
         self.witnesses.forget_past(oldest_look);
         self.pace.forget_past();
+        self.shared.stock.forget_past(recent);
         if self.settled_from <= self.now {
             self.settled_from = Timestamp(0);
         }

@@ -21,7 +21,7 @@ type Belongs = fn(u8) -> bool;
 
 /// What opens a name in `Debug` texts, and what closes it. Hardware addresses and IP addresses have no type's
 /// name around them; those of the histories' world begin like this.
-const NAMES: [(&str, Belongs); 9] = [
+const NAMES: [(&str, Belongs); 10] = [
     ("OperationId(", is_digit),
     ("RequestId(", is_digit),
     ("EniNo(", is_digit),
@@ -31,6 +31,7 @@ const NAMES: [(&str, Belongs); 9] = [
     ("ContainerId(\"", is_name),
     ("02:00:00:", is_digit),
     ("10.0.", is_dotted),
+    ("10.97.", is_dotted),
 ];
 
 fn is_digit(byte: u8) -> bool {
@@ -46,7 +47,7 @@ fn is_dotted(byte: u8) -> bool {
 }
 
 /// Respells a `Debug` text.
-pub(super) fn canonical(text: &str, now: Timestamp) -> String {
+pub(crate) fn canonical(text: &str, now: Timestamp) -> String {
     let mut out = String::with_capacity(text.len());
     let mut names: HashMap<&str, usize> = HashMap::new();
     let mut rest = text;

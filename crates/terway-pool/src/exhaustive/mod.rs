@@ -9,15 +9,16 @@
 //! time limits are one or two units, so that few differences of times exist; whoever watches netdevs lags behind by
 //! two moves at most. From every n-th state (by its digest) everything is made to come to rest.
 
-mod canonical;
-mod search;
+pub(crate) mod canonical;
+pub(crate) mod search;
 
 use std::time::Duration;
 
+use crate::histories::shared::choices::{self as shared, Scope as Scarce};
 use crate::histories::soak::from_environment;
 use crate::histories::world::choices::{GRAIN, Scope};
 use crate::histories::world::{Demand, Pace, World, fast_settings};
-use crate::{PoolSettings, ReleasePace};
+use crate::{EniPolicy, Keep, Mode, PoolSettings, ReleasePace, Sharing};
 use search::{Bounds, explore};
 
 /// The unit of time limits. Half of it passes between a death and the next life.
@@ -34,6 +35,7 @@ struct Small {
     demand: Demand,
     looks: bool,
     retires: bool,
+    mishaps: bool,
     rest_every: u128,
 }
 
@@ -72,6 +74,7 @@ impl Small {
             demand: self.demand,
             looks: self.looks,
             retires: self.retires,
+            mishaps: self.mishaps,
         };
         let faults = self.faults + usize::try_from(from_environment("TERWAY_SOAK_FAULTS", 0)).unwrap();
         let bounds = Bounds { scope, faults, rest_every: self.rest_every, states: 50_000_000 };
@@ -98,7 +101,8 @@ const SMALLEST: Small = Small {
     demand: Demand::Any,
     looks: false,
     retires: false,
-    rest_every: 4,
+    mishaps: true,
+    rest_every: 16,
 };
 
 #[test]
@@ -132,4 +136,66 @@ fn the_end_of_a_node() {
         ..SMALLEST
     }
     .explore();
+}
+
+/// The ENI of a claim is detached and kept when its attachment goes, and attached again.
+#[test]
+fn a_claim_that_keeps_its_eni() {
+    let demand = Demand::Claim(0, Keep::Fixed);
+    Small { name: "1 claim, 1 attachment, 1 fault", faults: 1, demand, ..SMALLEST }.explore();
+}
+
+/// The control plane makes an ENI, which is deleted after its use.
+#[test]
+fn a_claim_that_names_its_eni() {
+    let demand = Demand::Named(0, Keep::Elastic);
+    Small { name: "1 claim that names its ENI, 1 attachment, 1 fault", faults: 1, demand, ..SMALLEST }
+        .explore();
+}
+
+/// The stock wants other security groups than the attachment.
+#[test]
+fn two_groups_on_one_eni() {
+    let (demand, name) = (Demand::Groups, "1 ENI kept ready, 1 attachment with other groups, 1 fault");
+    Small { name, faults: 1, min_idle: 1, demand, ..SMALLEST }.explore();
+}
+
+/// Fresh, as stale as may be, or missing everything; two are what a decision takes.
+#[test]
+fn two_looks_at_one_eni() {
+    let small = Small { name: "1 ENI, 1 attachment, 2 looks", faults: 2, ..SMALLEST };
+    Small { looks: true, mishaps: false, ..small }.explore();
+}
+
+/// A small world of shared addresses: one ENI that takes two.
+#[derive(Clone, Copy)]
+struct Few {
+    name: &'static str,
+    keys: u8,
+    faults: usize,
+}
+
+impl Few {
+    fn explore(&self) {
+        let eni_policy = EniPolicy::MostIps;
+        let sharing = Sharing { per_eni: 2, prefixes: false, assign_batch: 2, eni_policy, min_enis: 0 };
+        let settings = PoolSettings { mode: Mode::Shared(sharing), ..SMALLEST.settings() };
+        let scope = Scarce { keys: self.keys, patience: UNIT };
+        let faults = self.faults + usize::try_from(from_environment("TERWAY_SOAK_FAULTS", 0)).unwrap();
+        let bounds = Bounds { scope, faults, rest_every: SMALLEST.rest_every, states: 50_000_000 };
+        let found = explore(shared::start(settings, 3, 2), bounds);
+        println!("{}: {} states, {} steps, {} deep", self.name, found.states, found.steps, found.depth);
+    }
+}
+
+const FEWEST: Few = Few { name: "", keys: 1, faults: 0 };
+
+#[test]
+fn two_addresses_of_one_eni_fought_over() {
+    Few { name: "2 addresses, 2 attachments, no fault", keys: 2, ..FEWEST }.explore();
+}
+
+#[test]
+fn two_addresses_of_one_eni_and_a_mishap() {
+    Few { name: "2 addresses, 1 attachment, 1 fault", faults: 1, ..FEWEST }.explore();
 }

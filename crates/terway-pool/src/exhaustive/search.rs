@@ -2,19 +2,41 @@
 //! reached with the fewest faults, and then by the fewest steps, so a counterexample is the simplest there is.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
+use std::fmt::{Debug, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use super::canonical::{canonical, digest};
-use crate::histories::deed::Deed;
-use crate::histories::world::World;
-use crate::histories::world::choices::{After, Scope, Step};
+use super::canonical::digest;
+use crate::histories::world::choices::{After, Step};
+
+/// A world that can be searched.
+pub(crate) trait Explored: Clone + Send + Sync {
+    /// What may happen in it.
+    type Deed: Clone + Debug + Send;
+    /// What the search chooses from.
+    type Scope: Copy + Send + Sync;
+
+    /// What may happen next, and its price in faults.
+    fn deeds(&self, scope: Self::Scope) -> Vec<(Self::Deed, u32)>;
+    /// How many different starting points for random choices are worth trying.
+    fn lucks(&self, deed: &Self::Deed) -> u64;
+    /// It happens; its effects wait.
+    fn begin(&mut self, deed: &Self::Deed, luck: u64);
+    /// What may become of the effects that wait, and its price.
+    fn afters(&self, scope: Self::Scope) -> Vec<(After, u32)>;
+    fn finish(&mut self, after: After);
+    /// All worlds that will behave alike are spelt alike.
+    fn spelt(&self) -> String;
+    fn come_to_rest(&mut self);
+    /// What a step is about to do here, for whoever reads a counterexample.
+    fn describe(&self, step: &Step<Self::Deed>) -> String;
+    fn situation(&self) -> String;
+}
 
 /// How far a search goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) scope: Scope,
+pub(super) struct Bounds<S> {
+    pub(super) scope: S,
     /// Faults on a path.
     pub(super) faults: usize,
     /// From every how many-th state everything is made to come to rest.
@@ -32,32 +54,35 @@ pub(super) struct Found {
     pub(super) depth: usize,
 }
 
-struct Node {
+struct Node<W> {
     id: usize,
-    world: World,
+    world: W,
 }
+
+/// A state that was not seen before, with its price.
+type New<W> = (usize, Node<W>);
 
 /// A successor: the state, how it was reached and at what price, or why it must not be.
-struct Next {
+struct Next<W: Explored> {
     parent: usize,
-    step: Step,
+    step: Step<W::Deed>,
     price: usize,
-    outcome: Result<(u128, World), String>,
+    outcome: Result<(u128, W), String>,
 }
 
-struct Search {
-    bounds: Bounds,
+struct Search<W: Explored> {
+    bounds: Bounds<W::Scope>,
     seen: HashSet<u128>,
     /// How each state was reached: from which, and by which step.
-    paths: Vec<Option<(usize, Step)>>,
+    paths: Vec<Option<(usize, Step<W::Deed>)>>,
     found: Found,
 }
 
 /// Explores everything, or panics with the simplest way to a broken invariant.
-pub(super) fn explore(start: World, bounds: Bounds) -> Found {
+pub(super) fn explore<W: Explored>(start: W, bounds: Bounds<W::Scope>) -> Found {
     let mut search = Search { bounds, seen: HashSet::new(), paths: vec![None], found: Found::default() };
     search.seen.insert(identity(&start));
-    let mut by_faults: Vec<Vec<Node>> = (0..=bounds.faults).map(|_| Vec::new()).collect();
+    let mut by_faults: Vec<Vec<Node<W>>> = (0..=bounds.faults).map(|_| Vec::new()).collect();
     by_faults[0].push(Node { id: 0, world: start.clone() });
     for faults in 0..=bounds.faults {
         let mut level = std::mem::take(&mut by_faults[faults]);
@@ -85,15 +110,15 @@ pub(super) fn explore(start: World, bounds: Bounds) -> Found {
 }
 
 /// How a path goes on that must not.
-struct Tale {
+struct Tale<D> {
     from: usize,
-    last: Step,
+    last: Step<D>,
     why: String,
 }
 
-impl Search {
+impl<W: Explored> Search<W> {
     /// Takes a successor into the books, if it is new.
-    fn take(&mut self, next: Next) -> Result<Option<(usize, Node)>, Tale> {
+    fn take(&mut self, next: Next<W>) -> Result<Option<New<W>>, Tale<W::Deed>> {
         self.found.steps += 1;
         let (digest, world) = match next.outcome {
             Ok(state) => state,
@@ -104,12 +129,12 @@ impl Search {
         }
         let id = self.paths.len();
         self.paths.push(Some((next.parent, next.step)));
-        assert!(id < self.bounds.states, "more than {id} states; one of them: {}", spelt(&world));
+        assert!(id < self.bounds.states, "more than {id} states; one of them: {}", world.spelt());
         Ok(Some((next.price, Node { id, world })))
     }
 
     /// The whole way from the start, one line per step.
-    fn tell(&self, mut world: World, tale: Tale) -> String {
+    fn tell(&self, mut world: W, tale: Tale<W::Deed>) -> String {
         let mut steps = vec![tale.last];
         let mut id = tale.from;
         while let Some((parent, step)) = &self.paths[id] {
@@ -121,22 +146,19 @@ impl Search {
         let (last, before) = steps.split_last().unwrap();
         for step in before {
             let before = world.describe(step);
-            world.take_step(step);
+            world.begin(&step.deed, step.luck);
+            world.finish(step.after);
             writeln!(text, "  {before}\n      {}", world.situation()).unwrap();
         }
         text + "  " + &world.describe(last)
     }
 }
 
-fn spelt(world: &World) -> String {
-    canonical(&format!("{:?}", world.essence()), world.now())
+fn identity(world: &impl Explored) -> u128 {
+    digest(&world.spelt())
 }
 
-fn identity(world: &World) -> u128 {
-    digest(&spelt(world))
-}
-
-fn expand_all(nodes: &[Node], left: usize, bounds: &Bounds) -> Vec<Next> {
+fn expand_all<W: Explored>(nodes: &[Node<W>], left: usize, bounds: &Bounds<W::Scope>) -> Vec<Next<W>> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let share = nodes.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
@@ -146,13 +168,13 @@ fn expand_all(nodes: &[Node], left: usize, bounds: &Bounds) -> Vec<Next> {
                 scope.spawn(move || share.iter().flat_map(|node| expand(node, left, bounds)).collect())
             })
             .collect();
-        let parts: Vec<Vec<Next>> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+        let parts: Vec<Vec<Next<W>>> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
         parts.into_iter().flatten().collect()
     })
 }
 
 /// All successors of a state.
-fn expand(node: &Node, left: usize, bounds: &Bounds) -> Vec<Next> {
+fn expand<W: Explored>(node: &Node<W>, left: usize, bounds: &Bounds<W::Scope>) -> Vec<Next<W>> {
     let mut all = Vec::new();
     for (deed, price) in node.world.deeds(bounds.scope) {
         if price as usize <= left {
@@ -165,14 +187,14 @@ fn expand(node: &Node, left: usize, bounds: &Bounds) -> Vec<Next> {
 }
 
 /// One deed, with everything that may become of its effects.
-fn attempt(
-    node: &Node,
-    deed: &Deed,
+fn attempt<W: Explored>(
+    node: &Node<W>,
+    deed: &W::Deed,
     luck: u64,
     price: usize,
     left: usize,
-    bounds: &Bounds,
-    all: &mut Vec<Next>,
+    bounds: &Bounds<W::Scope>,
+    all: &mut Vec<Next<W>>,
 ) {
     let mut told = node.world.clone();
     let next = |after, price, outcome| Next {

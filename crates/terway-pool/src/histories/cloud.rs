@@ -78,7 +78,8 @@ impl RealCloud {
     /// The ENI is deleted, whoever does it.
     pub(crate) fn vanish(&mut self, token: &IntentToken) {
         if let Some(real) = self.enis.remove(token) {
-            *self.free.entry(real.vswitch).or_default() += 1;
+            // What the control plane made was not counted.
+            *self.free.entry(real.vswitch).or_default() += u32::from(!real.named);
             self.spent.insert(token.clone());
         }
     }

@@ -10,7 +10,7 @@ pub(crate) mod past;
 mod regrouping;
 mod retiring;
 mod scenarios;
-mod shared;
+pub(crate) mod shared;
 pub(crate) mod soak;
 pub(crate) mod world;
 

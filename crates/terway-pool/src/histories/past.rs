@@ -35,6 +35,13 @@ impl<S> Past<S> {
         }
     }
 
+    /// Drops since when it has looked like the oldest scene, if that is longer than `horizon`.
+    pub(crate) fn forget_past(&mut self, now: Timestamp, horizon: Duration) {
+        if let Some((from, _)) = self.scenes.front_mut() {
+            *from = (*from).max(now - horizon);
+        }
+    }
+
     /// What it looked like then.
     pub(crate) fn at(&self, time: Timestamp) -> Option<&S> {
         self.scenes.iter().rev().find(|(from, _)| *from <= time).map(|(_, scene)| scene)

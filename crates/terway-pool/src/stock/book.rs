@@ -348,6 +348,19 @@ impl Stock {
         out.put_prefix(PrefixRecord { prefix: net, eni, phase, since });
     }
 
+    /// Drops what does not decide the future: the indexes, and of the times of changes all but their order. Looks ask
+    /// how long before them something changed, if that is `recent`.
+    #[cfg(test)]
+    pub(crate) fn forget_past(&mut self, recent: Option<Timestamp>) {
+        let fresh = Self::new(self.rules);
+        let shelves = std::mem::take(&mut self.shelves);
+        let times: BTreeSet<_> = shelves.values().flat_map(Shelf::slots).map(|slot| slot.since).collect();
+        *self = Self { shelves, ..fresh };
+        let rank = |since| Timestamp(times.range(..since).count() as u64);
+        let past = |since| recent.is_none_or(|recent| since < recent);
+        self.shelves.values_mut().for_each(|shelf| shelf.forget_past(past, rank));
+    }
+
     /// Whether indexes and numbers say what a full look at every address says.
     #[cfg(test)]
     pub(crate) fn check(&self) {

@@ -422,6 +422,20 @@ impl Shelf {
         true
     }
 
+    /// Drops when it was changed, but not in which order.
+    #[cfg(test)]
+    pub(super) fn forget_past(
+        &mut self,
+        past: impl Fn(Timestamp) -> bool,
+        rank: impl Fn(Timestamp) -> Timestamp,
+    ) {
+        if past(self.taken_off) {
+            self.taken_off = Timestamp(0);
+        }
+        let old = self.slots.iter_mut().filter(|slot| past(slot.since));
+        old.for_each(|slot| slot.since = rank(slot.since));
+    }
+
     /// The same ENI without its addresses.
     #[cfg(test)]
     pub(crate) fn emptied(&self) -> Self {

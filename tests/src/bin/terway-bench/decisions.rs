@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use terway_pool::{
-    EniPolicy, Event, Mode, Pool, PoolSettings, ReleasePace, RequestId, Sharing, VSwitchPolicy, Wants,
+    Claim, EniPolicy, Event, Keep, Mode, Pool, PoolSettings, ReleasePace, RequestId, Sharing, VSwitchPolicy,
+    Wants,
 };
 use terway_types::{
     AddressCounts, AddressPhase, AddressRecord, Addresses, AttachmentKey, ContainerId, EniPhase, EniRecord,
@@ -58,6 +59,15 @@ fn decisions(table: &mut Table) {
     );
     let growth = all.last().copied().unwrap_or_default() / all.first().copied().unwrap_or(1.0);
     table.budget("the same with 10,000 / 10 ENIs", format!("{growth:.1}"), "<= 4", growth <= FLAT);
+    let waits = [10, 1_000].map(waiting);
+    let longer = waits[1] / waits[0];
+    table.budget(
+        "a decision with 10, 1,000 others that wait for groups and claims of their own",
+        format!("{:.1}, {:.1} us ({longer:.1})", waits[0], waits[1]),
+        "< 10 us, <= 4",
+        waits[1] < 10.0 && longer <= FLAT,
+    );
+    table.raw("decision_waiting", json!({ "us_10": waits[0], "us_1000": waits[1] }));
     let (allocate, release) = shared(1_000, 50);
     table.budget(
         "a decision with 1,000 ENIs x 50 addresses",
@@ -192,6 +202,31 @@ fn pairs(mut pool: Pool, held: u32) -> (f64, f64) {
 
 fn exclusive(enis: u32) -> (f64, f64) {
     pairs(exclusive_pool(enis), enis / 2)
+}
+
+/// Mean of an ADD that has to wait, or gives up, on a full node on which others wait, in microseconds: half of them
+/// for security groups of their own, half for claims.
+fn waiting(others: u32) -> f64 {
+    let mut pool = exclusive_pool(10);
+    (0..10).for_each(|number| allocate(&mut pool, number, NOW));
+    let ask = |pool: &mut Pool, number: u32, wants: Wants| {
+        let (request, deadline) = (RequestId(u64::from(number)), NOW + Duration::from_hours(1));
+        let (pod, netns) = (PodRef::default(), String::new());
+        pool.handle(NOW, Event::Allocate { request, key: key(number), pod, netns, wants, deadline });
+        request
+    };
+    for number in 100..100 + others {
+        let groups = Wants { security_groups: vec![format!("sg-{number}").into()], ..Wants::default() };
+        let claim = Claim { id: format!("claim-{number}").as_str().into(), eni: None, keep: Keep::Fixed };
+        let claimed = Wants { claim: Some(claim), ..Wants::default() };
+        ask(&mut pool, number, if number % 2 == 0 { groups } else { claimed });
+    }
+    let begun = Instant::now();
+    for number in 10_000..10_000 + PAIRS {
+        let request = ask(&mut pool, number, Wants::default());
+        pool.handle(NOW, Event::Cancel { request });
+    }
+    begun.elapsed().as_secs_f64() * 1e6 / f64::from(2 * PAIRS)
 }
 
 fn shared(enis: u32, per_eni: u32) -> (f64, f64) {

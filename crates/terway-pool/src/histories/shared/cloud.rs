@@ -80,6 +80,13 @@ impl SharedCloud {
         }
     }
 
+    /// Drops what nobody will ask for again.
+    pub(super) fn forget_past(&mut self, mentioned: impl Fn(&IntentToken) -> bool) {
+        self.made = 0;
+        self.spent.retain(&mentioned);
+        self.given.retain(|token, _| mentioned(token));
+    }
+
     pub(super) fn is_spent(&self, token: &IntentToken) -> bool {
         self.spent.contains(token)
     }

@@ -11,7 +11,7 @@ use crate::{Event, Inventory, Place, Pool, SeenEni};
 
 /// What somebody does by hand.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Meddling {
+pub(crate) enum Meddling {
     /// An ENI is deleted.
     Delete,
     /// An ENI is detached.

@@ -1,13 +1,14 @@
 //! Random histories of a pool of addresses on shared ENIs, with crashes between any two effects, in a world of its
 //! own: a cloud with addresses, partial answers, lies and people who delete ENIs by hand.
 
+pub(crate) mod choices;
 mod cloud;
 mod doubts;
 mod invariants;
 mod looking;
 mod looks;
 mod scenarios;
-mod world;
+pub(crate) mod world;
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use looks::Meddling;
 use world::World;
 
 #[derive(Clone, Debug)]
-enum Deed {
+pub(crate) enum Deed {
     Allocate(u8, u64),
     Release(u8),
     Cancel(usize),
@@ -41,6 +42,9 @@ enum Deed {
     Look(u64, u8),
     Meddle(usize, Meddling),
     LoseLedger,
+    /// A late call lands now, or never.
+    Land(usize),
+    Fade(usize),
 }
 
 fn enact(world: &mut World, deed: Deed) {
@@ -63,6 +67,8 @@ fn enact(world: &mut World, deed: Deed) {
         Deed::Look(stale, hide) => world.look(stale, hide),
         Deed::Meddle(index, what) => world.meddle(index, what),
         Deed::LoseLedger => world.lose_ledger(),
+        Deed::Land(index) => world.land(index),
+        Deed::Fade(index) => drop(world.late.remove(index)),
     }
 }
 

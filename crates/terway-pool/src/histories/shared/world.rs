@@ -29,8 +29,8 @@ pub(super) struct Ask {
     pub(super) outdated: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct World {
+#[derive(Clone, Debug)]
+pub(crate) struct World {
     pub(super) now: Timestamp,
     pub(super) settings: PoolSettings,
     pub(super) pool: Pool,
@@ -45,7 +45,7 @@ pub(super) struct World {
     pub(super) arriving: Vec<(Timestamp, EniId)>,
     pub(super) home: BTreeSet<MacAddr>,
     pub(super) unseen: VecDeque<Event>,
-    next_request: u64,
+    pub(super) next_request: u64,
     pub(super) open: BTreeMap<RequestId, Ask>,
     /// What asker and runtime believe: this attachment holds these addresses.
     pub(super) told: BTreeMap<AttachmentKey, (IntentToken, Addresses)>,
@@ -131,6 +131,11 @@ impl World {
         if ask.allocates {
             ask.heard = false;
             self.event(Event::Cancel { request });
+            // If the answer is not on its way, it must never come.
+            let answers = |effect: &Effect| matches!(effect, Effect::Reply { request: answered, .. } if *answered == request);
+            if !self.queue.iter().any(answers) {
+                self.open.remove(&request);
+            }
         }
     }
 
@@ -213,6 +218,14 @@ impl World {
         }
         self.vanished.insert(token);
         self.happen();
+    }
+
+    /// A late call lands now, and not as late as it might.
+    pub(super) fn land(&mut self, index: usize) {
+        if let Some((at, ..)) = self.late.get_mut(index) {
+            *at = self.now;
+            self.happen();
+        }
     }
 
     pub(super) fn see_links(&mut self) {

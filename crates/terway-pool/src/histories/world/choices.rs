@@ -6,6 +6,8 @@ use std::time::Duration;
 use terway_types::{CloudFailureKind as Kind, Timestamp};
 
 use super::{Demand, Fate, World};
+use crate::exhaustive::canonical::canonical;
+use crate::exhaustive::search::Explored;
 use crate::histories::deed::Deed;
 use crate::random::Random;
 use crate::testing::key;
@@ -29,6 +31,8 @@ pub(crate) struct Scope {
     pub(crate) looks: bool,
     /// The node may go away, as one fault.
     pub(crate) retires: bool,
+    /// Anything else may go wrong. If not, faults are looks and the node's end alone.
+    pub(crate) mishaps: bool,
 }
 
 /// What happens to the effects of a deed.
@@ -46,32 +50,28 @@ pub(crate) enum After {
 
 /// One step of a search: a deed, and what happens to its effects.
 #[derive(Clone, Debug)]
-pub(crate) struct Step {
-    pub(crate) deed: Deed,
+pub(crate) struct Step<D> {
+    pub(crate) deed: D,
     /// What the pool's random choices start from.
     pub(crate) luck: u64,
     pub(crate) after: After,
 }
 
-impl World {
-    /// Takes a step.
-    pub(crate) fn take_step(&mut self, step: &Step) {
-        self.begin(&step.deed, step.luck);
-        self.finish(step.after);
-    }
+impl Explored for World {
+    type Deed = Deed;
+    type Scope = Scope;
 
-    pub(crate) fn begin(&mut self, deed: &Deed, luck: u64) {
+    fn begin(&mut self, deed: &Deed, luck: u64) {
         self.pool.random = Random::new(luck, Timestamp(0));
         self.enact(deed.clone());
     }
 
-    /// How many different starting points for random choices are worth trying.
-    pub(crate) fn lucks(&self, deed: &Deed) -> u64 {
+    fn lucks(&self, deed: &Deed) -> u64 {
         let choice = matches!(deed, Deed::Allocate(..)) && self.pool.books.tally().idle > 1;
         if choice { 4 } else { 1 }
     }
 
-    pub(crate) fn finish(&mut self, after: After) {
+    fn finish(&mut self, after: After) {
         match after {
             After::Lag => return,
             After::Die(effects) => self.fuse = Some(effects),
@@ -81,8 +81,37 @@ impl World {
         self.execute(usize::MAX);
     }
 
+    fn deeds(&self, scope: Scope) -> Vec<(Deed, u32)> {
+        let mut deeds = self.all_deeds(scope);
+        let kept = |deed: &Deed| matches!(deed, Deed::Look(..) | Deed::Retire);
+        deeds.retain(|(deed, price)| scope.mishaps || *price == 0 || kept(deed));
+        deeds
+    }
+
+    fn afters(&self, scope: Scope) -> Vec<(After, u32)> {
+        if scope.mishaps { self.all_afters(scope) } else { vec![(After::Run, 0)] }
+    }
+
+    fn spelt(&self) -> String {
+        canonical(&format!("{:?}", self.essence()), self.now())
+    }
+
+    fn come_to_rest(&mut self) {
+        World::come_to_rest(self);
+    }
+
+    fn describe(&self, step: &Step<Deed>) -> String {
+        World::describe(self, step)
+    }
+
+    fn situation(&self) -> String {
+        World::situation(self)
+    }
+}
+
+impl World {
     /// What may happen next, and its price in faults.
-    pub(crate) fn deeds(&self, scope: Scope) -> Vec<(Deed, u32)> {
+    fn all_deeds(&self, scope: Scope) -> Vec<(Deed, u32)> {
         let mut deeds = Vec::new();
         if self.queue.is_empty() {
             deeds.push((Deed::Crash, 1));
@@ -90,7 +119,10 @@ impl World {
             deeds.push((Deed::Execute(0), 0));
         }
         self.askers_may(scope, &mut deeds);
-        self.cloud_may(&mut deeds);
+        // Whoever watches netdevs lags behind by two moves at most.
+        if self.unseen.len() < 2 {
+            self.cloud_may(&mut deeds);
+        }
         self.netdevs_may(scope, &mut deeds);
         self.witnesses_may(scope, &mut deeds);
         // Whoever watches netdevs lags behind, but not for ever.
@@ -106,7 +138,7 @@ impl World {
     }
 
     /// What may become of the effects that wait, and its price.
-    pub(crate) fn afters(&self, scope: Scope) -> Vec<(After, u32)> {
+    fn all_afters(&self, scope: Scope) -> Vec<(After, u32)> {
         let mut afters = vec![(After::Run, 0)];
         if self.queue.is_empty() {
             return afters;

@@ -2,7 +2,7 @@
 
 use terway_types::{IntentToken, Timestamp};
 
-use super::World;
+use super::{Running, World};
 use crate::{CloudAction, Event, Inventory};
 
 impl World {
@@ -26,6 +26,11 @@ impl World {
         if !self.pace.looks {
             bare.past = <_>::default();
         }
+        bare.past.forget_past(self.now, self.settings.consistency);
+        // A call that only looks, and to which nobody listens any more.
+        let listens = |running: &Running| self.pool.operations.contains_key(&running.operation);
+        bare.running
+            .retain(|running| !matches!(running.action, CloudAction::Find { .. }) || listens(running));
         for running in &mut bare.running {
             if running.since + self.settings.operation_timeout <= self.now {
                 running.since = Timestamp(0);

@@ -6,7 +6,7 @@ use crate::histories::deed::Deed;
 
 impl World {
     /// What a step is about to do here.
-    pub(crate) fn describe(&self, step: &Step) -> String {
+    pub(crate) fn describe(&self, step: &Step<Deed>) -> String {
         let deed = match &step.deed {
             Deed::Allocate(key, patience) => format!("ADD c{key}, waits for {patience} ms"),
             Deed::Release(key) => format!("DEL c{key}"),

@@ -184,12 +184,24 @@ impl Work<'_> {
         let removal = Removal { key: self.layout.key.clone(), mac, addresses };
         let outcome = remove(&removal, self.context.host, Some(self.context.pod), self.context.rule);
         // DEL leaves the MTU as it is, and finds tables by the rules that lead there; here all must be as before.
-        let restored = self.free_tables().and_then(|()| self.restore_mtu());
+        let restored =
+            self.delete_unmarked().and_then(|()| self.free_tables()).and_then(|()| self.restore_mtu());
         match (outcome, restored) {
             (Err(error), _) => Some(error),
             (Ok(_), Err(failure)) => Some(RemoveError { key: removal.key, failures: vec![failure] }),
             (Ok(_), Ok(())) => None,
         }
+    }
+
+    /// A child on the node has the ENI's MAC; its mark, by which DEL tells whose it is, may be what was refused.
+    fn delete_unmarked(&mut self) -> Result<(), KernelError> {
+        for link in self.layout.host.links.iter().filter(|link| link.kind.is_child()) {
+            let made = self.host.link_by_name(&link.name)?;
+            if let Some(made) = made.filter(|made| made.child.is_some() && made.alias.is_none()) {
+                self.host.transact(&[Request::delete_link(made.index)])?;
+            }
+        }
+        Ok(())
     }
 
     /// The rule that leads to a table may be what was refused.

@@ -26,9 +26,10 @@ const PLAN: &[Room] = &[
     // ground
     pure("terway-types", &[], &["ipnetwork", "thiserror"]),
     pure("cni-protocol", &[], &["ipnetwork", "serde", "serde_json", "serde_path_to_error", "thiserror"]),
+    room("grpc-unary", &[]),
     // domain: never each other
     pure("terway-pool", &["terway-types"], &["ipnetwork", "thiserror"]),
-    room("terway-rpc", &["terway-types"]),
+    room("terway-rpc", &["grpc-unary", "terway-types"]),
     room("terway-datapath", &["terway-types"]),
     room("terway-cloud", &["terway-types"]),
     room("terway-ledger", &["terway-types"]),
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn the_plan_has_three_floors() {
         let floor = |name: &str| match name {
-            "terway-types" | "cni-protocol" => 0,
+            "terway-types" | "cni-protocol" | "grpc-unary" => 0,
             "terway-pool" | "terway-rpc" | "terway-datapath" | "terway-cloud" | "terway-ledger" => 1,
             "terway-rig" => 3,
             _ => 2,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use terway_rpc::client::DEFAULT_SOCKET;
+use terway_rpc::DEFAULT_SOCKET;
 
 /// Look into a node's pool of ENIs and its attachments.
 #[derive(Debug, Parser)]

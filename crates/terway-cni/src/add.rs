@@ -40,7 +40,7 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
     spool::withdraw(&paths.spool(), &subject.key)?;
 
     let daemon = Daemon::connect(&paths.socket)?;
-    let reply = daemon.allocate(subject.allocate_request(&request.netns, context), until);
+    let reply = daemon.allocate(&subject.allocate_request(&request.netns, context), until);
     let built = match reply {
         Ok(reply) => build(&reply, &subject, &options, &sandbox, &daemon),
         // It may have been given without our hearing of it.
@@ -71,7 +71,7 @@ fn build(
     }
     if wants_ipvlan(&plans) && !kernel_has_ipvlan(&sandbox.host)? {
         let notice = fall_back(&mut plans, options.require_virtual_type)?;
-        daemon.tell(subject.warning("VirtualModeChanged", &notice));
+        daemon.tell(&subject.warning("VirtualModeChanged", &notice));
     }
     for (vf, mac) in virtual_functions(&reply.interfaces) {
         make_ready(Path::new("/"), vf, mac, &sandbox.host)?;

@@ -28,7 +28,7 @@ pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
     let sandbox = Sandbox::open(&request.netns)?;
     let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
 
-    let reply = Daemon::connect(&paths.socket)?.info(subject.info_request())?;
+    let reply = Daemon::connect(&paths.socket)?.info(&subject.info_request())?;
     let mut plans = plans(reply.r#type, &reply.interfaces, &subject.key, &options)?;
     if plans.is_empty() {
         let what = format!("terwayd knows no attachment {}", subject.key);

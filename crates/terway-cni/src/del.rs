@@ -76,7 +76,7 @@ fn pod_namespace(path: Option<&str>, host: &Netns) -> Result<Option<Netns>, Faul
 /// What is known of the attachment's ENI. The daemon knows whether it still belongs to this attachment; what
 /// the runtime kept from ADD is asked only while the daemon cannot give the ENI to anyone else.
 fn known(daemon: Result<&Daemon, &Fault>, subject: &Subject, prev: Option<&PrevResult>) -> Known {
-    let answer = daemon.map_err(Clone::clone).and_then(|daemon| daemon.info(subject.info_request()));
+    let answer = daemon.map_err(Clone::clone).and_then(|daemon| daemon.info(&subject.info_request()));
     match answer {
         Ok(reply) => held(&reply, &subject.key),
         Err(_) => prev.map(|prev| kept(prev, &subject.key)).unwrap_or_default(),

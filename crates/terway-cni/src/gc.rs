@@ -26,7 +26,7 @@ pub(crate) fn gc(request: &GcRequest) -> Result<(), Fault> {
         network: network.clone(),
         valid: valid.iter().map(wire::Attachment::from).collect(),
     };
-    let reply = daemon.collect_garbage(message)?;
+    let reply = daemon.collect_garbage(&message)?;
     faults.extend(reply.faults.into_iter().map(Fault::from));
     faults.extend(reply.released.iter().filter_map(|released| clean(released, &valid).err()));
     // What is left of attachments that nobody can name any more.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use terway_datapath::names::HOST_LINK_PREFIX;
-use terway_rpc::client::DEFAULT_SOCKET;
+use terway_rpc::DEFAULT_SOCKET;
 use terway_types::{Bandwidth, Fault, FaultCode};
 
 use crate::annotations;

@@ -18,7 +18,7 @@ pub(crate) fn release(
     now: Timestamp,
 ) -> Result<(), Fault> {
     let answer =
-        daemon.map_err(Clone::clone).and_then(|daemon| daemon.release(subject.release_request(reason)));
+        daemon.map_err(Clone::clone).and_then(|daemon| daemon.release(&subject.release_request(reason)));
     match answer {
         Ok(_) => Ok(()),
         Err(fault) if is_away(&fault) => {

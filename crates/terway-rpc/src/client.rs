@@ -19,66 +19,11 @@ use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status, Streaming};
 
+use crate::connect_error::ConnectError;
 use crate::convert::fault_of;
 use crate::wire;
 use crate::wire::terway_backend_client::TerwayBackendClient;
 use crate::wire::terway_tracing_client::TerwayTracingClient;
-
-/// Where the daemon listens unless told otherwise; the path existing installations use.
-pub const DEFAULT_SOCKET: &str = "/var/run/eni/eni.socket";
-
-/// Why no connection came about. Each has another remedy.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// There is no such file.
-    #[error("there is no socket {}", path.display())]
-    NoSocket {
-        /// The socket's path.
-        path: PathBuf,
-    },
-    /// This user may not connect.
-    #[error("permission denied on socket {}", path.display())]
-    Denied {
-        /// The socket's path.
-        path: PathBuf,
-    },
-    /// The file is left over from a daemon that ended.
-    #[error("nobody listens on socket {}", path.display())]
-    NobodyListens {
-        /// The socket's path.
-        path: PathBuf,
-    },
-    /// Nobody accepted in time.
-    #[error("nobody accepted on socket {} within {after:?}", path.display())]
-    TimedOut {
-        /// The socket's path.
-        path: PathBuf,
-        /// How long the attempt lasted.
-        after: Duration,
-    },
-    /// Anything else.
-    #[error("failed to connect to socket {}", path.display())]
-    Other {
-        /// The socket's path.
-        path: PathBuf,
-        /// Why.
-        source: Box<dyn Error + Send + Sync>,
-    },
-}
-
-impl From<ConnectError> for Fault {
-    fn from(error: ConnectError) -> Self {
-        let fault = Self::new(FaultCode::DaemonUnreachable, "failed to reach terwayd").caused_by(&error);
-        match error {
-            ConnectError::NoSocket { .. } => {
-                fault.remedy("check that terwayd runs on this node and that both use the same socket path")
-            }
-            ConnectError::Denied { .. } => fault.remedy("run as the user terwayd runs as, usually root"),
-            ConnectError::NobodyListens { .. } => fault.remedy("start terwayd on this node; see its log"),
-            ConnectError::TimedOut { .. } | ConnectError::Other { .. } => fault,
-        }
-    }
-}
 
 /// Connects to one socket, whatever the URI. The transport's own connector brings TCP and name resolution
 /// along: 150 KB of a plugin that is loaded for every pod, and nothing of it is used.
@@ -223,20 +168,16 @@ unary! {
 
 /// Finds the system's word in the transport's chain of errors.
 fn classify(path: &Path, error: Box<dyn Error + Send + Sync>) -> ConnectError {
-    let path = path.to_owned();
     let mut cause: Option<&(dyn Error + 'static)> = Some(error.as_ref());
     while let Some(current) = cause {
-        if let Some(io) = current.downcast_ref::<io::Error>() {
-            match io.kind() {
-                io::ErrorKind::NotFound => return ConnectError::NoSocket { path },
-                io::ErrorKind::PermissionDenied => return ConnectError::Denied { path },
-                io::ErrorKind::ConnectionRefused => return ConnectError::NobodyListens { path },
-                _ => {}
-            }
+        if let Some(io) = current.downcast_ref::<io::Error>()
+            && let Some(known) = ConnectError::of_kind(path, io.kind())
+        {
+            return known;
         }
         cause = current.source();
     }
-    ConnectError::Other { path, source: error }
+    ConnectError::Other { path: path.to_owned(), source: error }
 }
 
 #[cfg(test)]

@@ -8,4 +8,6 @@ mod status;
 
 pub use attachment::{DEFAULT_IFNAME, DEFAULT_NETWORK, attachment_key};
 pub use interface::{InterfaceError, InterfaceParts, datapath};
+#[cfg(feature = "blocking")]
+pub(crate) use status::{broken, fault_of_parts};
 pub use status::{fault_of, status_of};

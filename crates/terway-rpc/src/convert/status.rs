@@ -1,7 +1,7 @@
 //! Faults as gRPC statuses: ours travel whole in the status' details; the Go daemon's have only a text
 //! (`code: <Code>, msg: <Msg>`), from which the nearest fault is made.
 
-use std::error::Error as _;
+use std::error::Error;
 
 use prost::Message as _;
 use terway_types::fault::Retry;
@@ -33,33 +33,40 @@ pub fn status_of(fault: &Fault) -> Status {
 
 /// The fault a status carries, or the nearest one to what its code, cause and text say.
 pub fn fault_of(status: &Status) -> Fault {
-    if let Some(fault) = carried(status) {
-        return fault;
-    }
-    match status.code() {
-        Code::Unimplemented => {
-            Fault::new(FaultCode::DaemonOutdated, "terwayd lacks the method called").because(status.message())
-        }
-        Code::DeadlineExceeded | Code::Cancelled => {
-            Fault::new(FaultCode::DaemonUnreachable, "terwayd gave no answer in time")
-                .because(status.message())
-        }
-        code => match status.source() {
-            // Only a status made on this side has a source: the connection broke under the call.
-            Some(source) => {
-                Fault::new(FaultCode::DaemonUnreachable, "the connection to terwayd broke").caused_by(source)
-            }
-            None if code == Code::Unavailable => {
-                Fault::new(FaultCode::DaemonUnreachable, "terwayd is not serving").because(status.message())
-            }
-            None => by_text(status.message()),
-        },
+    match status.source() {
+        // Only a status made on this side has a source: the connection broke under the call.
+        Some(source) if !matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) => broken(source),
+        _ => fault_of_parts(status.code(), status.message(), status.details()),
     }
 }
 
+/// The same of a status of the other side, by its parts.
+pub(crate) fn fault_of_parts(code: Code, message: &str, details: &[u8]) -> Fault {
+    if let Some(fault) = carried(details) {
+        return fault;
+    }
+    match code {
+        Code::Unimplemented => {
+            Fault::new(FaultCode::DaemonOutdated, "terwayd lacks the method called").because(message)
+        }
+        Code::DeadlineExceeded | Code::Cancelled => {
+            Fault::new(FaultCode::DaemonUnreachable, "terwayd gave no answer in time").because(message)
+        }
+        Code::Unavailable => {
+            Fault::new(FaultCode::DaemonUnreachable, "terwayd is not serving").because(message)
+        }
+        _ => by_text(message),
+    }
+}
+
+/// The fault of a connection that broke under a call.
+pub(crate) fn broken(source: &(dyn Error + 'static)) -> Fault {
+    Fault::new(FaultCode::DaemonUnreachable, "the connection to terwayd broke").caused_by(source)
+}
+
 /// The fault in the details, if our daemon sent the status.
-fn carried(status: &Status) -> Option<Fault> {
-    let message = wire::Fault::decode(status.details()).ok()?;
+fn carried(details: &[u8]) -> Option<Fault> {
+    let message = wire::Fault::decode(details).ok()?;
     (!message.code.is_empty()).then(|| message.into())
 }
 

@@ -194,19 +194,39 @@ impl<'a> Work<'a> {
         let links = netlink.links()?;
         let left = self.clear_tables(&links, &mut netlink);
         self.note(left);
+        let (mut made, mut nics) = (Vec::new(), Vec::new());
         for link in links {
-            let outcome = match self.ours(&link) {
-                Some(Ours::Made) => self.delete(&link, &mut netlink),
-                Some(Ours::Nic) => self.bring_home(&link, &mut netlink, host),
-                None if self.is_left_unmarked(&link) => self.bring_home(&link, &mut netlink, host),
+            match self.ours(&link) {
+                Some(Ours::Made) => made.push(link),
+                Some(Ours::Nic) => nics.push(link),
+                None if self.is_left_unmarked(&link) => nics.push(link),
                 // It gets its mark with its name; in the pod's own namespace it can only be the attachment's.
-                None if is_child(&link) && names::is_unnamed_child(&link.name) => {
-                    self.delete(&link, &mut netlink)
-                }
-                None => Ok(()),
-            };
-            self.note(outcome);
+                None if is_child(&link) && names::is_unnamed_child(&link.name) => made.push(link),
+                None => {}
+            }
         }
+        if nics.is_empty() {
+            for link in &made {
+                let outcome = delete(link, &mut netlink);
+                self.deleted(link, outcome);
+            }
+            return Ok(());
+        }
+        // A deletion waits for the kernel's readers after it gave back the lock of links, a move while it has it:
+        // each takes tens of milliseconds, at the same time.
+        let mut second = Netlink::open(pod)?;
+        thread::scope(|scope| {
+            let deletions =
+                scope.spawn(|| made.iter().map(|link| delete(link, &mut second)).collect::<Vec<_>>());
+            for nic in &nics {
+                let outcome = self.bring_home(nic, &mut netlink, host);
+                self.note(outcome);
+            }
+            let outcomes = deletions.join().unwrap_or_else(|panic| resume_unwind(panic));
+            for (link, outcome) in made.iter().zip(outcomes) {
+                self.deleted(link, outcome);
+            }
+        });
         Ok(())
     }
 
@@ -237,14 +257,17 @@ impl<'a> Work<'a> {
         let mut netlink = Netlink::open(host)?;
         let uplink = uplink_index(&mut netlink);
         for link in netlink.links()? {
-            let outcome = match (self.ours(&link), &uplink) {
-                (Some(Ours::Made), _) => self.delete(&link, &mut netlink),
-                (Some(Ours::Nic), Ok(uplink)) if Some(link.index) != *uplink => {
-                    self.settle(&link, &mut netlink)
+            match (self.ours(&link), &uplink) {
+                (Some(Ours::Made), _) => {
+                    let outcome = delete(&link, &mut netlink);
+                    self.deleted(&link, outcome);
                 }
-                _ => Ok(()),
-            };
-            self.note(outcome);
+                (Some(Ours::Nic), Ok(uplink)) if Some(link.index) != *uplink => {
+                    let outcome = self.settle(&link, &mut netlink);
+                    self.note(outcome);
+                }
+                _ => {}
+            }
         }
         // Not knowing the uplink, no NIC was touched.
         uplink.map(drop)
@@ -259,16 +282,19 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    fn delete(&mut self, link: &Link, netlink: &mut Netlink) -> Result<(), KernelError> {
-        let request = Request::delete_link(link.index).described(format!("delete link {}", link.name));
-        match netlink.transact(&[request]) {
+    fn deleted(&mut self, link: &Link, outcome: Result<(), KernelError>) {
+        match outcome {
             Ok(()) => self.removed.links.push(link.name.clone()),
             // The other end of the pair was deleted meanwhile, or the pod's namespace took it along.
             Err(error) if error.is_absent() => {}
-            Err(error) => return Err(error),
+            Err(error) => self.note(Err(error)),
         }
-        Ok(())
     }
+}
+
+fn delete(link: &Link, netlink: &mut Netlink) -> Result<(), KernelError> {
+    let request = Request::delete_link(link.index).described(format!("delete link {}", link.name));
+    netlink.transact(&[request])
 }
 
 /// Whether a link is made on an ENI and has its MAC.

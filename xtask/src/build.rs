@@ -11,7 +11,7 @@ use crate::elf;
 use crate::workspace::{Workspace, output, run as run_command};
 
 /// The plugin's size budget in bytes.
-const PLUGIN_BUDGET: u64 = 3_000_000;
+const PLUGIN_BUDGET: u64 = 1_500_000;
 
 /// Packages of the other programs, each with its program.
 const OTHERS: &[(&str, &str)] =
@@ -19,7 +19,7 @@ const OTHERS: &[(&str, &str)] =
 
 /// Builds all and says where they are, how large, and whether the plugin keeps its promises.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    let plugin = plugin(workspace)?;
+    let plugin = build_plugin(workspace)?;
     let mut others = workspace.cargo("build --release");
     for (package, _) in OTHERS {
         others.args(["--package", package]);
@@ -28,7 +28,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 
     let dist = workspace.dist();
     fs::create_dir_all(&dist).with_context(|| format!("failed to create {}", dist.display()))?;
-    install(&plugin, &dist.join("terway"))?;
+    strip(&plugin, &dist.join("terway"))?;
     for (_, program) in OTHERS {
         install(&workspace.target().join("release").join(program), &dist.join(program))?;
     }
@@ -41,24 +41,42 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// The plugin aborts on panic and has no symbols for a backtrace, so nobody reads unwind tables.
-const PLUGIN_FLAGS: &str = "-C target-feature=+crt-static -C force-unwind-tables=no";
+/// The plugin aborts on panic and has no symbols for a backtrace, so nobody reads unwind tables: its own code is built
+/// without, and the linker script drops those of the standard library. Relocations packed are a tenth of the size.
+const PLUGIN_FLAGS: &str =
+    "-C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs";
+const PLUGIN_SCRIPT: &str = "crates/terway-cni/link.ld";
 
-/// Builds the plugin for the musl target if it is installed, else statically for the host's glibc.
-fn plugin(workspace: &Workspace) -> Result<PathBuf> {
-    let host = host_triple()?;
-    let musl = host.replace("-gnu", "-musl");
-    let triple = if is_installed(&musl) { musl } else { host };
+/// Builds the plugin with its symbols.
+fn build_plugin(workspace: &Workspace) -> Result<PathBuf> {
+    let triple = plugin_target()?;
     eprintln!("   the plugin is linked statically for {triple}");
     // With an explicit --target, these flags do not reach build scripts and procedural macros.
     let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.replace('-', "_").to_uppercase());
+    let script = workspace.root.join(PLUGIN_SCRIPT);
+    let flags = format!("{PLUGIN_FLAGS} -C link-arg=-Wl,-T,{}", script.display());
     run_command(
         workspace
             .cargo("build --profile plugin --package terway-cni")
             .args(["--target", &triple])
-            .env(variable, PLUGIN_FLAGS),
+            .env(variable, flags),
     )?;
-    Ok(workspace.target().join(triple).join("plugin").join("terway"))
+    plugin_with_symbols(workspace)
+}
+
+/// Where the plugin with its symbols is once built.
+pub(crate) fn plugin_with_symbols(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(workspace.target().join(plugin_target()?).join("plugin").join("terway"))
+}
+
+/// What the plugin is built for: musl, whose programs start faster and are smaller by 600 KB, where rustup has its
+/// standard library or can get it; else the host's own glibc.
+pub(crate) fn plugin_target() -> Result<String> {
+    let host = host_triple()?;
+    let musl = host.replace("-gnu", "-musl");
+    let fetch = || Command::new("rustup").args(["target", "add", &musl]).status();
+    let usable = is_installed(&musl) || fetch().is_ok_and(|status| status.success());
+    Ok(if usable { musl } else { host })
 }
 
 fn host_triple() -> Result<String> {
@@ -80,6 +98,13 @@ fn install(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, &fresh)
         .and_then(|_| fs::rename(&fresh, to))
         .with_context(|| format!("failed to install {} as {}", from.display(), to.display()))
+}
+
+/// The same without symbols; binutils' program is there wherever a linker is.
+fn strip(from: &Path, to: &Path) -> Result<()> {
+    let fresh = to.with_extension("fresh");
+    run_command(Command::new("strip").arg("--strip-all").arg("-o").args([&fresh, from]))?;
+    fs::rename(&fresh, to).with_context(|| format!("failed to install {}", to.display()))
 }
 
 fn check_plugin(plugin: &Path) -> Result<()> {

@@ -41,6 +41,8 @@ enum Task {
     Demo(rig::Arguments),
     /// Measure ADD, DEL and the daemon against the kernel's floor and the reference plugins.
     Bench(rig::Arguments),
+    /// Count the instructions of plugin and daemon and hold them against the committed budget; --update yes writes it.
+    Instructions(rig::Arguments),
     /// Hold the node against every fault of every cloud action, and tell how long it takes to recover.
     Faults(rig::Arguments),
     /// Try with real packets who reaches whom in every mode, and write the table into README.md.
@@ -90,6 +92,7 @@ fn run(task: Task) -> Result<()> {
         Task::LabGuest { folder, .. } => lab::init(&folder),
         Task::Demo(arguments) => rig::exec(&workspace, &rig::DEMO, &arguments),
         Task::Bench(arguments) => rig::exec(&workspace, &rig::BENCH, &arguments),
+        Task::Instructions(arguments) => rig::instructions_of_a_fresh_build(&workspace, &arguments),
         Task::Faults(arguments) => rig::exec(&workspace, &rig::FAULTS, &arguments),
         Task::Matrix(arguments) => rig::exec(&workspace, &rig::MATRIX, &arguments),
         Task::Test(arguments) => test::run(&workspace, &arguments),

@@ -63,3 +63,22 @@ pub(crate) fn exec(workspace: &Workspace, program: &Program, arguments: &Argumen
     let failure = command.args(&arguments.rest).current_dir(&workspace.root).exec();
     Err(failure).with_context(|| format!("failed to start {}", path.display()))
 }
+
+/// Counts instructions; with `rest`, e.g. `--update yes`, as told. The plugin is the shipped one; the daemon is a
+/// development build, whose counts show a change of its code as well and take no minutes of linking.
+pub(crate) fn instructions(workspace: &Workspace, rest: &[OsString]) -> Result<()> {
+    tools::ensure(tools::INSTRUCTIONS)?;
+    run(&mut workspace.cargo("build --workspace --all-features --bins"))?;
+    let mut command = Command::new(workspace.target().join("debug/terway-instructions"));
+    command.arg("--bin-dir").arg(workspace.target().join("debug"));
+    command.arg("--plugin").arg(build::plugin_with_symbols(workspace)?);
+    command.arg("--target").arg(build::plugin_target()?);
+    command.arg("--budget").arg(workspace.root.join("tests/instructions.json"));
+    run(command.args(rest))
+}
+
+/// `cargo xtask instructions`
+pub(crate) fn instructions_of_a_fresh_build(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    build::run(workspace)?;
+    instructions(workspace, &arguments.rest)
+}

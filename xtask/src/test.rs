@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::metadata::Metadata;
 use crate::stages::{self, Choice, Stage};
 use crate::workspace::{Workspace, run as run_command};
-use crate::{build, check, dependencies, r#gen, host, lab, tools};
+use crate::{build, check, dependencies, r#gen, host, lab, rig, tools};
 
 /// Which stages to run.
 #[derive(Args)]
@@ -76,6 +76,12 @@ const STAGES: &[Stage<Workspace>] = &[
     Stage { name: "morning", about: "a thousand engines in virtual time", needs: None, run: morning },
     Stage { name: "build", about: "the shipped programs", needs: None, run: build::run },
     Stage {
+        name: "instructions",
+        about: "what plugin and daemon spend on each verb, against the budget",
+        needs: Some("build"),
+        run: instructions,
+    },
+    Stage {
         name: "world",
         about: "the shipped programs against the simulated cloud",
         needs: Some("build"),
@@ -139,6 +145,11 @@ fn world(workspace: &Workspace) -> Result<()> {
     let mut command = workspace.cargo("test --workspace --all-features --test world");
     command.env("TERWAY_BIN_DIR", workspace.dist());
     host::unchanged(|| run_command(&mut command))
+}
+
+/// Installs valgrind itself.
+fn instructions(workspace: &Workspace) -> Result<()> {
+    host::unchanged(|| rig::instructions(workspace, &[]))
 }
 
 /// Installs container runtimes itself: nobody needs them who leaves this stage out.

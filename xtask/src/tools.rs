@@ -40,6 +40,7 @@ const PORTMAP: Tool = Tool {
     why: "is chained behind the plugin",
 };
 const IPTABLES: Tool = Tool { program: "iptables", package: "iptables", why: "is what portmap uses" };
+const VALGRIND: Tool = Tool { program: "valgrind", package: "valgrind", why: "counts instructions" };
 const BUSYBOX: Tool =
     Tool { program: "/bin/busybox", package: "busybox-static", why: "is what test containers run" };
 
@@ -53,6 +54,8 @@ pub(crate) const TEST: &[Tool] = &[CC, IP, NFT, FAKETIME];
 pub(crate) const LAB: &[Tool] = &[CC, IP, NFT];
 /// What real container runtimes need in tests.
 pub(crate) const CLIENTS: &[Tool] = &[CC, IP, CONTAINERD, RUNC, PODMAN, PORTMAP, IPTABLES, BUSYBOX];
+/// What counts instructions.
+pub(crate) const INSTRUCTIONS: &[Tool] = &[CC, IP, VALGRIND];
 /// What the demonstration uses.
 pub(crate) const DEMO: &[Tool] = &[CC, IP];
 /// What the benchmark uses.

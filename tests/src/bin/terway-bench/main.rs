@@ -165,7 +165,7 @@ fn cold_start(table: &mut Table, options: &Options, node: &mut Node) -> Result<(
     }
     let size = fs::metadata(options.binaries.join("terway"))?.len();
     #[expect(clippy::cast_precision_loss, reason = "megabytes for people")]
-    table.budget("the plugin's size", format!("{:.2} MB", size as f64 / 1e6), "<= 3 MB", size <= 3_000_000);
+    table.budget("the plugin's size", format!("{:.2} MB", size as f64 / 1e6), "<= 1.5 MB", size <= 1_500_000);
     Ok(())
 }
 

@@ -35,7 +35,7 @@ pub(crate) const DEMO: Program =
     Program { name: "terway-demo", needs: tools::DEMO, record: None, page: None };
 /// `cargo xtask bench`
 pub(crate) const BENCH: Program =
-    Program { name: "terway-bench", needs: tools::BENCH, record: Some("bench.json"), page: None };
+    Program { name: "terway-bench", needs: tools::BENCH, record: Some("bench/bench.json"), page: None };
 /// `cargo xtask matrix`
 pub(crate) const MATRIX: Program =
     Program { name: "terway-matrix", needs: tools::DEMO, record: None, page: Some("README.md") };

@@ -1,10 +1,12 @@
-//! The reference plugins that do the nearest job: `host-device` with `static` addresses, from Debian's
-//! `containernetworking-plugins`.
+//! The reference plugins that do the nearest job, from Debian's `containernetworking-plugins`: `host-device` with
+//! `static` addresses for whole ENIs, `ptp` with `host-local` for shared ones. IPv4 only: with IPv6 they wait more than a
+//! second for duplicate address detection.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use terway_rig::namespace;
 use terway_rig::plugin::{Call, Outcome};
 use terway_rig::reader;
@@ -12,18 +14,30 @@ use terway_rig::reader;
 /// Where Debian puts the plugins.
 const FOLDER: &str = "/usr/lib/cni";
 
-/// One NIC stand-in on a node, moved in and out of pods by `host-device`.
+/// A plugin on a node.
 pub(crate) struct Reference {
     host: PathBuf,
+    program: PathBuf,
+    configuration: Value,
 }
 
 impl Reference {
-    /// Makes the NIC: one end on the node, the other in the VPC's namespace.
-    pub(crate) fn new(host: &Path, vpc: &Path) -> Result<Self> {
+    fn new(host: &Path, name: &str, mut configuration: Value) -> Result<Self> {
+        let program = Path::new(FOLDER).join(name);
         ensure!(
-            Path::new(FOLDER).join("host-device").exists(),
-            "{FOLDER}/host-device is missing; install it: apt-get install containernetworking-plugins"
+            program.exists(),
+            "{} is missing; install it: apt-get install containernetworking-plugins",
+            program.display()
         );
+        configuration["cniVersion"] = json!("1.0.0");
+        configuration["name"] = json!("reference");
+        configuration["type"] = json!(name);
+        Ok(Self { host: host.to_owned(), program, configuration })
+    }
+
+    /// `host-device` with a NIC stand-in that it moves in and out of pods: one end on the node, the other in the VPC's
+    /// namespace.
+    pub(crate) fn host_device(host: &Path, vpc: &Path) -> Result<Self> {
         let vpc_name =
             vpc.file_name().and_then(|name| name.to_str()).context("the VPC's namespace has no name")?;
         reader::text(
@@ -32,14 +46,30 @@ impl Reference {
             &["link", "add", "refnic", "type", "veth", "peer", "name", "refport", "netns", vpc_name],
         )?;
         reader::text(vpc, "ip", &["link", "set", "refport", "up"])?;
-        Ok(Self { host: host.to_owned() })
+        let addresses = json!([{ "address": "10.9.1.50/24", "gateway": "10.9.1.1" }]);
+        let ipam = json!({ "type": "static", "addresses": addresses, "routes": [{ "dst": "0.0.0.0/0" }] });
+        Self::new(host, "host-device", json!({ "device": "refnic", "ipam": ipam }))
     }
 
-    /// One call for the sandbox `netns`.
-    pub(crate) fn call(&self, verb: &str, container: &str, netns: &Path) -> Result<Outcome> {
-        // IPv4 only: with IPv6 it waits more than a second for duplicate address detection.
-        let addresses = json!([{ "address": "10.9.1.50/24", "gateway": "10.9.1.1" }]);
-        let routes = json!([{ "dst": "0.0.0.0/0" }]);
+    /// `ptp`, whose pods reach the world by a pair of links and the node's routes.
+    pub(crate) fn ptp(host: &Path) -> Result<Self> {
+        let ipam = json!({
+            "type": "host-local", "dataDir": "/run/host-local",
+            "ranges": [[{ "subnet": "10.9.4.0/22" }]], "routes": [{ "dst": "0.0.0.0/0" }],
+        });
+        Self::new(host, "ptp", json!({ "ipMasq": false, "ipam": ipam }))
+    }
+
+    /// One ADD and one DEL; a new sandbox each time, with its loopback as runtimes leave it.
+    pub(crate) fn round(&self, container: &str) -> Result<(Duration, Duration)> {
+        let netns = Path::new("/run/netns").join(container);
+        namespace::create(&netns)?;
+        let add = self.call("ADD", container, &netns)?.elapsed;
+        let del = self.call("DEL", container, &netns)?.elapsed;
+        Ok((add, del))
+    }
+
+    fn call(&self, verb: &str, container: &str, netns: &Path) -> Result<Outcome> {
         let variables = [
             ("CNI_COMMAND", verb),
             ("CNI_CONTAINERID", container),
@@ -48,25 +78,15 @@ impl Reference {
             ("CNI_PATH", FOLDER),
         ];
         Call {
-            program: Path::new(FOLDER).join("host-device"),
+            program: self.program.clone(),
             host: self.host.clone(),
             environment: variables
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect(),
-            configuration: json!({
-                "cniVersion": "1.0.0", "name": "reference", "type": "host-device", "device": "refnic",
-                "ipam": { "type": "static", "addresses": addresses, "routes": routes },
-            }),
+            configuration: self.configuration.clone(),
         }
         .run()?
-        .expect_ok(&format!("host-device {verb}"))
+        .expect_ok(&format!("{} {verb}", self.program.display()))
     }
-}
-
-/// A sandbox for the reference, with its loopback as runtimes leave it.
-pub(crate) fn sandbox(number: usize) -> Result<PathBuf> {
-    let path = Path::new("/run/netns").join(format!("reference-{number}"));
-    namespace::create(&path)?;
-    Ok(path)
 }

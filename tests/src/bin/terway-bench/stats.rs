@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Times of one thing, measured again and again.
+/// Each of two groups must have at least this share of the samples to be called one.
+const LEAST_SHARE: f64 = 0.15;
+
+/// Times of one thing, measured again and again, in milliseconds and in the order of their measurement.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples(Vec<f64>);
 
@@ -14,26 +17,109 @@ impl Samples {
         Self(Vec::new())
     }
 
-    /// Adds one, in milliseconds.
+    /// Adds one.
     pub(crate) fn add(&mut self, time: Duration) {
         self.0.push(time.as_secs_f64() * 1000.0);
-        self.0.sort_by(f64::total_cmp);
+    }
+
+    /// All of them, as they were measured.
+    pub(crate) fn all(&self) -> &[f64] {
+        &self.0
+    }
+
+    /// A part of them, as they were measured.
+    pub(crate) fn part(&self, range: std::ops::Range<usize>) -> Self {
+        Self(self.0.get(range).unwrap_or_default().to_vec())
+    }
+
+    /// All of them, the least first.
+    pub(crate) fn sorted(&self) -> Vec<f64> {
+        let mut all = self.0.clone();
+        all.sort_by(f64::total_cmp);
+        all
     }
 
     /// The value that a share of all samples do not exceed: 0.5 is the median.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
+        let all = self.sorted();
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "an index into few samples"
         )]
-        let index = ((self.0.len() as f64 * share).ceil() as usize).clamp(1, self.0.len().max(1)) - 1;
-        self.0.get(index).copied().unwrap_or(f64::NAN)
+        let index = ((all.len() as f64 * share).ceil() as usize).clamp(1, all.len().max(1)) - 1;
+        all.get(index).copied().unwrap_or(f64::NAN)
     }
 
-    /// Median, 99th percentile, least and number, for the record.
+    /// The medians of two groups, if the samples fall into two with more between than within them. A median of all
+    /// says nothing then: it is where the one group ends or the other begins.
+    pub(crate) fn two_groups(&self) -> Option<[f64; 2]> {
+        let all = self.sorted();
+        let split = (1..all.len()).max_by(|one, other| gap(&all, *one).total_cmp(&gap(&all, *other)))?;
+        let (low, high) = all.split_at(split);
+        #[expect(clippy::cast_precision_loss, reason = "few samples")]
+        let least = all.len() as f64 * LEAST_SHARE;
+        #[expect(clippy::cast_precision_loss, reason = "few samples")]
+        let large = |group: &[f64]| group.len() as f64 >= least.max(3.0);
+        let apart = gap(&all, split) > spread(low).max(spread(high));
+        (large(low) && large(high) && apart).then(|| [middle(low), middle(high)])
+    }
+
+    /// Quantiles, groups and the samples themselves, for the record.
     pub(crate) fn json(&self) -> Value {
-        json!({ "p50_ms": self.quantile(0.5), "p99_ms": self.quantile(0.99), "min_ms": self.quantile(0.0), "samples": self.0.len() })
+        json!({
+            "p50_ms": self.quantile(0.5), "p90_ms": self.quantile(0.9), "p99_ms": self.quantile(0.99),
+            "min_ms": self.quantile(0.0), "samples": self.0.len(), "two_groups_ms": self.two_groups(),
+            "values_ms": self.0,
+        })
+    }
+}
+
+fn gap(sorted: &[f64], at: usize) -> f64 {
+    match (sorted.get(at.wrapping_sub(1)), sorted.get(at)) {
+        (Some(before), Some(after)) => after - before,
+        _ => 0.0,
+    }
+}
+
+/// From the tenth to the ninetieth percent.
+fn spread(sorted: &[f64]) -> f64 {
+    let tenth = sorted.len() / 10;
+    let ends = sorted.get(tenth).zip(sorted.get(sorted.len().saturating_sub(1 + tenth)));
+    ends.map_or(0.0, |(low, high)| high - low)
+}
+
+fn middle(sorted: &[f64]) -> f64 {
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(values: &[u64]) -> Samples {
+        let mut samples = Samples::new();
+        for value in values {
+            samples.add(Duration::from_millis(*value));
+        }
+        samples
+    }
+
+    #[test]
+    fn quantiles_do_not_depend_on_the_order() {
+        let some = samples(&[9, 1, 5, 3, 7]);
+        assert_eq!(format!("{:?}", [0.0, 0.5, 1.0].map(|share| some.quantile(share))), "[1.0, 5.0, 9.0]");
+        assert_eq!(format!("{:?}", some.all()), "[9.0, 1.0, 5.0, 3.0, 7.0]", "as they were measured");
+        assert_eq!(format!("{:?}", some.part(1..3).all()), "[1.0, 5.0]");
+    }
+
+    #[test]
+    fn two_groups_are_told_and_an_outlier_is_none() {
+        let two = samples(&[20, 21, 20, 22, 21, 40, 41, 40, 42, 41]);
+        assert_eq!(format!("{:?}", two.two_groups()), "Some([21.0, 41.0])");
+        assert_eq!(samples(&[20, 21, 20, 22, 21, 20, 21, 22, 21, 90]).two_groups(), None);
+        assert_eq!(samples(&[10, 12, 14, 16, 18, 20, 22, 24, 26, 28]).two_groups(), None);
+        assert_eq!(samples(&[]).two_groups(), None);
     }
 }

@@ -1,12 +1,16 @@
 //! What is measured: the shipped plugin and daemon.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use serde_json::Value;
 use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
+use terway_rig::plugin::Call;
 use terway_rig::pod::Pod;
 
 /// Waits until this many ENIs are ready, so that the next ADD is a warm one.
@@ -18,13 +22,51 @@ pub(crate) fn warm(node: &Node, count: usize) -> Result<()> {
     .with_context(|| node.log_tail())
 }
 
-/// One ADD and one DEL of a warm ENI; a new sandbox each time.
-pub(crate) fn round(node: &mut Node) -> Result<(Duration, Duration)> {
-    warm(node, 1)?;
+/// Waits until this many addresses of shared ENIs are idle.
+pub(crate) fn warm_addresses(node: &Node, count: usize) -> Result<()> {
+    eventually(&format!("{count} addresses are idle"), Duration::from_mins(2), || {
+        (idle_addresses(node).ok()? >= count).then_some(())
+    })
+    .with_context(|| node.log_tail())
+}
+
+/// IPv4 addresses of shared ENIs that nobody holds; their IPv6 partners are not counted again.
+fn idle_addresses(node: &Node) -> Result<usize> {
+    let shown: Value = serde_json::from_slice(&node.cli(&["show", "addresses", "-o", "json"])?.stdout)
+        .context("terway-cli show addresses printed no JSON")?;
+    let enis = shown.as_array().context("it printed no list")?;
+    let addresses = enis.iter().filter_map(|eni| eni["addresses"].as_array()).flatten();
+    let idle = |one: &&Value| {
+        one["phase"] == "Idle" && one["address"].as_str().is_some_and(|address| address.contains('.'))
+    };
+    Ok(addresses.filter(idle).count())
+}
+
+/// One scrape of the daemon's metrics.
+pub(crate) fn scrape(node: &Node) -> Result<Duration> {
+    let start = Instant::now();
+    let mut stream = UnixStream::connect(node.run.join("eni_debug.socket")).context("no debug socket")?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).context("the scrape was not answered")?;
+    ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    Ok(start.elapsed())
+}
+
+/// How long each verb of one pod took.
+pub(crate) struct Round {
+    pub(crate) add: Duration,
+    pub(crate) check: Duration,
+    pub(crate) del: Duration,
+}
+
+/// A pod's life: a new sandbox each time. The caller waits for a warm pool.
+pub(crate) fn round(node: &mut Node) -> Result<Round> {
     let mut pod = node.pod("bench")?;
     let add = pod.add()?.elapsed;
+    let check = pod.call_with_result("CHECK").run()?.expect_ok("CHECK")?.elapsed;
     let del = pod.del()?.elapsed;
-    Ok((add, del))
+    Ok(Round { add, check, del })
 }
 
 /// One call that needs neither pod nor ENI.
@@ -64,11 +106,21 @@ pub(crate) fn at_once(pods: &[Pod], verb: &'static str) -> Result<Burst> {
 
 /// Resident memory of a process in KiB.
 pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the daemon is gone")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS line")?;
-    line.split_whitespace()
-        .nth(1)
-        .context("no figure in the VmRSS line")?
-        .parse()
-        .context("VmRSS is no number")
+    memory(pid, "VmRSS:").with_context(|| format!("process {pid} is gone"))
+}
+
+/// The most memory that a call of the plugin had resident, in KiB. The figure only grows, so it is read until the process
+/// has ended. What `wait4` reports would count the memory of this program, which starts it, as well.
+pub(crate) fn peak_kib(call: &Call) -> Result<u64> {
+    let child = call.start()?;
+    let peak = std::iter::from_fn(|| memory(child.id(), "VmHWM:")).last();
+    let output = child.wait_with_output().context("failed to wait for the plugin")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    peak.context("the plugin had ended before it was looked at")
+}
+
+/// A line of `/proc/<pid>/status`; none once the process has given up its memory.
+fn memory(pid: u32, line: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|text| text.strip_prefix(line))?.split_whitespace().next()?.parse().ok()
 }

@@ -1,0 +1,86 @@
+//! Many pods: so many ADDs at once, the daemon's memory with all of them, and how soon it serves again after a kill.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use terway_rig::node::Node;
+use terway_rig::world::{Plan, World};
+
+use crate::Options;
+use crate::subject;
+use crate::table::Table;
+
+/// How many at once, and the rows that tell of them.
+const CROWDS: [(usize, &str, &str); 4] = [
+    (1, "1 ADD", ""),
+    (10, "10 ADDs at once", "10 ADDs at once, refused"),
+    (50, "50 ADDs at once", "50 ADDs at once, refused"),
+    (200, "200 ADDs at once", "200 ADDs at once, refused"),
+];
+
+/// One, ten, fifty and two hundred at once, and the daemon's memory with many attachments.
+pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
+    let count = options.attachments;
+    let plan = Plan {
+        name: "crowd".to_owned(),
+        enis: count + 1,
+        pool: (count, count),
+        quarantine: "0s".to_owned(),
+        latency: [1, 1, 1, 1],
+        ..Plan::default()
+    };
+    let mut world = World::start(&plan, &options.binaries, &options.state)?;
+    world.boot()?;
+    let node = &mut world.nodes[0];
+    subject::warm(node, count as usize)?;
+    let mut single = f64::NAN;
+    for (crowd, throughput_of, refusals_of) in CROWDS {
+        if crowd > count as usize {
+            println!("{crowd} at once: left out, there are only {count} ENIs");
+            continue;
+        }
+        let pods =
+            (0..crowd).map(|number| node.pod(&format!("crowd{number}"))).collect::<Result<Vec<_>>>()?;
+        let burst = subject::at_once(&pods, "ADD")?;
+        println!("{crowd} at once: {:?}, {} refused", burst.elapsed, burst.refused);
+        #[expect(clippy::cast_precision_loss, reason = "a few pods")]
+        let throughput = crowd as f64 / burst.elapsed.as_secs_f64();
+        // No verdict on throughput: the kernel moves one netdev after the other, and how fast it could is not
+        // measured apart.
+        if crowd == 1 {
+            single = throughput;
+            table.figure(throughput_of, format!("{throughput:.1}/s"));
+        } else {
+            table.figure(throughput_of, format!("{throughput:.1}/s, {:.2} x one alone", throughput / single));
+            table.budget(refusals_of, burst.refused.to_string(), "0", burst.refused == 0);
+        }
+        table.raw(
+            &format!("burst_{crowd}"),
+            json!({ "seconds": burst.elapsed.as_secs_f64(), "refused": burst.refused }),
+        );
+        subject::at_once(&pods, "DEL")?;
+        subject::warm(node, count as usize)?;
+    }
+    memory(table, node, count)
+}
+
+fn memory(table: &mut Table, node: &mut Node, count: u32) -> Result<()> {
+    let pods = (0..count).map(|number| node.pod(&format!("many{number}"))).collect::<Result<Vec<_>>>()?;
+    for some in pods.chunks(20) {
+        subject::at_once(some, "ADD")?;
+    }
+    let resident = subject::resident_kib(node.daemon_pid().context("no daemon")?)?;
+    let held = resident <= 20 * 1024;
+    table.raw("daemon_resident_kib", json!(resident));
+    #[expect(clippy::cast_precision_loss, reason = "mebibytes for people")]
+    let measured = format!("{:.1} MiB with {count} attachments", resident as f64 / 1024.0);
+    table.budget("terwayd resident memory", measured, "<= 20 MiB", held);
+    let start = Instant::now();
+    node.kill()?;
+    node.start()?;
+    node.wait_ready()?;
+    let restart = start.elapsed();
+    table.budget("kill -9 to serving again", format!("{restart:.0?}"), "< 500 ms", restart.as_millis() < 500);
+    Ok(())
+}

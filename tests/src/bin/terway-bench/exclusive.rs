@@ -1,0 +1,133 @@
+//! Whole ENIs: every verb as a whole process, in turns with the kernel floor and the reference plugin; and what the
+//! plugin needs to start: time, memory, bytes on disk.
+
+use std::fs;
+
+use anyhow::Result;
+use serde_json::json;
+use terway_rig::node::Node;
+use terway_rig::world::{Plan, World};
+
+use crate::Options;
+use crate::floor::Floor;
+use crate::plot;
+use crate::reference::Reference;
+use crate::stats::Samples;
+use crate::subject;
+use crate::table::Table;
+
+/// The plugin may touch that much memory, in KiB.
+const PLUGIN_KIB: u64 = 2 * 1024;
+/// ADDs whose memory is looked at; the greatest counts.
+const LOOKS: usize = 5;
+
+/// ADD and DEL of one warm ENI, interleaved with floor and reference; the plugin's cold start. No sandbox is removed
+/// between rounds: the kernel would still be busy with it, under the lock everyone needs, while the next one is timed.
+pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
+    let plan = Plan { name: "one".to_owned(), pool: (2, 4), quarantine: "0s".to_owned(), ..Plan::default() };
+    let mut world = World::start(&plan, &options.binaries, &options.state)?;
+    world.boot()?;
+    let host = world.nodes[0].netns.clone();
+    let (mut floor, reference) = (Floor::new(&host, &world.vpc)?, Reference::host_device(&host, &world.vpc)?);
+    let [mut ours, mut del, mut check, mut bare, mut bare_del, mut moves, mut theirs, mut their_del] =
+        [const { Samples::new() }; 8];
+    for number in 0..options.rounds {
+        let round = floor.round()?;
+        bare.add(round.add);
+        bare_del.add(round.del);
+        moves.add(round.move_in);
+        subject::warm(&world.nodes[0], 1)?;
+        let round = subject::round(&mut world.nodes[0])?;
+        ours.add(round.add);
+        check.add(round.check);
+        del.add(round.del);
+        let (add, delete) = reference.round(&format!("reference-{number}"))?;
+        theirs.add(add);
+        their_del.add(delete);
+        println!("round {:2} of {}: floor, terway, host-device + static", number + 1, options.rounds);
+    }
+    let over = |share| ours.quantile(share) - bare.quantile(share);
+    table.figure(
+        "floor: ADD, of it the move of the NIC",
+        format!("{:.1} ms, {:.1} ms", bare.quantile(0.5), moves.quantile(0.5)),
+    );
+    table.budget(
+        "warm ADD over the floor, p50",
+        format!("{:.1} - {:.1} = {:+.1} ms", ours.quantile(0.5), bare.quantile(0.5), over(0.5)),
+        "<= +5 ms",
+        over(0.5) <= 5.0,
+    );
+    table.budget(
+        "warm ADD over the floor, p99",
+        format!("{:.1} - {:.1} = {:+.1} ms", ours.quantile(0.99), bare.quantile(0.99), over(0.99)),
+        "<= +10 ms",
+        over(0.99) <= 10.0,
+    );
+    let ratio = ours.quantile(0.5) / theirs.quantile(0.5);
+    table.budget(
+        "warm ADD / host-device + static, p50",
+        format!("{:.1} / {:.1} ms = {ratio:.2}", ours.quantile(0.5), theirs.quantile(0.5)),
+        "< 1",
+        ratio < 1.0,
+    );
+    table.figure(
+        "DEL: terway / host-device / floor, p50",
+        format!(
+            "{:.1} / {:.1} / {:.1} ms",
+            del.quantile(0.5),
+            their_del.quantile(0.5),
+            bare_del.quantile(0.5)
+        ),
+    );
+    table.figure("CHECK, p50", format!("{:.1} ms", check.quantile(0.5)));
+    for (name, samples) in [
+        ("add", &ours),
+        ("check", &check),
+        ("del", &del),
+        ("floor_add", &bare),
+        ("floor_del", &bare_del),
+        ("floor_move", &moves),
+        ("reference_add", &theirs),
+        ("reference_del", &their_del),
+    ] {
+        table.raw(name, samples.json());
+    }
+    let folder = options.folder();
+    let adds = [("kernel floor", &bare), ("terway", &ours), ("host-device + static", &theirs)];
+    plot::distribution(&folder.join("add.svg"), "ADD of a warm ENI, whole process", &adds)?;
+    let dels = [("kernel floor", &bare_del), ("terway", &del), ("host-device + static", &their_del)];
+    plot::distribution(&folder.join("del.svg"), "DEL of an ENI, whole process", &dels)?;
+    cold_start(table, options, &mut world.nodes[0])
+}
+
+fn cold_start(table: &mut Table, options: &Options, node: &mut Node) -> Result<()> {
+    let pod = node.pod("bare")?;
+    for (verb, what) in [("VERSION", "VERSION, whole process, p50"), ("STATUS", "STATUS, whole process, p50")]
+    {
+        let mut samples = Samples::new();
+        for _ in 0..options.rounds * 3 {
+            samples.add(subject::bare(&pod, verb)?);
+        }
+        let p50 = samples.quantile(0.5);
+        table.budget(what, format!("{p50:.2} ms"), "<= 3 ms", p50 <= 3.0);
+        table.raw(verb, samples.json());
+    }
+    let size = fs::metadata(options.binaries.join("terway"))?.len();
+    #[expect(clippy::cast_precision_loss, reason = "megabytes for people")]
+    table.budget("the plugin's size", format!("{:.2} MB", size as f64 / 1e6), "<= 1.5 MB", size <= 1_500_000);
+    peak(table, node)
+}
+
+fn peak(table: &mut Table, node: &mut Node) -> Result<()> {
+    let mut peak = 0;
+    for _ in 0..LOOKS {
+        subject::warm(node, 1)?;
+        let mut pod = node.pod("peak")?;
+        peak = peak.max(subject::peak_kib(&pod.call("ADD"))?);
+        pod.del()?;
+    }
+    let measured = format!("{peak} KiB");
+    table.budget("the plugin's memory in an ADD, at most", measured, "<= 2 MiB", peak <= PLUGIN_KIB);
+    table.raw("plugin_peak_kib", json!(peak));
+    Ok(())
+}

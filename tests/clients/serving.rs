@@ -1,18 +1,24 @@
-//! Pods that really serve: HTTP between containers of two nodes over their own ENIs, while daemons die and come back.
+//! Pods that really serve: HTTP between containers of two nodes, over their own and over shared ENIs, while daemons are
+//! killed and replaced by another binary.
 
+use std::fs;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use libtest_mimic::Trial;
 use terway_rig::eventually::eventually;
+use terway_rig::node::Node;
 use terway_rig::world::Plan;
 
 use crate::containerd::Containerd;
 use crate::image;
-use crate::stage::{LIMIT, booted, trial};
+use crate::stage::{LIMIT, booted, sharing, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("serving::http_across_nodes_while_daemons_are_killed", exclusive)]
+    vec![
+        trial("serving::http_across_nodes_while_daemons_are_killed_and_upgraded", exclusive),
+        trial("serving::http_over_shared_enis_while_daemons_are_killed_and_upgraded", shared),
+    ]
 }
 
 /// One request; busybox's `wget` looks names up, for which a static program of glibc wants more than our image has.
@@ -26,6 +32,22 @@ const ASK_ON: &str = "good=0; bad=0; until [ -e /tmp/stop ]; do for host in \"$@
 
 fn exclusive(name: &str) -> Result<()> {
     http(&Plan { name: name.to_owned(), nodes: 2, ..Plan::default() })
+}
+
+fn shared(name: &str) -> Result<()> {
+    http(&Plan { name: name.to_owned(), nodes: 2, ..sharing() })
+}
+
+/// The daemon's next start is of another file, as a new image brings it.
+fn upgrade(node: &mut Node) -> Result<()> {
+    let folder = node.path("upgraded");
+    fs::create_dir_all(&folder)?;
+    for program in ["terway", "terwayd", "terway-cli"] {
+        fs::copy(node.binaries.join(program), folder.join(program))
+            .with_context(|| format!("failed to copy {program}"))?;
+    }
+    node.binaries = folder;
+    Ok(())
 }
 
 fn http(plan: &Plan) -> Result<()> {
@@ -58,6 +80,7 @@ fn http(plan: &Plan) -> Result<()> {
                     node.kill()?;
                 } else {
                     node.stop()?;
+                    upgrade(node)?;
                 }
                 node.start()?;
                 node.wait_ready()?;

@@ -7,6 +7,7 @@ pub(crate) mod cloud;
 pub(crate) mod deed;
 mod looks;
 pub(crate) mod past;
+mod provision;
 mod regrouping;
 mod retiring;
 mod scenarios;

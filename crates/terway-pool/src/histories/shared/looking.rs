@@ -54,6 +54,27 @@ fn an_ipv6_address_without_its_other_half_is_given_back() {
     }
 }
 
+/// A vSwitch has no address left, so pairs stay missing: the other half of what is there is asked for, not given back.
+#[test]
+fn half_a_pair_waits_for_its_other_half_while_pairs_are_missing() {
+    let settings = warm(false).settings;
+    let Mode::Shared(sharing) = settings.mode else { unreachable!() };
+    let mode = Mode::Shared(Sharing { per_eni: 6, ..sharing });
+    let settings = PoolSettings { mode, ipv6: true, ..settings };
+    let mut world = World::new(settings.clone(), [50, 0], 4, 50);
+    world.settle_for(400);
+    world.meddle(0, Meddling::AddV6);
+    let free = std::mem::take(&mut world.cloud.free);
+    world.reconfigure(PoolSettings { min_idle: 5, ..settings });
+    world.look_twice();
+    world.settle_for(400);
+    assert_eq!((idle(&world), world.addresses.len(), world.calls.get("unassign")), (4, 9, None));
+    world.cloud.free = free;
+    world.settle_for(400);
+    assert_eq!((idle(&world), world.addresses.len(), world.calls.get("unassign")), (5, 10, None));
+    world.come_to_rest();
+}
+
 fn idle(world: &World) -> u32 {
     world.view().idle
 }

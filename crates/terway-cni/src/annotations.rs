@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use terway_types::Bandwidth;
 
+use crate::limits::Asked;
+
 /// The capability by which containerd and CRI-O hand over annotations.
 pub(crate) const CAPABILITY: &str = "io.kubernetes.cri.pod-annotations";
 
@@ -25,18 +27,17 @@ enum Count {
 }
 
 /// Limits into and out of the pod, and what is wrong with the annotations.
-pub(crate) fn limits(
-    annotations: &BTreeMap<String, String>,
-) -> (Option<Bandwidth>, Option<Bandwidth>, Vec<String>) {
+pub(crate) fn limits(annotations: &BTreeMap<String, String>) -> (Option<Asked>, Option<Asked>, Vec<String>) {
     let mut wrong = Vec::new();
     let mut limit = |keys: [(&str, Count); 2]| {
         let (key, count) = keys.into_iter().find(|(key, _)| annotations.contains_key(*key))?;
         let text = annotations.get(key)?.trim();
         let bytes = bytes_per_second(text, count);
+        let by = format!("annotation {key} {text:?}");
         if bytes.is_none() {
-            wrong.push(format!("annotation {key} {text:?} is not {}", count.words()));
+            wrong.push(format!("{by} is not {}", count.words()));
         }
-        Some(Bandwidth { bytes_per_second: bytes?, burst_bytes: None })
+        Some(Asked { limit: Bandwidth { bytes_per_second: bytes?, burst_bytes: None }, by })
     };
     let (ingress, egress) = (limit(INGRESS), limit(EGRESS));
     (ingress, egress, wrong)
@@ -87,7 +88,7 @@ mod tests {
 
     fn ingress(key: &str, text: &str) -> Result<u64, String> {
         let (limit, _, wrong) = limits(&BTreeMap::from([(key.to_owned(), text.to_owned())]));
-        limit.map(|limit| limit.bytes_per_second).ok_or_else(|| wrong.join("; "))
+        limit.map(|asked| asked.limit.bytes_per_second).ok_or_else(|| wrong.join("; "))
     }
 
     #[test]
@@ -107,7 +108,9 @@ mod tests {
             ("kubernetes.io/ingress-bandwidth", "2P"),
             ("kubernetes.io/ingress-bandwidth", "fast"),
             ("kubernetes.io/ingress-bandwidth", "-1M"),
+            ("kubernetes.io/ingress-bandwidth", "9223372036854775808"),
             ("kubernetes.io/ingress-bandwidth", "9223372036854775808G"),
+            ("k8s.aliyun.com/ingress-bandwidth", "18446744073709551616K"),
             ("k8s.aliyun.com/ingress-bandwidth", "10"),
             ("k8s.aliyun.com/ingress-bandwidth", "0M"),
         ] {
@@ -123,7 +126,7 @@ mod tests {
             ("kubernetes.io/egress-bandwidth".to_owned(), "8M".to_owned()),
         ]);
         let (ingress, egress, wrong) = limits(&both);
-        assert_eq!((ingress, egress.map(|limit| limit.bytes_per_second)), (None, Some(1_000_000)));
+        assert_eq!((ingress, egress.map(|asked| asked.limit.bytes_per_second)), (None, Some(1_000_000)));
         assert!(wrong.is_empty());
     }
 }

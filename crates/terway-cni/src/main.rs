@@ -10,6 +10,7 @@ mod del;
 #[cfg(test)]
 mod fixture;
 mod gc;
+mod limits;
 mod netconf;
 mod outcome;
 mod plan;

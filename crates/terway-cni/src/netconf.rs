@@ -14,6 +14,7 @@ use terway_rpc::DEFAULT_SOCKET;
 use terway_types::{Bandwidth, Fault, FaultCode};
 
 use crate::annotations;
+use crate::limits::Asked;
 use crate::virtual_type::VirtualType;
 
 /// Where the daemon keeps its state; releases it missed are spooled below.
@@ -24,6 +25,8 @@ const DEFAULT_RUN_DIR: &str = "/var/run/eni/attachments";
 const DEFAULT_MTU: u32 = 1500;
 /// The MTUs a data path can have; IPv6 needs 1280, which only the plan knows.
 const MTU_RANGE: std::ops::RangeInclusive<i64> = 576..=9600;
+/// The least of them, as the rates of limits want it.
+const LEAST_MTU: u32 = 576;
 /// Longest path of a Unix socket (`sun_path` without its NUL).
 const SOCKET_PATH_LIMIT: usize = 107;
 /// Runtimes say "no opinion about the burst" with values from here on (containerd `MaxUint32`, CRI-O
@@ -120,7 +123,8 @@ impl Paths {
 impl Options {
     pub(crate) fn read(conf: &NetConf) -> Result<Self, Fault> {
         let mut keys = Keys::new(conf);
-        let (ingress, egress) = keys.bandwidth();
+        let (mtu, auto_mtu) = (keys.mtu(), keys.auto_mtu());
+        let (ingress, egress) = keys.bandwidth((!auto_mtu).then_some(mtu));
         let options = Self {
             host_stack_cidrs: keys.cidrs("host_stack_cidrs"),
             default_route: keys.typed(keys.conf.key("default_route")),
@@ -128,8 +132,8 @@ impl Options {
             require_virtual_type: keys.flag("require_virtual_type"),
             host_peer: !keys.flag("disable_host_peer"),
             veth_prefix: keys.veth_prefix(),
-            mtu: keys.mtu(),
-            auto_mtu: keys.auto_mtu(),
+            mtu,
+            auto_mtu,
             allocate_timeout: keys.allocate_timeout(),
             ingress,
             egress,
@@ -245,19 +249,30 @@ impl<'a> Keys<'a> {
     }
 
     /// Limits into and out of the pod. The wire has bits, the kernel bytes; zero is no limit. What the runtime made of
-    /// the pod's annotations itself goes over the annotations.
-    fn bandwidth(&mut self) -> (Option<Bandwidth>, Option<Bandwidth>) {
+    /// the pod's annotations itself goes over the annotations. An MTU not known yet is looked at with the node's.
+    fn bandwidth(&mut self, mtu: Option<u32>) -> (Option<Bandwidth>, Option<Bandwidth>) {
         let keys: BandwidthKeys = self.typed(self.conf.capability("bandwidth")).unwrap_or_default();
-        for (name, rate) in [("ingressRate", keys.ingress_rate), ("egressRate", keys.egress_rate)] {
-            if rate < 0 {
-                self.refuse(format!("runtimeConfig.bandwidth.{name} {rate} is negative"));
+        for (name, value) in [
+            ("ingressRate", keys.ingress_rate),
+            ("ingressBurst", keys.ingress_burst),
+            ("egressRate", keys.egress_rate),
+            ("egressBurst", keys.egress_burst),
+        ] {
+            if value < 0 {
+                self.refuse(format!("runtimeConfig.bandwidth.{name} {value} is negative; zero is no limit"));
             }
         }
         let annotations = self.typed(self.conf.capability(annotations::CAPABILITY)).unwrap_or_default();
         let (ingress, egress, wrong) = annotations::limits(&annotations);
         self.wrong.extend(wrong);
-        let own = (limit(keys.ingress_rate, keys.ingress_burst), limit(keys.egress_rate, keys.egress_burst));
-        (own.0.or(ingress), own.1.or(egress))
+        let own_ingress = asked("ingressRate", keys.ingress_rate, keys.ingress_burst);
+        let own_egress = asked("egressRate", keys.egress_rate, keys.egress_burst);
+        (self.possible(own_ingress.or(ingress), mtu), self.possible(own_egress.or(egress), mtu))
+    }
+
+    fn possible(&mut self, asked: Option<Asked>, mtu: Option<u32>) -> Option<Bandwidth> {
+        let limit = asked?.possible(mtu.unwrap_or(LEAST_MTU));
+        limit.map_err(|wrong| self.refuse(wrong)).ok()
     }
 
     /// Keys of existing configurations that other data paths and other programs use: typed, so that a
@@ -289,10 +304,12 @@ impl<'a> Keys<'a> {
     }
 }
 
-fn limit(rate: i64, burst: i64) -> Option<Bandwidth> {
+/// What the capability asks for by this key.
+fn asked(name: &str, rate: i64, burst: i64) -> Option<Asked> {
+    let by = format!("runtimeConfig.bandwidth.{name} {rate}");
     let rate = u64::try_from(rate).ok().filter(|rate| *rate > 0)?;
     let burst_bytes = u32::try_from(burst / 8).ok().filter(|bytes| *bytes > 0 && burst < NO_BURST);
-    Some(Bandwidth { bytes_per_second: rate.div_ceil(8), burst_bytes })
+    Some(Asked { limit: Bandwidth { bytes_per_second: rate.div_ceil(8), burst_bytes }, by })
 }
 
 fn asks_for_nothing(value: &Value) -> bool {

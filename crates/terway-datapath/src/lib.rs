@@ -34,7 +34,7 @@ pub use describe::Layout;
 pub use diff::{Drift, diff, diff_host};
 pub use draw::draw;
 pub use facts::HostFacts;
-pub use layout::{LayoutError, layout};
+pub use layout::{LayoutError, layout, least_rate};
 pub use mark::Mark;
 pub use observe::{ObserveError, Observed, observe, observe_host};
 pub use remove::{Removal, RemoveError, Removed, remove};

@@ -55,18 +55,17 @@ fn bandwidth_is_bits_and_zero_is_no_limit() {
     assert_eq!(of(8_000_000, 800_000), bytes(1_000_000, Some(100_000)));
     assert_eq!(of(8_000_000, i64::from(u32::MAX)), bytes(1_000_000, None), "containerd's no opinion");
     assert_eq!(of(8_000_000, i64::MAX), bytes(1_000_000, None));
-    assert_eq!(of(1, 0), bytes(1, None), "a limit is never rounded to none");
+    assert_eq!(of(8_000_001, 0), bytes(1_000_001, None), "rounded up");
     assert_eq!((of(0, 0), of(0, i64::MAX)), (None, None));
 }
 
 /// As containerd 1.6 sends it, recorded.
 #[test]
 fn bandwidth_keys_may_begin_with_a_capital() {
-    let sent =
-        json!({"IngressRate": 8, "IngressBurst": 0, "EgressRate": 16, "EgressBurst": 4_294_967_295_u32});
+    let sent = json!({"IngressRate": 8_000_000, "IngressBurst": 0, "EgressRate": 16_000_000, "EgressBurst": 4_294_967_295_u32});
     let options = options(&json!({"runtimeConfig": {"bandwidth": sent}})).unwrap();
     let rate = |limit: Option<Bandwidth>| limit.map(|limit| limit.bytes_per_second);
-    assert_eq!((rate(options.ingress), rate(options.egress)), (Some(1), Some(2)));
+    assert_eq!((rate(options.ingress), rate(options.egress)), (Some(1_000_000), Some(2_000_000)));
 }
 
 #[test]
@@ -86,6 +85,38 @@ fn annotations_limit_where_the_runtime_does_not() {
     let fault = self::options(&wrong).unwrap_err();
     assert_eq!(fault.code, FaultCode::ConfigInvalid);
     assert!(fault.what.contains("kubernetes.io/ingress-bandwidth \"fast\""), "{fault}");
+}
+
+#[test]
+fn limits_that_cannot_be_kept_are_refused_by_key_and_value() {
+    let bandwidth = |key: &str, value: Value| json!({"runtimeConfig": {"bandwidth": { key: value }}});
+    let annotated = |key: &str, value: &str| json!({"runtimeConfig": {"io.kubernetes.cri.pod-annotations": { key: value }}});
+    for (keys, named) in [
+        (bandwidth("ingressRate", json!(1)), "runtimeConfig.bandwidth.ingressRate 1 is"),
+        (bandwidth("egressRate", json!(479_992)), "runtimeConfig.bandwidth.egressRate 479992 is"),
+        (
+            bandwidth("egressRate", json!(i64::MAX)),
+            "runtimeConfig.bandwidth.egressRate 9223372036854775807 is",
+        ),
+        (annotated("kubernetes.io/ingress-bandwidth", "1k"), "kubernetes.io/ingress-bandwidth \"1k\" is"),
+        (annotated("k8s.aliyun.com/egress-bandwidth", "58K"), "k8s.aliyun.com/egress-bandwidth \"58K\" is"),
+        (annotated("k8s.aliyun.com/egress-bandwidth", "8388608T"), "egress-bandwidth \"8388608T\" is"),
+    ] {
+        let fault = options(&keys).unwrap_err();
+        assert_eq!(fault.code, FaultCode::ConfigInvalid, "{fault}");
+        assert!(fault.what.contains(named) && fault.what.contains("; ask for 480000 to "), "{fault}");
+    }
+    let fault = options(&bandwidth("egressRate", json!(1_u64 << 63))).unwrap_err();
+    let said = &fault.what;
+    assert!(
+        said.contains("at runtimeConfig.bandwidth.egressRate:") && said.contains("9223372036854775808"),
+        "{said}"
+    );
+    let fault = options(&bandwidth("egressBurst", json!(-1))).unwrap_err();
+    assert!(fault.what.contains("egressBurst -1 is negative; zero is no limit"), "{fault}");
+    // Which MTU it will be is not known yet: the layout judges what this lets pass.
+    let automatic = json!({"auto_mtu": true, "runtimeConfig": {"bandwidth": {"egressRate": 400_000}}});
+    assert_eq!(options(&automatic).unwrap().egress.unwrap().bytes_per_second, 50_000);
 }
 
 #[test]

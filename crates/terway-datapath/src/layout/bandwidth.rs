@@ -23,8 +23,8 @@ pub(super) fn limit(link: &str, wanted: Bandwidth, mtu: u32) -> Limit {
     Limit { link: link.to_owned(), bucket: Tbf::with_latency(rate, burst, LATENCY_MS) }
 }
 
-/// The least rate that lets one packet of full size pass within the latency.
-pub(super) fn least_rate(mtu: u32) -> u64 {
+/// The least rate in bytes per second that lets one packet of `mtu` bytes pass within the 25 ms it may wait.
+pub fn least_rate(mtu: u32) -> u64 {
     u64::from(mtu) * 1000 / u64::from(LATENCY_MS)
 }
 

@@ -16,6 +16,7 @@ use terway_types::{AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, Pod
 
 use crate::describe::Layout;
 use crate::facts::HostFacts;
+pub use bandwidth::least_rate;
 pub use validate::Problem;
 
 /// A plan that cannot be laid out, with everything that is wrong with it.

@@ -1,7 +1,10 @@
 //! What `ip` shows of a pod with a child of a shared ENI, and whether a kernel can make one.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use terway_datapath::kernel::Netlink;
+use terway_datapath::{Removal, leftovers, remove};
 
 use crate::sandbox::run;
 use crate::world::{ENI, Kind, World};
@@ -65,6 +68,26 @@ pub(crate) fn ip_shows_what_the_layout_says() {
     assert_eq!(ways(&world.node("-j route")), [format!("10.0.1.7 - {end} 10.0.0.9")]);
     assert_eq!(ways(&world.node("-j -6 route")), [format!("fd00:1::7 - {end} fd00::9")]);
     assert_eq!(world.node("-j rule"), World::new(Kind::Ipvlan, &[]).node("-j rule"), "no rules");
+}
+
+/// The node's child outlives the pod's, which goes with its namespace: GC and the daemon find it by its mark.
+pub(crate) fn what_a_dead_pod_left_is_found_and_goes() {
+    let world = World::new(Kind::Ipvlan, &[7, 8]);
+    let (other, goes) = (world.pod("stays", 7), world.pod("goes", 8));
+    let others = world.add(&other);
+    let before = world.record(&other);
+    let layout = world.add(&goes);
+    goes.die();
+    let traces = || leftovers::find(&world.node, &BTreeSet::from([ENI])).unwrap();
+    let found = traces();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[&goes.key].links, BTreeSet::from([layout.host.links[0].name.clone()]));
+    let removal = Removal { key: goes.key.clone(), mac: None, addresses: vec![] };
+    let removed = remove(&removal, &world.node, None, &world.rule).unwrap();
+    assert_eq!(removed.links, [layout.host.links[0].name.clone()]);
+    assert!(traces().keys().eq([&other.key]));
+    assert_eq!(before, world.record(&other));
+    assert_eq!(world.check(&other, &others), Vec::<String>::new());
 }
 
 fn json(said: &str) -> Value {

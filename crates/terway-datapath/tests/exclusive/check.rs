@@ -6,6 +6,7 @@ use terway_datapath::describe::{LinkKind, Object};
 use terway_datapath::{diff, observe};
 use terway_types::{Bandwidth, IpFamily::V4, IpFamily::V6};
 
+use crate::mending;
 use crate::sandbox::run;
 use crate::world::{Pod, World};
 
@@ -34,6 +35,14 @@ pub(crate) fn every_object_taken_away_is_named() {
             world.del(&pod);
         }
     }
+}
+
+pub(crate) fn a_repair_touches_nothing_else() {
+    let world = World::new();
+    let pod = world.pod(&[V4, V6]);
+    let layout = world.add(&pod);
+    let count = mending::one_by_one(&world, &pod, &layout);
+    assert_eq!(count, 4, "a route and a neighbour per family");
 }
 
 fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {

@@ -110,6 +110,25 @@ pub(crate) fn the_namespace_is_gone() {
     assert_eq!(remove(&removal, &world.node, None, rule).unwrap(), Removed::default());
 }
 
+/// The VPC's end of the simulated ENI goes, and the pod's with it, as a NIC does that is unplugged in use.
+pub(crate) fn the_nic_was_pulled_out_of_the_pod() {
+    let world = World::new();
+    let (pod, other) = (world.pod(&BOTH), world.pod(&BOTH));
+    let others = world.add(&other);
+    let before = world.record();
+    let layout = world.add(&pod);
+    world.vpc(&format!("link del p{}", pod.eni.mac.hex()));
+    let drifts = world.check(&pod, &layout);
+    assert!(drifts.iter().any(|drift| drift == "pod: link eth0 is missing"), "{drifts:#?}");
+    let removed = world.del(&pod);
+    assert_eq!((removed.nics.len(), removed.nat_rules), (0, 4));
+    let home = pod.eni.home();
+    let without: Vec<_> = before.lines().filter(|line| !line.contains(&home)).collect();
+    similar(&without.join("\n"), &world.record());
+    assert_eq!(world.del(&pod), Removed::default());
+    assert_eq!(world.check(&other, &others), Vec::<String>::new());
+}
+
 /// As the kernel does it with a real NIC: under its name in the pod, or `devN` if that is taken, with its mark.
 pub(crate) fn the_nic_came_home_under_another_name() {
     let world = World::new();

@@ -19,6 +19,7 @@ mod add;
 mod check;
 mod del;
 mod limits;
+mod mending;
 mod packets;
 mod several;
 mod state;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         ("packets::ipv6", packets::ipv6),
         ("check::every_object_taken_away_is_named", check::every_object_taken_away_is_named),
         ("check::what_a_later_plugin_adds_is_no_drift", check::what_a_later_plugin_adds_is_no_drift),
+        ("check::a_repair_touches_nothing_else", check::a_repair_touches_nothing_else),
         ("undo::stopped_before_each_step", undo::stopped_before_each_step),
         ("undo::refused_within_a_batch", undo::refused_within_a_batch),
         ("undo::each_request_refused_once", undo::each_request_refused_once),
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         ("del::the_daemon_is_away", del::the_daemon_is_away),
         ("del::nothing_there_and_again", del::nothing_there_and_again),
         ("del::the_namespace_is_gone", del::the_namespace_is_gone),
+        ("del::the_nic_was_pulled_out_of_the_pod", del::the_nic_was_pulled_out_of_the_pod),
         ("del::the_nic_came_home_under_another_name", del::the_nic_came_home_under_another_name),
         ("del::the_home_name_is_taken", del::the_home_name_is_taken),
         ("del::an_old_sandbox_leaves_the_new_one_alone", del::an_old_sandbox_leaves_the_new_one_alone),

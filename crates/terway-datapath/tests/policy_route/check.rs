@@ -7,6 +7,7 @@ use terway_datapath::{diff, observe};
 use terway_types::Bandwidth;
 use terway_types::IpFamily::{V4, V6};
 
+use crate::mending;
 use crate::sandbox::run;
 use crate::shared;
 use crate::world::{Pod, World};
@@ -33,6 +34,15 @@ pub(crate) fn every_object_taken_away_is_named() {
         }
         world.del(&pod);
     }
+}
+
+pub(crate) fn a_repair_touches_nothing_else() {
+    let world = World::new();
+    let mut eni = shared::eni(&world, 4, 1);
+    let pod = eni.pod(&world, &[V4, V6]);
+    let layout = world.add(&pod);
+    let count = mending::one_by_one(&world, &pod, &layout);
+    assert_eq!(count, 8, "a route, a neighbour and rules to and from the pod, per family");
 }
 
 pub(crate) fn links_set_down_come_up_with_all_that_hangs_on_them() {

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../exclusive/mending.rs"]
+mod mending;
 #[path = "../sandbox/needs.rs"]
 mod needs;
 #[path = "../sandbox/nft_needs.rs"]
@@ -14,7 +16,6 @@ mod sandbox;
 #[path = "../sandbox/talk.rs"]
 mod talk;
 #[path = "../exclusive/world.rs"]
-#[expect(dead_code, reason = "pods with an ENI of their own need more of it")]
 mod world;
 
 mod add;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         ("packets::foreign_sources_go_nowhere", packets::foreign_sources_go_nowhere),
         ("packets::each_interface_speaks_for_itself", packets::each_interface_speaks_for_itself),
         ("check::every_object_taken_away_is_named", check::every_object_taken_away_is_named),
+        ("check::a_repair_touches_nothing_else", check::a_repair_touches_nothing_else),
         (
             "check::links_set_down_come_up_with_all_that_hangs_on_them",
             check::links_set_down_come_up_with_all_that_hangs_on_them,

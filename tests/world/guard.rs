@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 use terway_datapath::attachment_lock;
 use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
@@ -17,7 +16,7 @@ use terway_rig::world::{Plan, World};
 use terway_rig::{namespace, reader};
 use terway_types::{AttachmentKey, ContainerId, IfName, NetworkName};
 
-use crate::support::{LIMIT, Scenario, booted, once, started, text};
+use crate::support::{LIMIT, Scenario, booted, events, once, started, text};
 
 /// Long before the guard looks at everything without being told.
 const SOON: Duration = Duration::from_secs(15);
@@ -299,11 +298,4 @@ fn pod_links(host: &Path) -> Result<Vec<String>> {
     let links = reader::json(host, "ip", &["link", "show"])?;
     let names = links.as_array().into_iter().flatten().map(|link| text(link, "ifname"));
     Ok(names.filter(|name| name.starts_with("cali")).collect())
-}
-
-/// The messages of the node's events of this kind.
-fn events(node: &Node, reason: &str) -> Result<Vec<String>> {
-    let output = node.cli(&["events", "-o", "json"])?;
-    let events: Vec<Value> = serde_json::from_slice(&output.stdout).context("events are no JSON")?;
-    Ok(events.iter().filter(|event| event["reason"] == reason).map(|event| text(event, "message")).collect())
 }

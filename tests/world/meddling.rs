@@ -55,6 +55,8 @@ fn console(plan: &Plan) -> Result<()> {
         String::from_utf8_lossy(&output.stdout).contains(&held).then_some(())
     })
     .with_context(|| world.nodes[0].log_tail())?;
+    let (code, said) = pod.call_with_result("CHECK").run()?.expect_error("CHECK without the NIC")?;
+    ensure!(code == 103 && said.contains("link eth0 is missing"), "code {code}, {said}");
     let still = world.nodes[0].mapping()?;
     let still = still.iter().find(|eni| text(eni, "id") == held).context("the held ENI left the books")?;
     ensure!(text(still, "phase") == "InUse", "an ENI in use was taken away: {still}");

@@ -12,7 +12,7 @@ use terway_rig::pod::Pod;
 use terway_rig::world::{Plan, World};
 use terway_rig::{reach, reader};
 
-use crate::support::{LIMIT, Scenario, both, once, started, text, unguarded};
+use crate::support::{LIMIT, Scenario, both, events, once, started, text, unguarded};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -21,6 +21,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         once("policy_route::every_drift_is_named", drifts),
         once("policy_route::del_leaves_nothing_whatever_way_a_pod_ends", ends),
         once("policy_route::gc_takes_what_is_left", garbage),
+        once("policy_route::ipvlan_or_an_event_that_the_kernel_has_none", virtual_type),
         once("policy_route::limits_hold_both_ways", limits),
         once("policy_route::forty_at_once", many),
         once("policy_route::answers_leave_by_the_nic_the_question_came_by", symmetric_routing),
@@ -240,6 +241,32 @@ fn garbage(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// What the kernel can do is found out by `ip`.
+fn virtual_type(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
+    let mut pod = world.nodes[0].pod("web")?;
+    pod.configuration["eniip_virtual_type"] = json!("IPVlan");
+    let probe = ["link", "add", "link", "eth0", "name", "probe", "type", "ipvlan", "mode", "l2"];
+    let has_ipvlan = reader::text(&pod.host, "ip", &probe).is_ok();
+    if has_ipvlan {
+        reader::text(&pod.host, "ip", &["link", "del", "probe"])?;
+    }
+    pod.add()?;
+    let link = reader::json(&pod.netns, "ip", &["-d", "link", "show", "dev", "eth0"])?;
+    let wanted = if has_ipvlan { "ipvlan" } else { "veth" };
+    ensure!(link[0]["linkinfo"]["info_kind"] == wanted, "not {wanted}: {link}");
+    let told = events(&world.nodes[0], "VirtualModeChanged")?;
+    let says_so = |message: &String| message.contains("no IPVlan links") && message.contains("web");
+    ensure!(
+        if has_ipvlan { told.is_empty() } else { told.len() == 1 && told.iter().all(says_so) },
+        "{told:?}"
+    );
+    pod.call_with_result("CHECK").run()?.expect_ok("CHECK")?;
+    pod.del()?;
+    ensure!(left(&pod)?.is_empty(), "{}", left(&pod)?);
+    Ok(())
+}
+
 fn limits(plan: &Plan) -> Result<()> {
     let mut world = booted(plan)?;
     let mut slow = world.nodes[0].pod("slow")?;
@@ -254,7 +281,7 @@ fn limits(plan: &Plan) -> Result<()> {
     slow.call_with_result("CHECK").run()?.expect_ok("CHECK")?;
     slow.limit(Some(100), None);
     let (_, text) = world_again(&mut world, &slow)?.expect_error("a limit below one packet")?;
-    ensure!(text.contains("ingress limit") && text.contains("the least is"), "{text}");
+    ensure!(text.contains("bandwidth.ingressRate 100 is") && text.contains("ask for 480000 to"), "{text}");
     Ok(())
 }
 

@@ -160,6 +160,13 @@ fn compare(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// The messages of the node's events of this kind.
+pub(crate) fn events(node: &Node, reason: &str) -> Result<Vec<String>> {
+    let output = node.cli(&["events", "-o", "json"])?;
+    let events: Vec<Value> = serde_json::from_slice(&output.stdout).context("events are no JSON")?;
+    Ok(events.iter().filter(|event| event["reason"] == reason).map(|event| text(event, "message")).collect())
+}
+
 /// A field as text.
 pub(crate) fn text(value: &Value, key: &str) -> String {
     value[key].as_str().unwrap_or_default().to_owned()

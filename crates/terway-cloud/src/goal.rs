@@ -1,7 +1,8 @@
 //! When a wait for an ENI's state is over. Pure: every look at the cloud goes in, a verdict may come out.
 //!
 //! The cloud's reads may be stale. What speaks against the goal (the ENI is absent, on its way back, or
-//! elsewhere) is believed only when two looks in a row, apart in time, say the same.
+//! elsewhere) is believed only when two looks in a row, apart in time, say the same. That nothing has moved speaks
+//! against it once looks cannot be older than the wait.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::cloud::{CloudResult, EniDescription, EniStatus};
 use crate::error::failure;
+use crate::poller::WatchPace;
 
 /// The call that looks, as both vendors name it.
 pub(crate) const ACTION: &str = "DescribeNetworkInterfaces";
@@ -47,6 +49,7 @@ enum Doubt {
     Absent,
     Leaving,
     TurnedBack,
+    Unmoved,
     Elsewhere,
 }
 
@@ -61,8 +64,8 @@ enum Sight {
 pub(crate) struct Wait {
     pub(crate) eni: EniId,
     goal: Goal,
-    /// How far apart two looks must be to confirm each other.
-    apart: Duration,
+    pace: WatchPace,
+    began: Instant,
     /// The last status seen.
     seen: Option<EniStatus>,
     /// Whether the ENI has been seen on its way to the goal.
@@ -71,8 +74,9 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    pub(crate) fn new(eni: EniId, goal: Goal, apart: Duration) -> Self {
-        Self { eni, goal, apart, seen: None, moved: false, doubt: None }
+    /// A wait that begins now: the call whose end it awaits has been accepted.
+    pub(crate) fn new(eni: EniId, goal: Goal, pace: WatchPace, began: Instant) -> Self {
+        Self { eni, goal, pace, began, seen: None, moved: false, doubt: None }
     }
 
     /// Takes in a look that began `now`.
@@ -81,7 +85,7 @@ impl Wait {
         now: Instant,
         found: Option<&EniDescription>,
     ) -> Option<CloudResult<Option<EniDescription>>> {
-        let sight = self.sight(found);
+        let sight = self.sight(now, found);
         if let Some(found) = found {
             self.seen = Some(found.status);
             self.moved |= matches!(found.status, EniStatus::Attaching | EniStatus::Detaching);
@@ -111,7 +115,7 @@ impl Wait {
     pub(crate) fn expired(&self, now: Instant, waited: Duration) -> CloudFailure {
         if let Some((Doubt::Absent, since)) = self.doubt
             && self.goal != Goal::Settled
-            && now.duration_since(since) >= self.apart
+            && now.duration_since(since) >= self.pace.apart
         {
             return self.failed(Doubt::Absent);
         }
@@ -123,7 +127,7 @@ impl Wait {
         failure(Kind::Ambiguous, ACTION, message)
     }
 
-    fn sight(&self, found: Option<&EniDescription>) -> Sight {
+    fn sight(&self, now: Instant, found: Option<&EniDescription>) -> Sight {
         let Some(found) = found else { return Sight::Doubtful(Doubt::Absent) };
         match (&self.goal, found.status) {
             (Goal::Settled, EniStatus::Available | EniStatus::InUse)
@@ -132,8 +136,8 @@ impl Wait {
                 Sight::Reached
             }
             (Goal::InUse(_), EniStatus::InUse) => Sight::Doubtful(Doubt::Elsewhere),
-            (Goal::InUse(_), EniStatus::Available) | (Goal::Available, EniStatus::InUse) if self.moved => {
-                Sight::Doubtful(Doubt::TurnedBack)
+            (Goal::InUse(_), EniStatus::Available) | (Goal::Available, EniStatus::InUse) => {
+                self.as_before(now)
             }
             (Goal::Gone, _) => Sight::OnTheWay,
             (_, EniStatus::Deleting) => Sight::Doubtful(Doubt::Leaving),
@@ -141,10 +145,21 @@ impl Wait {
         }
     }
 
+    /// The ENI is as it was before the call. It was turned back, unless the look is older than the call.
+    fn as_before(&self, now: Instant) -> Sight {
+        if self.moved {
+            Sight::Doubtful(Doubt::TurnedBack)
+        } else if now.duration_since(self.began) >= self.pace.stale {
+            Sight::Doubtful(Doubt::Unmoved)
+        } else {
+            Sight::OnTheWay
+        }
+    }
+
     /// Whether the look before showed the same, long enough ago.
     fn confirms(&mut self, doubt: Doubt, now: Instant) -> bool {
         match self.doubt {
-            Some((known, since)) if known == doubt => now.duration_since(since) >= self.apart,
+            Some((known, since)) if known == doubt => now.duration_since(since) >= self.pace.apart,
             _ => {
                 self.doubt = Some((doubt, now));
                 false
@@ -157,6 +172,8 @@ impl Wait {
             Doubt::Absent => (Kind::Gone, "the cloud no longer lists it"),
             Doubt::Leaving => (Kind::InvalidState, "it is being deleted"),
             Doubt::TurnedBack => (Kind::InvalidState, "the cloud began and then took it back"),
+            // Nobody saw it turn back, so it may yet begin.
+            Doubt::Unmoved => (Kind::Ambiguous, "the cloud accepted it, but nothing came of it"),
             Doubt::Elsewhere => (Kind::InvalidState, "it is in use by another instance"),
         };
         failure(kind, ACTION, format!("{} will not {}: {what}", self.eni, self.goal))
@@ -171,6 +188,8 @@ mod tests {
     use crate::cloud::EniKind;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const PACE: WatchPace =
+        WatchPace { shortest: SECOND, longest: SECOND, apart: SECOND, stale: Duration::from_secs(4) };
 
     fn eni(status: EniStatus, instance: Option<&str>) -> EniDescription {
         EniDescription {
@@ -194,7 +213,7 @@ mod tests {
     /// Looks a second apart; the first verdict, with the number of the look it came at.
     fn verdict(goal: Goal, looks: &[Option<EniDescription>]) -> Option<(usize, CloudResult<bool>)> {
         let start = Instant::now();
-        let mut wait = Wait::new("eni-1".into(), goal, SECOND);
+        let mut wait = Wait::new("eni-1".into(), goal, PACE, start);
         looks.iter().zip(0..).find_map(|(found, n)| {
             let verdict = wait.look(start + SECOND * n, found.as_ref())?;
             Some((n as usize, verdict.map(|eni| eni.is_some())))
@@ -221,6 +240,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_turned_back_before_the_first_look_is_told_once_looks_cannot_be_older() {
+        let available = || Some(eni(EniStatus::Available, None));
+        let ours = || Some(eni(EniStatus::InUse, Some("i-1")));
+        let early = vec![available(); 5];
+        assert_eq!(verdict(Goal::InUse("i-1".into()), &early), None, "the looks may be older than the call");
+        let attach = verdict(Goal::InUse("i-1".into()), &[early.clone(), vec![available()]].concat());
+        let detach = verdict(Goal::Available, &vec![ours(); 6]);
+        for (look, outcome) in [attach.unwrap(), detach.unwrap()] {
+            assert_eq!((look, outcome.unwrap_err().kind), (5, Kind::Ambiguous));
+        }
+        let late = [early, vec![ours()]].concat();
+        assert_eq!(verdict(Goal::InUse("i-1".into()), &late), Some((5, Ok(true))), "one look proves nothing");
+    }
+
+    #[test]
     fn absence_counts_when_seen_twice_in_a_row() {
         let deleting = || Some(eni(EniStatus::Deleting, None));
         assert_eq!(verdict(Goal::Gone, &[deleting(), None]), None);
@@ -232,7 +266,7 @@ mod tests {
     #[test]
     fn two_looks_at_once_are_one() {
         let start = Instant::now();
-        let mut wait = Wait::new("eni-1".into(), Goal::Gone, SECOND);
+        let mut wait = Wait::new("eni-1".into(), Goal::Gone, PACE, start);
         assert!(wait.look(start, None).is_none());
         assert!(wait.look(start + SECOND / 2, None).is_none());
         assert!(wait.look(start + SECOND, None).is_some());
@@ -251,7 +285,7 @@ mod tests {
     fn what_is_never_seen_is_a_matter_of_the_deadline() {
         let kinds = |goal| {
             let start = Instant::now();
-            let mut wait = Wait::new("eni-1".into(), goal, SECOND);
+            let mut wait = Wait::new("eni-1".into(), goal, PACE, start);
             assert!(wait.look(start, None).is_none());
             let early = wait.expired(start, SECOND).kind;
             assert!(wait.look(start + SECOND, None).is_none());
@@ -281,7 +315,7 @@ mod tests {
     #[test]
     fn an_expired_wait_says_what_it_saw() {
         let start = Instant::now();
-        let mut wait = Wait::new("eni-1".into(), Goal::InUse("i-1".into()), SECOND);
+        let mut wait = Wait::new("eni-1".into(), Goal::InUse("i-1".into()), PACE, start);
         assert!(wait.look(start, Some(&eni(EniStatus::Attaching, Some("i-1")))).is_none());
         let failure = wait.expired(start + SECOND * 60, SECOND * 60);
         assert_eq!(failure.kind, Kind::Ambiguous);

@@ -25,6 +25,9 @@ pub struct WatchPace {
     pub longest: Duration,
     /// How far apart two looks must be to confirm that an ENI is absent.
     pub apart: Duration,
+    /// How old the cloud's answers may be. An ENI that still is as it was before a call so long after it has not
+    /// been moved by it.
+    pub stale: Duration,
 }
 
 impl Default for WatchPace {
@@ -33,6 +36,7 @@ impl Default for WatchPace {
             shortest: Duration::from_millis(500),
             longest: Duration::from_secs(5),
             apart: Duration::from_secs(1),
+            stale: Duration::from_secs(30),
         }
     }
 }
@@ -137,7 +141,7 @@ impl Round {
         let began = Instant::now();
         let deadline = began + request.deadline;
         self.waiting.push(Waiting {
-            wait: Wait::new(request.eni, request.goal, self.pace.apart),
+            wait: Wait::new(request.eni, request.goal, self.pace, began),
             began,
             deadline,
             due: (began + self.pace.shortest).min(deadline),

@@ -61,7 +61,7 @@ fn key() -> Arc<StaticKey> {
 
 fn side(bench: Bench, vendor: Vendor, cloud: Arc<dyn Cloud>, metadata: Arc<dyn Metadata>) -> Side {
     let ms = Duration::from_millis;
-    let pace = WatchPace { shortest: ms(10), longest: ms(50), apart: ms(10) };
+    let pace = WatchPace { shortest: ms(10), longest: ms(50), apart: ms(10), ..WatchPace::default() };
     let watch = EniWatch::with_pace(Arc::clone(&cloud), pace);
     Side { bench, vendor, cloud, metadata, watch }
 }

@@ -16,6 +16,7 @@ const PACE: WatchPace = WatchPace {
     shortest: Duration::from_millis(1),
     longest: Duration::from_millis(5),
     apart: Duration::from_millis(1),
+    stale: Duration::from_secs(30),
 };
 
 fn actions(cloud: &FakeCloud) -> Actions {

@@ -89,6 +89,7 @@ impl Site {
                     shortest: Duration::from_millis(1),
                     longest: Duration::from_millis(10),
                     apart: Duration::from_millis(1),
+                    stale: Duration::from_secs(30),
                 },
                 fuse,
             },

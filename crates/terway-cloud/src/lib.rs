@@ -14,6 +14,8 @@ mod endpoint;
 pub mod error;
 mod exchange;
 mod goal;
+#[cfg(test)]
+mod golden_files;
 mod instance_data;
 mod limits;
 #[cfg(test)]

@@ -19,6 +19,9 @@ pub const SECRET: &str = "sim-secret";
 pub const ROLE_SECRET: &str = "role-secret-of-sim";
 /// See [`ROLE_SECRET`].
 pub const ROLE_TOKEN: &str = "role-token-of-sim";
+/// Id, secret and token of two temporary keys that clusters may mount for their add-ons.
+pub const ADDON_KEYS: [[&str; 3]; 2] =
+    [["sim-addon-1", "addon-secret-1", "addon-token-1"], ["sim-addon-2", "addon-secret-2", "addon-token-2"]];
 
 /// What the world is like. The defaults suit most scenarios: dual stack, a fast cloud, a small pool.
 #[derive(Clone, Debug)]
@@ -245,10 +248,17 @@ fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
             { "access_key_id": "sim-key", "access_key_secret": SECRET },
             { "access_key_id": "sim-role-key", "access_key_secret": ROLE_SECRET, "security_token": ROLE_TOKEN,
               "role": "sim-role", "life_ms": plan.role },
+            addon_key(0),
+            addon_key(1),
         ],
         "latency_ms": { "create": create, "attach": attach, "detach": detach, "delete": delete, "link": 0 },
         "quota": { "enis": plan.quota },
     })
+}
+
+fn addon_key(number: usize) -> Value {
+    let [id, secret, token] = ADDON_KEYS[number];
+    json!({ "access_key_id": id, "access_key_secret": secret, "security_token": token })
 }
 
 /// Starts the simulated cloud and waits for the line that says it is ready.

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
+use terway_rig::cloud::Cloud;
 use terway_rig::node::Node;
-use terway_rig::world::{Plan, ROLE_SECRET, ROLE_TOKEN, SECRET};
+use terway_rig::world::{ADDON_KEYS, Plan, ROLE_SECRET, ROLE_TOKEN, SECRET, World};
 
-use crate::support::{Scenario, audit, booted, both, started, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, booted, both, only, started, wait_quiet};
 
 /// How long a token of the role lives: a few of them end in one scenario.
 const LIFE: Duration = Duration::from_secs(6);
@@ -20,6 +21,8 @@ const LIFE: Duration = Duration::from_secs(6);
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         both("keys::the_role_of_the_instance_serves_longer_than_its_tokens_live", role),
+        // The other cloud's clusters mount no such file.
+        only(Cloud::Aliyun, "keys::a_mounted_token_is_replaced_while_pods_come_and_go", addon_token),
         both("keys::a_configured_key_is_found_nowhere", |plan| nowhere(plan, &[SECRET])),
         both("keys::a_key_of_the_role_is_found_nowhere", |plan| {
             let role = Some(u32::try_from(LIFE.as_millis())?);
@@ -52,6 +55,70 @@ fn role(plan: &Plan) -> Result<()> {
     let refused = calls.iter().find(|call| call["outcome"] != "ok" && call["key"] == "sim-role-key");
     ensure!(refused.is_none(), "a call was refused: {refused:?}");
     ensure!(calls.iter().all(|call| call["key"] == "sim-role-key"), "another key was used");
+    audit(&world)
+}
+
+/// The parts of [`ADDON_KEYS`] as a token file has them, by `openssl enc -aes-128-cbc` with [`KEYRING`]; the vector in
+/// front is 00 01 .. 0f.
+const SEALED: [[&str; 3]; 2] = [
+    [
+        "AAECAwQFBgcICQoLDA0OD+zXxPUZ+k/SRu8AcJffTqA=",
+        "AAECAwQFBgcICQoLDA0OD9ynaVdPDzxTa1IyNUwMWvA=",
+        "AAECAwQFBgcICQoLDA0OD+fETKNgNmuCR5Dj0cHfDcQ=",
+    ],
+    [
+        "AAECAwQFBgcICQoLDA0OD88ef66vG5ALL1xnsgmdCfc=",
+        "AAECAwQFBgcICQoLDA0OD0Fsa4Fcnfrm0vkkY/KVjX4=",
+        "AAECAwQFBgcICQoLDA0OD/2J1tDi9VIMRjfiAH56dDU=",
+    ],
+];
+const KEYRING: &str = "0123456789abcdef";
+
+/// Mounts one of the keys, as a kubelet does: the file is replaced as a whole.
+fn mount(path: &Path, [id, secret, token]: [&str; 3]) -> Result<()> {
+    let file = json!({
+        "access.key.id": id, "access.key.secret": secret, "security.token": token,
+        "expiration": "2099-01-01T00:00:00Z", "keyring": KEYRING,
+    });
+    let fresh = path.with_extension("new");
+    fs::write(&fresh, file.to_string())?;
+    fs::rename(fresh, path).context("failed to replace the token file")
+}
+
+fn addon_token(plan: &Plan) -> Result<()> {
+    // The role's key would do as well, but is looked for later.
+    let keys = vec![("eni_release_interval", json!("100ms"))];
+    let mut world = started(&Plan { role: Some(3_600_000), pool: (0, 0), keys, ..plan.clone() })?;
+    let path = world.nodes[0].path("token-config");
+    let mut conf: Value = serde_json::from_slice(&fs::read(world.nodes[0].path("eni_conf"))?)?;
+    conf["credential_path"] = json!(path);
+    world.nodes[0].configure(&conf)?;
+    mount(&path, SEALED[0])?;
+    world.boot()?;
+    let mut number = 0;
+    let mut live = |world: &mut World| -> Result<()> {
+        number += 1;
+        let mut pod = world.nodes[0].pod(&format!("web{number}"))?;
+        pod.add().with_context(|| world.nodes[0].log_tail())?;
+        pod.del()?;
+        wait_quiet(&world.nodes[0])
+    };
+    live(&mut world)?;
+    let [[first, ..], [second, ..]] = ADDON_KEYS;
+    let before = world.cloud_calls(0)?;
+    ensure!(before.iter().all(|call| call["key"] == first), "another key was used: {before:?}");
+    mount(&path, SEALED[1])?;
+    let deadline = Instant::now() + LIMIT;
+    while world.cloud_calls(0)?.last().is_none_or(|call| call["key"] != second) {
+        ensure!(Instant::now() < deadline, "the second key was not used\n{}", world.nodes[0].log_tail());
+        live(&mut world)?;
+    }
+    // Whoever replaced the key ends the old one.
+    world.change(&format!("/v1/credentials/{first}"), &json!({ "state": "inactive" }))?;
+    live(&mut world)?;
+    let calls = world.cloud_calls(0)?;
+    let refused = calls.iter().find(|call| call["outcome"] != "ok");
+    ensure!(refused.is_none(), "a call was refused: {refused:?}");
     audit(&world)
 }
 

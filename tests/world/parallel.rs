@@ -5,17 +5,20 @@ use std::process::Child;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use serde_json::Value;
+use terway_rig::eventually::eventually;
 use terway_rig::plugin::{Call, Outcome};
 use terway_rig::pod::Pod;
 use terway_rig::reader;
 use terway_rig::world::Plan;
 
-use crate::support::{Scenario, audit, booted, both, once, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, booted, both, once, wait_quiet};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         once("parallel::ten_adds_and_dels", many),
         both("parallel::more_pods_than_warm_enis_wait_in_line", queue),
+        both("parallel::those_who_wait_are_told_why_and_in_which_place", in_line),
         once("parallel::two_adds_of_one_attachment", twice),
         once("parallel::add_and_del_of_one_sandbox_overlap", overlap),
         once("parallel::an_add_killed_in_the_middle_is_undone_by_del", killed),
@@ -58,6 +61,29 @@ fn queue(plan: &Plan) -> Result<()> {
     let pods = sandboxes(&mut world, 8)?;
     let added = at_once(pods.iter().map(|pod| pod.call("ADD")).collect())?;
     ensure!(addresses(&added)?.len() == 8, "an address was given twice");
+    audit(&world)
+}
+
+fn in_line(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (0, 0), latency: [5, 3000, 50, 5], ..plan.clone() })?;
+    let calls: Vec<_> = sandboxes(&mut world, 3)?.iter().map(|pod| pod.call("ADD")).collect();
+    let adds = thread::spawn(move || at_once(calls));
+    let node = &world.nodes[0];
+    let waiters = || -> Option<Vec<Value>> {
+        let status: Value = serde_json::from_slice(&node.cli(&["status", "-o", "json"]).ok()?.stdout).ok()?;
+        status["pool"]["waiters"].as_array().filter(|all| all.len() == 3).cloned()
+    };
+    let waiters = eventually("three wait in line", LIMIT, waiters)?;
+    let places: Vec<_> = waiters.iter().map(|waiter| waiter["place"].as_u64()).collect();
+    ensure!(places == [Some(1), Some(2), Some(3)], "{waiters:?}");
+    for waiter in &waiters {
+        let why = waiter["waits_for"].as_str().unwrap_or_default();
+        ensure!(why.contains("ENI"), "no reason a person could read: {waiter}");
+    }
+    let table = String::from_utf8(node.cli(&["status"])?.stdout)?;
+    ensure!(["PLACE", "WAITING", "REASON"].iter().all(|word| table.contains(word)), "{table}");
+    let added = adds.join().map_err(|_| anyhow!("a thread panicked"))??;
+    ensure!(addresses(&added)?.len() == 3, "an address was given twice");
     audit(&world)
 }
 

@@ -33,6 +33,10 @@ pub(crate) struct State {
     /// What assign calls were given, by token.
     given: BTreeMap<IntentToken, AddressSet>,
     home: BTreeSet<MacAddr>,
+    /// How many ENIs the instance carries, if not eight.
+    pub(crate) carries: Option<u32>,
+    /// Whether the node's own NIC is in no vSwitch.
+    pub(crate) homeless: bool,
     watchers: Vec<Sender<NicChange>>,
 }
 
@@ -308,7 +312,7 @@ impl Cloud for FakeCloud {
     async fn instance_limits(&self, _: &str) -> CloudResult<Option<InstanceLimits>> {
         self.call("limits")?;
         Ok(Some(InstanceLimits {
-            enis: 8,
+            enis: self.with(|state| state.carries.unwrap_or(8)),
             ipv4_per_eni: 6,
             ipv6_per_eni: 1,
             members: 0,
@@ -329,7 +333,7 @@ impl Metadata for FakeCloud {
             region: "region-1".to_owned(),
             zone: "zone-a".into(),
             vpc: "vpc-1".to_owned(),
-            vswitch: "vsw-own".into(),
+            vswitch: if self.with(|state| state.homeless) { "" } else { "vsw-own" }.into(),
             primary_mac: PRIMARY,
         })
     }

@@ -50,6 +50,23 @@ fn an_instance_with_few_enis_does_not_begin_to_give_whole_ones() {
 }
 
 #[test]
+fn unless_told_otherwise_whole_enis_take_more_than_six() {
+    let site = Site::new(r#"{"security_groups": ["sg-1"], "max_pool_size": 1}"#);
+    site.cloud.with(|cloud| cloud.carries = Some(6));
+    let life = site.start();
+    let fault = life.until("the reason is told", async |life| {
+        life.status().await.unwrap().fault.filter(|fault| fault.code == FaultCode::ConfigInvalid.name())
+    });
+    assert_eq!(
+        fault.what,
+        "instance type ecs.test carries 6 ENIs with its primary one; to give pods whole ENIs it needs 7"
+    );
+    life.stop();
+    site.cloud.with(|cloud| cloud.carries = Some(7));
+    site.serve().stop();
+}
+
+#[test]
 fn pods_share_an_eni() {
     let mut site = Site::new(SHARED);
     site.mode = NodeMode::Shared;

@@ -61,3 +61,20 @@ fn a_file_that_appears_is_consumed_once() {
     assert_eq!(life.run(life.info("a")).unwrap(), Some(eni));
     life.stop();
 }
+
+/// A daemon that dies between a release and the removal of its file finds the file again.
+#[test]
+fn a_release_that_was_done_before_takes_nothing_from_anybody() {
+    let site = Site::new(CONFIG);
+    let life = site.serve();
+    life.run(life.allocate("a")).unwrap();
+    life.run(life.release("a")).unwrap();
+    let kept = life.run(life.allocate("b")).unwrap();
+    life.stop();
+    spool(&site, "1", "a");
+    let life = site.serve();
+    assert_eq!(files(&site), [""; 0]);
+    assert_eq!(life.run(life.info("a")).unwrap(), None);
+    assert_eq!(life.run(life.info("b")).unwrap(), Some(kept));
+    life.stop();
+}

@@ -88,6 +88,23 @@ fn the_pool_is_filled_and_marked() {
 }
 
 #[test]
+fn a_node_without_a_vswitch_of_its_own_wants_some_listed() {
+    let site = Site::new(r#"{"security_groups": ["sg-1"], "max_pool_size": 1}"#);
+    site.cloud.with(|cloud| cloud.homeless = true);
+    let life = site.start();
+    let fault = life.until("the reason is told", async |life| {
+        life.status().await.unwrap().fault.filter(|fault| fault.code == FaultCode::ConfigInvalid.name())
+    });
+    assert_eq!(fault.what, "`vswitches` lists none for zone zone-a, and this node has none of its own");
+    assert!(fault.remedy.contains("list the vSwitches"), "{}", fault.remedy);
+    life.stop();
+    site.configure(
+        r#"{"security_groups": ["sg-1"], "max_pool_size": 1, "vswitches": {"zone-a": ["vsw-1"]}}"#,
+    );
+    site.serve().stop();
+}
+
+#[test]
 fn security_groups_default_to_those_of_the_primary_eni() {
     let site = Site::new(r#"{"min_pool_size": 1, "max_pool_size": 1}"#);
     let life = site.start();

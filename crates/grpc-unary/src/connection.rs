@@ -2,7 +2,8 @@
 //!
 //! Invariant: the peer is told of windows so large that it never waits for this side; what this side sends waits for
 //! the peer's. A call given up is cancelled, and frames that still come for it are passed over, but header blocks are
-//! read all the same: they change the table of all that follow.
+//! read all the same: they change the table of all that follow. A frame that stopped half way, in or out, ends the
+//! connection: nobody knows any more where the next one begins.
 
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
@@ -60,6 +61,8 @@ pub struct Connection {
     /// How much it takes of a new stream.
     initial_window: i64,
     longest_frame: usize,
+    /// Set while a frame is half read or half sent.
+    halved: bool,
 }
 
 /// A call under way.
@@ -93,6 +96,7 @@ impl Connection {
             window: USUAL_WINDOW,
             initial_window: USUAL_WINDOW,
             longest_frame: frame::LONGEST,
+            halved: false,
         })
     }
 
@@ -104,6 +108,9 @@ impl Connection {
         take: Take,
         deadline: Instant,
     ) -> Result<Vec<u8>, CallError> {
+        if self.halved {
+            return Err(broken("an earlier call ended in the middle of a frame"));
+        }
         self.stream = if self.stream == 0 { 1 } else { self.stream + 2 };
         let mut call = Call { window: self.initial_window, answer: Answer::new(take), ended: false };
         let outcome = self.exchange(&mut call, method, message, deadline);
@@ -114,7 +121,7 @@ impl Connection {
             }
             Ok(None) => call.answer.end(),
             Err(error) => {
-                if matches!(error, CallError::TimedOut) {
+                if matches!(error, CallError::TimedOut) && !self.halved {
                     self.cancel();
                 }
                 Err(error)
@@ -258,7 +265,10 @@ impl Connection {
         let socket = self.socket.get_mut();
         socket.set_write_timeout(Some(left(deadline)?)).map_err(CallError::Broken)?;
         let bytes = std::mem::take(&mut self.outbox);
-        socket.write_all(&bytes).map_err(failed)
+        self.halved = true;
+        socket.write_all(&bytes).map_err(failed)?;
+        self.halved = false;
+        Ok(())
     }
 
     fn receive(&mut self, deadline: Instant) -> Result<Frame, CallError> {
@@ -270,6 +280,7 @@ impl Connection {
         }
         frame.payload.resize(length, 0);
         self.fill(&mut frame.payload, deadline)?;
+        self.halved = false;
         Ok(frame)
     }
 
@@ -281,7 +292,10 @@ impl Connection {
             }
             match self.socket.read(rest) {
                 Ok(0) => return Err(CallError::Broken(io::ErrorKind::UnexpectedEof.into())),
-                Ok(count) => rest = rest.get_mut(count..).unwrap_or_default(),
+                Ok(count) => {
+                    self.halved = true;
+                    rest = rest.get_mut(count..).unwrap_or_default();
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(failed(error)),
             }

@@ -161,6 +161,29 @@ fn a_silent_daemon_is_given_up_in_time_and_can_be_asked_again() {
     assert_eq!(client.alloc_ip(&asking("eth0"), LONG), Ok(named("eth0")));
 }
 
+/// What follows half a frame would be taken for the rest of it.
+#[test]
+fn a_connection_that_stopped_within_a_frame_is_not_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("halves.socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        // Five of the nine bytes that a frame begins with.
+        socket.write_all(&[0, 0, 0, 4, 0]).unwrap();
+        let mut asked = Vec::new();
+        socket.read_to_end(&mut asked).unwrap();
+    });
+    let mut client = BlockingClient::connect(&path, LONG).unwrap();
+    let late = client.alloc_ip(&asking("eth0"), Duration::from_millis(200)).unwrap_err();
+    assert!(late.what.contains("no answer"), "{late}");
+    let next = client.alloc_ip(&asking("eth0"), LONG).unwrap_err();
+    assert_eq!(next.code, FaultCode::DaemonUnreachable);
+    assert!(next.cause.contains("middle of a frame"), "{next:?}");
+    drop(client);
+    server.join().unwrap();
+}
+
 #[test]
 fn each_way_to_be_away_is_told_apart() {
     let dir = tempfile::tempdir().unwrap();

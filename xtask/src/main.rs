@@ -40,6 +40,7 @@ enum Task {
     /// Show two simulated nodes giving pods whole ENIs that talk to each other; --cloud aliyun or tencent.
     Demo(rig::Arguments),
     /// Measure ADD, DEL and the daemon against the kernel's floor and the reference plugins.
+    #[command(after_help = rig::BENCH_OPTIONS)]
     Bench(rig::Arguments),
     /// Count the instructions of plugin and daemon and hold them against the committed budget; --update yes writes it.
     Instructions(rig::Arguments),

@@ -36,6 +36,11 @@ pub(crate) const DEMO: Program =
 /// `cargo xtask bench`
 pub(crate) const BENCH: Program =
     Program { name: "terway-bench", needs: tools::BENCH, record: Some("bench/bench.json"), page: None };
+/// What the bench can be told; its own file, so that this cannot say something else than it does.
+pub(crate) const BENCH_OPTIONS: &str = concat!(
+    "Measures for several minutes, after a release build; nothing else should run on the machine. What can be told:\n\n",
+    include_str!("../../tests/src/bin/terway-bench/options.txt")
+);
 /// `cargo xtask matrix`
 pub(crate) const MATRIX: Program =
     Program { name: "terway-matrix", needs: tools::DEMO, record: None, page: Some("README.md") };

@@ -82,6 +82,12 @@ const STAGES: &[Stage<Workspace>] = &[
         run: instructions,
     },
     Stage {
+        name: "ratios",
+        about: "what must not grow, by the bench: ratios and counts, no times",
+        needs: Some("build"),
+        run: ratios,
+    },
+    Stage {
         name: "world",
         about: "the shipped programs against the simulated cloud",
         needs: Some("build"),
@@ -150,6 +156,19 @@ fn world(workspace: &Workspace) -> Result<()> {
 /// Installs valgrind itself.
 fn instructions(workspace: &Workspace) -> Result<()> {
     host::unchanged(|| rig::instructions(workspace, &[]))
+}
+
+/// The parts of the bench whose ratios and counts hold on a busy machine too.
+fn ratios(workspace: &Workspace) -> Result<()> {
+    run_command(&mut workspace.cargo("build --workspace --all-features --bin terway-bench"))?;
+    let mut command = Command::new(workspace.target().join("debug/terway-bench"));
+    command.arg("--bin-dir").arg(workspace.dist());
+    command.arg("--out").arg(workspace.target().join("ratios/bench.json"));
+    for part in ["decisions", "crowds", "churn"] {
+        command.args(["--only", part]);
+    }
+    command.args(["--attachments", "10", "--churn", "15", "--check", "yes"]);
+    host::unchanged(|| run_command(&mut command))
 }
 
 /// Installs container runtimes itself: nobody needs them who leaves this stage out.

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use terway_rig::node::Node;
 use terway_rig::world::{Plan, World};
 
@@ -17,6 +17,13 @@ use crate::table::Table;
 
 /// Rounds before the first look: caches fill, and memory is taken that is kept.
 const WARM_UP: usize = 30;
+
+/// How much longer a pod may take at the end.
+const LATER: f64 = 2.0;
+/// How much more memory the daemon may have at the end: the allocator's play, no leak of anything per pod.
+const MORE_MEMORY: f64 = 1.1;
+/// What a pod may leave in the ledger, in bytes: its history, which is bounded, and is written in whole pages.
+const LEDGER_PER_POD: u64 = 2 * 1024;
 
 /// What may grow.
 struct Held {
@@ -54,27 +61,24 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
         round(node, &mut warm_up)?;
     }
     let before = Held::by(node)?;
+    let calls = changes(&world)?;
+    let node = &mut world.nodes[0];
     let (mut samples, begin) = (Samples::new(), Instant::now());
     while begin.elapsed() < options.churn || samples.all().len() < WARM_UP {
         round(node, &mut samples)?;
     }
     let after = Held::by(node)?;
-    let (count, tenth) = (samples.all().len(), samples.all().len() / 10);
-    let drift = samples.part(count - tenth..count).quantile(0.5) / samples.part(0..tenth).quantile(0.5);
-    table.figure(
-        "churn: time of the last tenth / of the first",
-        format!("{drift:.2} over {count} pods in {:.0?}", begin.elapsed()),
+    let drift = drift(&samples);
+    let pods = samples.all().len();
+    table.promise(
+        "churn: time of the last third / of the first",
+        format!("{drift:.2} over {pods} pods in {:.0?}", begin.elapsed()),
+        "<= 2",
+        drift <= LATER,
     );
-    table.figure(
-        "churn: memory, ledger",
-        format!(
-            "{:+} KiB, {:+} KiB",
-            after.resident_kib.cast_signed() - before.resident_kib.cast_signed(),
-            (after.ledger.cast_signed() - before.ledger.cast_signed()) / 1024
-        ),
-    );
-    let files = format!("{} before, {} after", before.files, after.files);
-    table.budget("churn: open files and sockets", files, "as before", after.files <= before.files + 1);
+    grown(table, &before, &after, pods);
+    let calls = changes(&world)? - calls;
+    table.promise("churn: calls by which the cloud was changed", calls.to_string(), "0", calls == 0);
     table.raw("churn", samples.json());
     table.raw(
         "churn_held",
@@ -85,6 +89,39 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
     plot::curve(&path, "ADD and DEL of one pod after the other", "pods", &[("ADD + DEL", &samples)])
 }
 
+/// Calls of the cloud so far that did not only look.
+fn changes(world: &World) -> Result<usize> {
+    let looks = |call: &Value| call["action"].as_str().is_some_and(|action| action.starts_with("Describe"));
+    Ok(world.cloud_calls(0)?.iter().filter(|call| !looks(call)).count())
+}
+
+/// How much longer a pod takes at the end than at the beginning: in medians of thirds, which one slow call does not move.
+fn drift(samples: &Samples) -> f64 {
+    let (count, third) = (samples.all().len(), samples.all().len() / 3);
+    samples.part(count - third..count).quantile(0.5) / samples.part(0..third).quantile(0.5)
+}
+
+fn grown(table: &mut Table, before: &Held, after: &Held, pods: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "kibibytes for people")]
+    let times = |after: u64, before: u64| after as f64 / before as f64;
+    let memory = times(after.resident_kib, before.resident_kib);
+    table.promise(
+        "churn: memory after / before",
+        format!("{} / {} KiB = {memory:.2}", after.resident_kib, before.resident_kib),
+        "<= 1.1",
+        memory <= MORE_MEMORY,
+    );
+    let bytes = after.ledger.saturating_sub(before.ledger) / pods as u64;
+    table.promise(
+        "churn: growth of the ledger per pod, its history",
+        format!("{bytes} bytes"),
+        "<= 2 KiB",
+        bytes <= LEDGER_PER_POD,
+    );
+    let files = format!("{} before, {} after", before.files, after.files);
+    table.promise("churn: open files and sockets", files, "as before", after.files <= before.files + 1);
+}
+
 /// A pod's whole life, its namespace included.
 fn round(node: &mut Node, samples: &mut Samples) -> Result<()> {
     let mut pod = node.pod("churn")?;
@@ -92,4 +129,41 @@ fn round(node: &mut Node, samples: &mut Samples) -> Result<()> {
     let del = pod.del()?.elapsed;
     samples.add(add + del);
     pod.vanish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn growth_of_any_kind_breaks_its_promise() {
+        let held = |resident_kib, files, ledger| Held { resident_kib, files, ledger };
+        let broken = |after: Held| {
+            let mut table = Table::default();
+            grown(&mut table, &held(10_000, 28, 100_000), &after, 100);
+            table.broken()
+        };
+        assert_eq!(broken(held(10_900, 28, 300_000)), Vec::<String>::new());
+        assert_eq!(
+            broken(held(11_100, 28, 100_000)),
+            ["churn: memory after / before: 11100 / 10000 KiB = 1.11, not <= 1.1"]
+        );
+        assert_eq!(
+            broken(held(10_000, 31, 100_000)),
+            ["churn: open files and sockets: 28 before, 31 after, not as before"]
+        );
+        let ledger = broken(held(10_000, 28, 400_000));
+        assert_eq!(ledger, ["churn: growth of the ledger per pod, its history: 3000 bytes, not <= 2 KiB"]);
+    }
+
+    #[test]
+    fn a_slow_call_is_no_drift() {
+        let mut samples = Samples::new();
+        for time in [10, 10, 90, 11, 12, 10, 15, 90, 15] {
+            samples.add(Duration::from_millis(time));
+        }
+        assert_eq!(format!("{:.2}", drift(&samples)), "1.50");
+    }
 }

@@ -53,7 +53,7 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
             table.figure(throughput_of, format!("{throughput:.1}/s"));
         } else {
             table.figure(throughput_of, format!("{throughput:.1}/s, {:.2} x one alone", throughput / single));
-            table.budget(refusals_of, burst.refused.to_string(), "0", burst.refused == 0);
+            table.promise(refusals_of, burst.refused.to_string(), "0", burst.refused == 0);
         }
         table.raw(
             &format!("burst_{crowd}"),

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use serde_json::json;
 use terway_pool::{
     Claim, EniPolicy, Event, Keep, Mode, Pool, PoolSettings, ReleasePace, RequestId, Sharing, VSwitchPolicy,
@@ -16,6 +17,8 @@ use terway_types::{
     Gateways, IfName, LedgerSnapshot, MacAddr, NetworkName, PodRef, Subnets, Timestamp,
 };
 
+use crate::Options;
+use crate::machine;
 use crate::table::Table;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -28,10 +31,17 @@ const PAGE: u64 = 4_096;
 const FLAT: f64 = 4.0;
 
 /// All of it.
-pub(crate) fn run(table: &mut Table) {
+pub(crate) fn run(table: &mut Table, _: &Options) -> Result<()> {
+    machine::pinned(|| {
+        measured(table);
+        Ok(())
+    })
+}
+
+fn measured(table: &mut Table) {
     decisions(table);
     let bytes = memory(1_000, 200);
-    table.budget("memory per shared address", format!("{bytes:.0} bytes"), "< 200 bytes", bytes < 200.0);
+    table.promise("memory per shared address", format!("{bytes:.0} bytes"), "< 200 bytes", bytes < 200.0);
     let collected = collect(10_000);
     table.budget("one GC that releases 10,000", format!("{collected:.1} ms"), "< 100 ms", collected < 100.0);
     let begun = start(10_000);
@@ -58,15 +68,16 @@ fn decisions(table: &mut Table) {
         slowest < 10.0,
     );
     let growth = all.last().copied().unwrap_or_default() / all.first().copied().unwrap_or(1.0);
-    table.budget("the same with 10,000 / 10 ENIs", format!("{growth:.1}"), "<= 4", growth <= FLAT);
+    table.promise("the same with 10,000 / 10 ENIs", format!("{growth:.1}"), "<= 4", growth <= FLAT);
     let waits = [10, 1_000].map(waiting);
     let longer = waits[1] / waits[0];
     table.budget(
         "a decision with 10, 1,000 others that wait for groups and claims of their own",
-        format!("{:.1}, {:.1} us ({longer:.1})", waits[0], waits[1]),
-        "< 10 us, <= 4",
-        waits[1] < 10.0 && longer <= FLAT,
+        format!("{:.1}, {:.1} us", waits[0], waits[1]),
+        "< 10 us",
+        waits[1] < 10.0,
     );
+    table.promise("the same with 1,000 / 10 others", format!("{longer:.1}"), "<= 4", longer <= FLAT);
     table.raw("decision_waiting", json!({ "us_10": waits[0], "us_1000": waits[1] }));
     let (allocate, release) = shared(1_000, 50);
     table.budget(

@@ -10,6 +10,7 @@ use terway_ledger::measure::{self, Content, MeasureError};
 use terway_rig::world::{Plan, World};
 
 use crate::Options;
+use crate::machine;
 use crate::stats::Samples;
 use crate::table::Table;
 
@@ -18,7 +19,7 @@ const COMMITS: u32 = 200;
 
 /// All of it, on the disk the options name.
 pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
-    commits(table, options)?;
+    machine::pinned(|| commits(table, options))?;
     restart(table, options)
 }
 

@@ -4,6 +4,7 @@ use anyhow::Result;
 use terway_rig::world::{Plan, World};
 
 use crate::Options;
+use crate::machine;
 use crate::stats::Samples;
 use crate::subject;
 use crate::table::Table;
@@ -19,6 +20,10 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
     let mut world = World::start(&plan, &options.binaries, &options.state)?;
     world.nodes[1].flags.push("--no-host-guard".to_owned());
     world.boot()?;
+    machine::pinned(|| turns(table, options, &mut world))
+}
+
+fn turns(table: &mut Table, options: &Options, world: &mut World) -> Result<()> {
     let mut adds = [const { Samples::new() }; 2];
     let mut dels = [const { Samples::new() }; 2];
     for number in 0..options.rounds {

@@ -2,123 +2,115 @@
 //! budgets. Run it by `cargo xtask bench`; nothing else should run on the machine meanwhile.
 
 mod churn;
+mod cold;
 mod crowds;
 mod decisions;
 mod durable;
 mod exclusive;
+mod families;
 mod floor;
 mod guard;
+mod machine;
+mod options;
+mod paths;
 mod plot;
 mod reference;
 mod shared;
+mod sizes;
 mod stats;
 mod storm;
+mod stream;
 mod subject;
 mod table;
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use terway_rig::sandbox;
 
+use machine::Machine;
+use options::Options;
 use table::Table;
 
+/// Measures one thing and fills its lines in.
+type Part = fn(&mut Table, &Options) -> Result<()>;
+
+/// Everything there is to measure, in order.
+const PARTS: &[(&str, Part)] = &[
+    ("decisions", decisions::run),
+    ("exclusive", exclusive::run),
+    ("families", families::run),
+    ("guard", guard::run),
+    ("crowds", crowds::run),
+    ("storm", storm::run),
+    ("shared", shared::run),
+    ("paths", paths::run),
+    ("churn", churn::run),
+    ("durable", durable::run),
+    ("sizes", sizes::run),
+];
+
 fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        println!("Measures the shipped programs. Options:\n\n{}", options::TEXT);
+        return ExitCode::SUCCESS;
+    }
     sandbox::run(|| {
-        let options = Options::read()?;
+        let own = env::current_exe().context("failed to find this program")?;
+        let parts: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+        let options =
+            Options::parse(&words, own.parent().context("this program lies in no folder")?, &parts)?;
+        let older = options.older()?;
+        let machine = Machine::look()?;
+        fresh(&options)?;
         let mut table = Table::default();
-        decisions::run(&mut table);
-        exclusive::run(&mut table, &options)?;
-        guard::run(&mut table, &options)?;
-        crowds::run(&mut table, &options)?;
-        storm::run(&mut table, &options)?;
-        shared::run(&mut table, &options)?;
-        churn::run(&mut table, &options)?;
-        durable::run(&mut table, &options)?;
-        println!("\n{}", table.text());
-        for line in table.two_groups() {
-            println!("{line}");
+        let measured = PARTS.iter().filter(|(name, _)| options.wants(name)).try_for_each(|(name, part)| {
+            part(&mut table, &options).with_context(|| format!("failed to measure {name}"))
+        });
+        // Whatever came of it, the files are out of the way of the next run.
+        let _ = fs::remove_dir_all(&options.state);
+        measured?;
+        let text = tell(&table, &machine);
+        println!("\n{text}");
+        if let Some(older) = older {
+            println!("\n{}", table.against(&older));
         }
-        if let Some(path) = &options.baseline {
-            let older =
-                fs::read(path).with_context(|| format!("failed to read the baseline {}", path.display()))?;
-            println!("\n{}", table.against(&serde_json::from_slice(&older)?));
-        }
-        fs::write(options.folder().join("table.txt"), table.text())?;
-        fs::write(&options.out, serde_json::to_vec_pretty(&table.json())?)
-            .with_context(|| format!("failed to write {}", options.out.display()))?;
-        println!("\nwritten to {}", options.folder().display());
-        Ok(ExitCode::SUCCESS)
+        keep(&table, &machine, &text, &options)?;
+        Ok(verdict(&table, &options))
     })
 }
 
-/// `--bin-dir DIR --out FILE --baseline FILE --rounds N --attachments N --pods N --churn SECONDS`.
-struct Options {
-    binaries: PathBuf,
-    out: PathBuf,
-    state: PathBuf,
-    /// An older record to compare with.
-    baseline: Option<PathBuf>,
-    rounds: usize,
-    attachments: u32,
-    /// How many pods of shared ENIs the curve of costs goes up to.
-    pods: usize,
-    churn: Duration,
+/// An empty folder for the worlds' files.
+fn fresh(options: &Options) -> Result<()> {
+    let _ = fs::remove_dir_all(&options.state);
+    fs::create_dir_all(&options.state)
+        .with_context(|| format!("failed to create {}", options.state.display()))
 }
 
-impl Options {
-    fn read() -> Result<Self> {
-        let own = env::current_exe().context("failed to find this program")?;
-        let mut options = Self {
-            binaries: own.parent().context("this program lies in no folder")?.to_owned(),
-            out: std::path::absolute("bench.json")?,
-            state: PathBuf::new(),
-            baseline: None,
-            rounds: 40,
-            attachments: 200,
-            pods: 500,
-            churn: Duration::from_mins(1),
-        };
-        let mut words = env::args().skip(1);
-        while let Some(word) = words.next() {
-            let value = words.next().with_context(|| format!("{word} needs a value"))?;
-            match word.as_str() {
-                "--bin-dir" => options.binaries = value.into(),
-                // The state beside it goes into configurations, which want absolute paths.
-                "--out" => options.out = std::path::absolute(value)?,
-                "--rounds" => options.rounds = value.parse().context("--rounds needs a number")?,
-                "--attachments" => {
-                    options.attachments = value.parse().context("--attachments needs a number")?;
-                }
-                "--baseline" => options.baseline = Some(value.into()),
-                "--pods" => options.pods = value.parse().context("--pods needs a number")?,
-                "--churn" => {
-                    options.churn = Duration::from_secs(value.parse().context("--churn needs seconds")?);
-                }
-                _ => anyhow::bail!("unknown option {word}"),
-            }
-        }
-        // The ledger's commits must reach a real disk, not the sandbox's /run.
-        options.state = options.out.with_extension("state");
-        let _ = fs::remove_dir_all(&options.state);
-        fs::create_dir_all(&options.state)?;
-        Ok(options)
-    }
-
-    /// Where everything that is written goes.
-    fn folder(&self) -> &Path {
-        self.out.parent().unwrap_or(Path::new("."))
-    }
+/// Table, machine, and what is to be known about the figures.
+fn tell(table: &Table, machine: &Machine) -> String {
+    format!("{}\n{}{}\n", table.text(), machine.text(), table.two_groups().join("\n"))
 }
 
-/// Keeps the folder of state files out of the way of the next run.
-impl Drop for Options {
-    fn drop(&mut self) {
-        let state: &Path = &self.state;
-        let _ = fs::remove_dir_all(state);
+fn keep(table: &Table, machine: &Machine, text: &str, options: &Options) -> Result<()> {
+    let mut record = table.json();
+    record["machine"] = machine.json();
+    let path = options.folder().join("table.txt");
+    fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    fs::write(&options.out, serde_json::to_vec_pretty(&record)?)
+        .with_context(|| format!("failed to write {}", options.out.display()))?;
+    println!("\nwritten to {}", options.folder().display());
+    Ok(())
+}
+
+/// What `--check` says.
+fn verdict(table: &Table, options: &Options) -> ExitCode {
+    let broken = table.broken();
+    for line in &broken {
+        println!("out of its budget: {line}");
     }
+    if options.check && !broken.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

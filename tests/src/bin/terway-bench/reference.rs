@@ -1,5 +1,5 @@
 //! The reference plugins that do the nearest job, from Debian's `containernetworking-plugins`: `host-device` with
-//! `static` addresses for whole ENIs, `ptp` with `host-local` for shared ones. IPv4 only: with IPv6 they wait more than a
+//! `static` addresses for whole ENIs, `ptp` and `ipvlan` with `host-local` for shared ones. IPv4 only: with IPv6 they wait more than a
 //! second for duplicate address detection.
 
 use std::path::{Path, PathBuf};
@@ -38,17 +38,21 @@ impl Reference {
     /// `host-device` with a NIC stand-in that it moves in and out of pods: one end on the node, the other in the VPC's
     /// namespace.
     pub(crate) fn host_device(host: &Path, vpc: &Path) -> Result<Self> {
-        let vpc_name =
-            vpc.file_name().and_then(|name| name.to_str()).context("the VPC's namespace has no name")?;
-        reader::text(
-            host,
-            "ip",
-            &["link", "add", "refnic", "type", "veth", "peer", "name", "refport", "netns", vpc_name],
-        )?;
-        reader::text(vpc, "ip", &["link", "set", "refport", "up"])?;
+        nic(host, vpc, ["refnic", "refport"])?;
         let addresses = json!([{ "address": "10.9.1.50/24", "gateway": "10.9.1.1" }]);
         let ipam = json!({ "type": "static", "addresses": addresses, "routes": [{ "dst": "0.0.0.0/0" }] });
         Self::new(host, "host-device", json!({ "device": "refnic", "ipam": ipam }))
+    }
+
+    /// `ipvlan`, whose pods get children of a NIC stand-in.
+    pub(crate) fn ipvlan(host: &Path, vpc: &Path) -> Result<Self> {
+        nic(host, vpc, ["ipvnic", "ipvport"])?;
+        reader::text(host, "ip", &["link", "set", "ipvnic", "up"])?;
+        let ipam = json!({
+            "type": "host-local", "dataDir": "/run/host-local-ipvlan",
+            "ranges": [[{ "subnet": "10.9.8.0/22" }]], "routes": [{ "dst": "0.0.0.0/0" }],
+        });
+        Self::new(host, "ipvlan", json!({ "master": "ipvnic", "mode": "l2", "ipam": ipam }))
     }
 
     /// `ptp`, whose pods reach the world by a pair of links and the node's routes.
@@ -89,4 +93,12 @@ impl Reference {
         .run()?
         .expect_ok(&format!("{} {verb}", self.program.display()))
     }
+}
+
+/// A stand-in for a NIC: one end on the node, the other in the VPC's namespace.
+fn nic(host: &Path, vpc: &Path, [near, far]: [&str; 2]) -> Result<()> {
+    let vpc_name =
+        vpc.file_name().and_then(|name| name.to_str()).context("the VPC's namespace has no name")?;
+    reader::text(host, "ip", &["link", "add", near, "type", "veth", "peer", "name", far, "netns", vpc_name])?;
+    reader::text(vpc, "ip", &["link", "set", far, "up"]).map(drop)
 }

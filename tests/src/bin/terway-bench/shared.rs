@@ -7,6 +7,7 @@ use terway_rig::pod::Pod;
 use terway_rig::world::{Plan, World};
 
 use crate::Options;
+use crate::machine;
 use crate::plot;
 use crate::reference::Reference;
 use crate::stats::Samples;
@@ -20,11 +21,11 @@ const ENDS: usize = 50;
 
 /// All of it.
 pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
-    pairs(table, options)?;
+    beside_others(table, options)?;
     growth(table, options)
 }
 
-fn pairs(table: &mut Table, options: &Options) -> Result<()> {
+fn beside_others(table: &mut Table, options: &Options) -> Result<()> {
     let plan = Plan {
         name: "pairs".to_owned(),
         shared: true,
@@ -34,7 +35,14 @@ fn pairs(table: &mut Table, options: &Options) -> Result<()> {
     };
     let mut world = World::start(&plan, &options.binaries, &options.state)?;
     world.boot()?;
-    let reference = Reference::ptp(&world.nodes[0].netns)?;
+    machine::pinned(|| turns(table, options, &mut world))
+}
+
+fn turns(table: &mut Table, options: &Options, world: &mut World) -> Result<()> {
+    let host = world.nodes[0].netns.clone();
+    let reference = Reference::ptp(&host)?;
+    let ipvlan = if subject::has_ipvlan(&host)? { Some(Reference::ipvlan(&host, &world.vpc)?) } else { None };
+    let mut child = Samples::new();
     let [mut add, mut check, mut del, mut theirs, mut their_del] = [const { Samples::new() }; 5];
     for number in 0..options.rounds {
         subject::warm_addresses(&world.nodes[0], 1)?;
@@ -45,6 +53,9 @@ fn pairs(table: &mut Table, options: &Options) -> Result<()> {
         let (added, deleted) = reference.round(&format!("ptp-{number}"))?;
         theirs.add(added);
         their_del.add(deleted);
+        if let Some(ipvlan) = &ipvlan {
+            child.add(ipvlan.round(&format!("ipvlan-{number}"))?.0);
+        }
         println!("round {:2} of {}: shared ENI, ptp + host-local", number + 1, options.rounds);
     }
     let (ours, other) = (add.quantile(0.5), theirs.quantile(0.5));
@@ -52,6 +63,14 @@ fn pairs(table: &mut Table, options: &Options) -> Result<()> {
     table.figure(
         "the same / ptp + host-local, p50",
         format!("{ours:.1} / {other:.1} ms = {:.2}", ours / other),
+    );
+    let beside = child.quantile(0.5);
+    table.figure(
+        "the same / ipvlan + host-local, p50",
+        match ipvlan {
+            Some(_) => format!("{ours:.1} / {beside:.1} ms = {:.2}", ours / beside),
+            None => "deselected: the kernel has no ipvlan".to_owned(),
+        },
     );
     table.figure(
         "DEL on a shared ENI: terway / ptp, p50",

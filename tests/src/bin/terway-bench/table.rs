@@ -1,15 +1,26 @@
-//! The figures beside their budgets: as a table for people, as JSON for the record.
+//! The figures beside their budgets: as a table for people, as JSON for the record, and against an older record.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-/// One budget and what was measured against it.
-pub(crate) struct Line {
-    what: &'static str,
+/// How the figure and its budget go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// There is no budget.
+    Open,
+    /// A time or a rate: the budget counts on a quiet machine.
+    Quiet(bool),
+    /// A ratio within one run, or a count: the budget counts anywhere.
+    Anywhere(bool),
+}
+
+/// One figure.
+struct Line {
+    what: String,
     measured: String,
     budget: String,
-    held: Option<bool>,
+    held: Held,
 }
 
 /// All lines, and the raw figures.
@@ -20,14 +31,24 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A figure with a budget.
-    pub(crate) fn budget(&mut self, what: &'static str, measured: String, budget: &str, held: bool) {
-        self.lines.push(Line { what, measured, budget: budget.to_owned(), held: Some(held) });
+    /// A time or a rate, with its budget.
+    pub(crate) fn budget(&mut self, what: impl Into<String>, measured: String, budget: &str, held: bool) {
+        self.line(what.into(), measured, budget, Held::Quiet(held));
     }
 
-    /// A figure without one.
-    pub(crate) fn figure(&mut self, what: &'static str, measured: String) {
-        self.lines.push(Line { what, measured, budget: String::new(), held: None });
+    /// A ratio within this run, or a count, with its budget: it has to hold on a busy machine as well, so `--check` looks
+    /// at it.
+    pub(crate) fn promise(&mut self, what: impl Into<String>, measured: String, budget: &str, held: bool) {
+        self.line(what.into(), measured, budget, Held::Anywhere(held));
+    }
+
+    /// A figure without a budget.
+    pub(crate) fn figure(&mut self, what: impl Into<String>, measured: String) {
+        self.line(what.into(), measured, "", Held::Open);
+    }
+
+    fn line(&mut self, what: String, measured: String, budget: &str, held: Held) {
+        self.lines.push(Line { what, measured, budget: budget.to_owned(), held });
     }
 
     /// The raw samples behind a line.
@@ -35,14 +56,24 @@ impl Table {
         self.figures.insert(name.to_owned(), value);
     }
 
+    /// The promises that are not kept.
+    pub(crate) fn broken(&self) -> Vec<String> {
+        let broken = self.lines.iter().filter(|line| line.held == Held::Anywhere(false));
+        broken.map(|line| format!("{}: {}, not {}", line.what, line.measured, line.budget)).collect()
+    }
+
     /// How the medians of all series differ from those of an older run.
     pub(crate) fn against(&self, older: &Value) -> String {
         let median = |figure: &Value| figure["p50_ms"].as_f64().filter(|value| *value > 0.0);
         let mut text = format!("{:<18}  {:>10}  {:>10}  ratio\n", "p50", "now", "baseline");
+        let head = text.len();
         for (name, figure) in &self.figures {
             if let Some((now, then)) = median(figure).zip(median(&older["figures"][name])) {
                 let _ = writeln!(text, "{name:<18}  {now:>7.2} ms  {then:>7.2} ms  {:>5.2}", now / then);
             }
+        }
+        if text.len() == head {
+            text += "the baseline has none of the series of this run\n";
         }
         text
     }
@@ -64,10 +95,14 @@ impl Table {
             self.lines.iter().map(|line| pick(line).chars().count()).max().unwrap_or(0)
         };
         let (first, second, third) =
-            (width(|line| line.what), width(|line| &line.measured), width(|line| &line.budget));
+            (width(|line| &line.what), width(|line| &line.measured), width(|line| &line.budget));
         let _ = writeln!(text, "{:first$}  {:second$}  {:third$}  held", "what", "measured", "budget");
         for line in &self.lines {
-            let held = line.held.map_or("-", |held| if held { "yes" } else { "NO" });
+            let held = match line.held {
+                Held::Open => "-",
+                Held::Quiet(true) | Held::Anywhere(true) => "yes",
+                Held::Quiet(false) | Held::Anywhere(false) => "NO",
+            };
             let _ = writeln!(
                 text,
                 "{:first$}  {:second$}  {:third$}  {held}",
@@ -79,11 +114,71 @@ impl Table {
 
     /// Everything as JSON.
     pub(crate) fn json(&self) -> Value {
-        let lines: Vec<Value> = self
-            .lines
-            .iter()
-            .map(|line| json!({ "what": line.what, "measured": line.measured, "budget": line.budget, "held": line.held }))
-            .collect();
-        json!({ "lines": lines, "figures": self.figures })
+        let line = |line: &Line| {
+            let (held, anywhere) = match line.held {
+                Held::Open => (None, false),
+                Held::Quiet(held) => (Some(held), false),
+                Held::Anywhere(held) => (Some(held), true),
+            };
+            json!({ "what": line.what, "measured": line.measured, "budget": line.budget, "held": held,
+                    "anywhere": anywhere })
+        };
+        json!({ "lines": self.lines.iter().map(line).collect::<Vec<_>>(), "figures": self.figures })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::stats::Samples;
+
+    fn series(values: &[u64]) -> Value {
+        let mut samples = Samples::new();
+        for value in values {
+            samples.add(Duration::from_millis(*value));
+        }
+        samples.json()
+    }
+
+    #[test]
+    fn medians_are_compared_with_those_of_the_same_name() {
+        let (mut older, mut now) = (Table::default(), Table::default());
+        older.raw("add", series(&[20, 20, 20]));
+        older.raw("gone", series(&[1]));
+        now.raw("add", series(&[10, 30, 99]));
+        now.raw("fresh", series(&[1]));
+        now.raw("count", json!(3));
+        let text = now.against(&older.json());
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(
+            lines,
+            [vec!["p50", "now", "baseline", "ratio"], vec!["add", "30.00", "ms", "20.00", "ms", "1.50"]]
+        );
+        assert!(now.against(&json!({ "figures": {} })).contains("none of the series"));
+    }
+
+    #[test]
+    fn two_groups_are_told_with_the_name_of_their_series() {
+        let mut table = Table::default();
+        table.raw("del", series(&[20, 21, 20, 22, 21, 40, 41, 40, 42, 41]));
+        table.raw("add", series(&[20, 21, 20, 22, 21, 20, 21, 22, 21, 20]));
+        assert_eq!(table.two_groups(), ["del falls into two groups, around 21.0 ms and 41.0 ms"]);
+    }
+
+    #[test]
+    fn only_what_holds_anywhere_is_checked() {
+        let mut table = Table::default();
+        table.budget("a time", "9 ms".to_owned(), "< 5 ms", false);
+        table.promise("a ratio", "1.0".to_owned(), "<= 2", true);
+        assert_eq!(table.broken(), Vec::<String>::new());
+        table.promise("refused", "3".to_owned(), "0", false);
+        assert_eq!(table.broken(), ["refused: 3, not 0"]);
+        assert_eq!(table.text().matches(" NO").count(), 2, "{}", table.text());
+        assert_eq!(
+            table.json()["lines"][2],
+            json!({ "what": "refused", "measured": "3", "budget": "0", "held": false, "anywhere": true })
+        );
     }
 }

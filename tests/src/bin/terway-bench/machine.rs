@@ -1,0 +1,162 @@
+//! The machine that is measured on: what it is, whether something else keeps it busy, and on which of its processors
+//! what is measured runs.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+/// More runnable tasks than this, averaged over the last minute, are somebody else's.
+const QUIET: f64 = 0.5;
+/// What a tick of `/proc/stat` stands for: the kernel's `USER_HZ`, part of its ABI.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What a reader of the figures wants to know.
+pub(crate) struct Machine {
+    processor: String,
+    processors: usize,
+    memory_gib: f64,
+    kernel: String,
+    load: f64,
+}
+
+impl Machine {
+    /// As it is now: before the first measurement.
+    pub(crate) fn look() -> Result<Self> {
+        let read = |path: &str| fs::read_to_string(path).with_context(|| format!("failed to read {path}"));
+        let cpus = read("/proc/cpuinfo")?;
+        let memory = read("/proc/meminfo")?;
+        let kib: f64 =
+            field(&memory, "MemTotal").and_then(|text| text.split(' ').next()?.parse().ok()).unwrap_or(0.0);
+        Ok(Self {
+            processor: field(&cpus, "model name").unwrap_or("processor without a name").to_owned(),
+            processors: allowed()?.len(),
+            memory_gib: kib / 1024.0 / 1024.0,
+            kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            load: read("/proc/loadavg")?.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0),
+        })
+    }
+
+    /// For the record.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "processor": self.processor, "processors": self.processors, "memory_gib": self.memory_gib,
+            "kernel": self.kernel, "load_at_start": self.load,
+        })
+    }
+
+    /// How the figures came about, for people.
+    pub(crate) fn text(&self) -> String {
+        let Self { processor, processors, memory_gib, kernel, load } = self;
+        let alone = if *load <= QUIET { "" } else { ", so it was NOT alone: its figures say little" };
+        format!(
+            "{processor}, {processors} processors, {memory_gib:.0} GiB, Linux {kernel}; load {load:.2} at the start{alone}.\n\
+             Calls that are compared ran in turns, pinned to one processor with all that they start; senders and receivers\n\
+             to one each; what is measured at once, and the daemon, ran where the kernel put them.\n"
+        )
+    }
+}
+
+/// The rest of the first line with this name.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim_start_matches([' ', '\t', ':']).trim())
+}
+
+/// The processors this thread may use.
+fn allowed() -> Result<Vec<usize>> {
+    let set = sched_getaffinity(Pid::from_raw(0)).context("failed to ask for the processors")?;
+    Ok((0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect())
+}
+
+/// Which end of the list of processors: two who talk to each other take one each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    First,
+    Last,
+}
+
+/// Keeps this thread, and whatever it starts from now on, on one processor.
+pub(crate) fn pin(end: End) -> Result<()> {
+    let all = allowed()?;
+    let cpu = match end {
+        End::First => all.first(),
+        End::Last => all.last(),
+    };
+    set(&[*cpu.context("no processor is left to this thread")?])
+}
+
+fn set(cpus: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(*cpu).context("a processor beyond the kernel's range")?;
+    }
+    sched_setaffinity(Pid::from_raw(0), &set).context("failed to choose processors")
+}
+
+/// Does some work pinned to one processor, with all the programs that it starts.
+pub(crate) fn pinned<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = allowed()?;
+    pin(End::Last)?;
+    let outcome = work();
+    set(&before)?;
+    outcome
+}
+
+/// How long all processors together were busy since the machine started, whoever kept them so: also for the kernel's own
+/// threads and interrupts, which nobody's process is charged for.
+pub(crate) fn busy() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/stat").context("failed to read /proc/stat")?;
+    let ticks = busy_ticks(&text).context("/proc/stat has no line about all processors")?;
+    Ok(TICK * ticks)
+}
+
+/// user, nice, system, irq and softirq; not idle, iowait, and what a hypervisor gave to others.
+fn busy_ticks(stat: &str) -> Option<u32> {
+    let numbers: Vec<u32> = stat
+        .lines()
+        .next()?
+        .strip_prefix("cpu ")?
+        .split_whitespace()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    [0, 1, 2, 5, 6].iter().map(|at| numbers.get(*at)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn work_is_pinned_with_what_it_starts_and_not_for_longer() {
+        let outcome = thread::spawn(|| {
+            let before = allowed()?;
+            let during = pinned(|| thread::spawn(allowed).join().expect("no panic"))?;
+            Ok::<_, anyhow::Error>((before, during, allowed()?))
+        });
+        let (before, during, after) = outcome.join().expect("no panic").expect("processors");
+        assert_eq!(during, [*before.last().expect("a processor")]);
+        assert_eq!(before, after);
+    }
+
+    #[test]
+    fn busy_is_all_but_idle_waiting_and_stolen() {
+        assert_eq!(busy_ticks("cpu  1 10 100 7777 7777 1000 10000 7777 0 0\ncpu0 1 1"), Some(11_111));
+        assert_eq!(busy_ticks("cpu  1 10"), None);
+    }
+
+    #[test]
+    fn a_busy_machine_is_told() {
+        let mut machine = Machine::look().expect("a machine");
+        machine.load = 0.1;
+        assert!(!machine.text().contains("NOT alone"), "{}", machine.text());
+        machine.load = 1.7;
+        assert!(machine.text().contains("load 1.70 at the start, so it was NOT alone"), "{}", machine.text());
+        assert!(machine.text().contains(&machine.kernel) && machine.processors > 0);
+    }
+}

@@ -69,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) virtual_type: VirtualType,
     /// `require_virtual_type`: that, or nothing.
     pub(crate) require_virtual_type: bool,
+    /// `vlan_strip_type: vlan`: whether members of trunks get a link for their VLAN, where they could do without.
+    pub(crate) vlan_links: bool,
     /// Not `disable_host_peer`: whether the pod gets a pair of links to the node.
     pub(crate) host_peer: bool,
     /// `veth_prefix`: what the names of the pods' links on the node begin with.
@@ -130,6 +132,7 @@ impl Options {
             default_route: keys.typed(keys.conf.key("default_route")),
             virtual_type: keys.virtual_type(),
             require_virtual_type: keys.flag("require_virtual_type"),
+            vlan_links: keys.vlan_links(),
             host_peer: !keys.flag("disable_host_peer"),
             veth_prefix: keys.veth_prefix(),
             mtu,
@@ -214,6 +217,16 @@ impl<'a> Keys<'a> {
         })
     }
 
+    fn vlan_links(&mut self) -> bool {
+        let text: String = self.typed(self.conf.key("vlan_strip_type")).unwrap_or_default();
+        match text.to_lowercase().as_str() {
+            "vlan" => return true,
+            "" | "filter" => {}
+            _ => self.refuse(format!("vlan_strip_type {text:?} is none of filter, vlan")),
+        }
+        false
+    }
+
     fn auto_mtu(&mut self) -> bool {
         let mtu: i64 = self.typed(self.conf.key("mtu")).unwrap_or_default();
         self.flag("auto_mtu") && mtu == 0
@@ -281,11 +294,7 @@ impl<'a> Keys<'a> {
         for key in ["enable_network_priority", "debug", "symmetric_routing"] {
             self.flag(key);
         }
-        for (key, allowed) in [
-            ("network_policy_provider", &[][..]),
-            ("vlan_strip_type", &["", "filter", "vlan"]),
-            ("bandwidth_mode", &["", "edt", "tc"]),
-        ] {
+        for (key, allowed) in [("network_policy_provider", &[][..]), ("bandwidth_mode", &["", "edt", "tc"])] {
             let text: String = self.typed(self.conf.key(key)).unwrap_or_default();
             if !allowed.is_empty() && !allowed.contains(&text.to_lowercase().as_str()) {
                 self.refuse(format!("{key} {text:?} is none of {}", allowed[1..].join(", ")));

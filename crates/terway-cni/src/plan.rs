@@ -57,6 +57,7 @@ fn plan(parts: InterfaceParts, datapath: Datapath, key: &AttachmentKey, options:
         ifname: parts.ifname.unwrap_or_else(|| key.ifname.clone()),
         // A member of a trunk is one whatever kind of answer it comes in.
         datapath: match (parts.vlan, datapath) {
+            (Some(id), Datapath::PolicyRoute) if !options.vlan_links => Datapath::VlanTag { id },
             (Some(id), _) => Datapath::Vlan { id },
             (None, Datapath::PolicyRoute) => options.virtual_type.datapath(),
             (None, other) => other,
@@ -66,6 +67,7 @@ fn plan(parts: InterfaceParts, datapath: Datapath, key: &AttachmentKey, options:
         addresses: parts.addresses,
         subnets: parts.subnets,
         gateways: parts.gateways,
+        eni_gateways: parts.eni_gateways,
         default_route: parts.default_route && is_first(key, options),
         extra_routes: parts.extra_routes,
         service_cidrs: parts.service_cidrs,
@@ -114,7 +116,9 @@ fn check_default_routes(plans: &[InterfacePlan], key: &AttachmentKey) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{go_interface, interface, key, options};
+    use serde_json::json;
+
+    use crate::fixture::{conf, go_interface, interface, key, options};
 
     const EXCLUSIVE: i32 = wire::AttachmentType::TypeVpceni as i32;
 
@@ -138,6 +142,7 @@ mod tests {
             default_route: None,
             virtual_type: crate::virtual_type::VirtualType::Veth,
             require_virtual_type: false,
+            vlan_links: false,
             host_peer: false,
             veth_prefix: "veth".to_owned(),
             mtu: 8500,
@@ -214,6 +219,33 @@ mod tests {
         let shared = wire::AttachmentType::TypeEniMultiIp as i32;
         let plan = plans(shared, &[interface()], &key(), &options()).unwrap().remove(0);
         assert_eq!(plan.datapath, Datapath::PolicyRoute);
+    }
+
+    #[test]
+    fn members_of_trunks_get_tags_or_links() {
+        let mut member = interface();
+        let eni = member.eni.as_mut().unwrap();
+        (eni.trunk, eni.vlan_id) = (true, 7);
+        eni.gateway = Some(wire::AddressPair { ipv4: "10.0.9.253".to_owned(), ipv6: String::new() });
+        let shared = wire::AttachmentType::TypeEniMultiIp as i32;
+        let plan = |kind, text: &str| {
+            let options = Options::read(&conf(&json!({ "vlan_strip_type": text }))).unwrap();
+            plans(kind, &[member.clone()], &key(), &options).unwrap().remove(0)
+        };
+        for (kind, text, wanted) in [
+            (shared, "", Datapath::VlanTag { id: 7 }),
+            (shared, "Filter", Datapath::VlanTag { id: 7 }),
+            (shared, "vlan", Datapath::Vlan { id: 7 }),
+            (EXCLUSIVE, "", Datapath::Vlan { id: 7 }),
+        ] {
+            assert_eq!(plan(kind, text).datapath, wanted, "{kind} {text:?}");
+        }
+        let plan = plan(shared, "");
+        assert_eq!(
+            (plan.gateways.v4, plan.eni_gateways.v4),
+            ("10.0.1.253".parse().ok(), "10.0.9.253".parse().ok())
+        );
+        assert_eq!(plan.eni_gateways.v6, plan.gateways.v6, "not told");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What pods on shared ENIs are connected by: what the configuration asks for, what the kernel can do, and what a pod that
+//! What pods on shared ENIs and trunks are connected by: what the configuration asks for, what the kernel can do, and what a pod that
 //! is there was given at its ADD, whatever the configuration says since.
 
 use terway_datapath::kernel::{KernelError, Netlink, Netns};
@@ -62,17 +62,19 @@ pub(crate) fn fall_back(plans: &mut [InterfacePlan], required: bool) -> Result<S
 
 /// Makes the plans of pods on shared ENIs follow what the pods were given.
 pub(crate) fn as_built(plans: &mut [InterfacePlan], pod: &Netns) -> Result<(), Fault> {
-    let shared =
-        |plan: &&mut InterfacePlan| matches!(plan.datapath, Datapath::PolicyRoute | Datapath::Ipvlan);
+    let shared = |plan: &&mut InterfacePlan| plan.datapath.shares_the_eni();
     let mut netlink = Netlink::open(pod).map_err(|error| error.fault())?;
     for plan in plans.iter_mut().filter(shared) {
         let link = netlink.link_by_name(plan.ifname.as_str()).map_err(|error| error.fault())?;
-        match link.and_then(|link| link.kind).as_deref() {
-            Some("veth") => plan.datapath = Datapath::PolicyRoute,
-            Some("ipvlan") => plan.datapath = Datapath::Ipvlan,
+        let built = match (plan.datapath.vlan(), link.and_then(|link| link.kind).as_deref()) {
+            (None, Some("veth")) => Datapath::PolicyRoute,
+            (None, Some("ipvlan")) => Datapath::Ipvlan,
+            (Some(id), Some("veth")) => Datapath::VlanTag { id },
+            (Some(id), Some("vlan")) => Datapath::Vlan { id },
             // Whatever stands there is not what was made: CHECK compares it with what would be made.
-            _ => {}
-        }
+            _ => plan.datapath,
+        };
+        plan.datapath = built;
     }
     Ok(())
 }

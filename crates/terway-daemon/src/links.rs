@@ -126,14 +126,8 @@ mod tests {
             mtu: 1500,
             up: true,
             kind: kind.map(str::to_owned),
-            alias: None,
-            master: None,
-            peer: None,
-            peer_netns_id: None,
-            child: None,
-            pci: None,
-            loopback: false,
             ether: true,
+            ..Link::default()
         }
     }
 

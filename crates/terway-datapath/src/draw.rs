@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route, Rule, Table};
+use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route, Rule, Table, Tagging, VlanTag};
 
 /// Draws the layout.
 pub fn draw(layout: &Layout) -> String {
@@ -42,6 +42,9 @@ fn picture(layout: &Layout, text: &mut String) -> fmt::Result {
         for rule in &namespace.rules {
             writeln!(text, "  {}", packets(rule))?;
         }
+        for tag in &namespace.tags {
+            writeln!(text, "  {}", tagged(tag))?;
+        }
         for nat in &namespace.source_nat {
             writeln!(
                 text,
@@ -51,6 +54,13 @@ fn picture(layout: &Layout, text: &mut String) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+fn tagged(VlanTag { link, tagging }: &VlanTag) -> String {
+    match tagging {
+        Tagging::On { source, id } => format!("{link} puts VLAN {id} on what {source} sends"),
+        Tagging::Off => format!("{link} takes VLAN tags off what comes in"),
+    }
 }
 
 fn details(namespace: &NamespaceLayout, link: &Link, text: &mut String) -> fmt::Result {

@@ -65,13 +65,8 @@ mod tests {
             up: true,
             kind: kind.map(str::to_owned),
             alias: alias.map(str::to_owned),
-            master: None,
-            peer: None,
-            peer_netns_id: None,
-            child: None,
-            pci: None,
-            loopback: false,
             ether: true,
+            ..Link::default()
         }
     }
 

@@ -26,6 +26,7 @@ pub mod remove;
 pub mod rules;
 mod source_nat;
 pub mod symmetric;
+mod tags;
 
 pub use apply::{
     Applied, ApplyError, AttachmentContext, RepairError, Step, apply, apply_spoiled, can_repair, repair,

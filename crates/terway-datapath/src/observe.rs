@@ -8,7 +8,7 @@ use crate::describe::{Layout, NamespaceLayout, Table};
 use crate::kernel::nft::RuleBody;
 use crate::kernel::objects::{Address, Link, Neighbour, OUR_PROTOCOL, Qdisc, Route, RouteFilter, Rule};
 use crate::kernel::sysctl::{Sysctl, SysctlError};
-use crate::kernel::{Cause, KernelError, Netlink, Netns, NetnsError};
+use crate::kernel::{Cause, Filter, Hook, KernelError, Netlink, Netns, NetnsError};
 use crate::mark::Mark;
 use crate::{rules, source_nat};
 
@@ -38,6 +38,8 @@ pub struct NamespaceState {
     pub qdiscs: Vec<Qdisc>,
     /// From which link's index to which the incoming traffic is redirected.
     pub redirects: BTreeMap<u32, u32>,
+    /// The filters on links with tags, with the link's index, in the order the kernel goes through them.
+    pub filters: Vec<(u32, Filter)>,
     /// The layout's switches that exist, by path.
     pub sysctls: BTreeMap<String, String>,
     /// The attachment's own translation rules.
@@ -114,6 +116,9 @@ fn namespace(
         if wanted.redirects.iter().any(|redirect| redirect.from == name) {
             state.redirects.extend(netlink.ingress_redirect(link.index)?.map(|to| (link.index, to)));
         }
+        if wanted.tags.iter().any(|tag| tag.link == name) {
+            state.filters.extend(filters(&mut netlink, link.index)?);
+        }
         state.links.push(link);
     }
     state.sysctls = sysctls(wanted, netns)?;
@@ -143,6 +148,12 @@ fn routes(
         route.protocol = OUR_PROTOCOL;
     }
     Ok(found)
+}
+
+fn filters(netlink: &mut Netlink, index: u32) -> Result<Vec<(u32, Filter)>, KernelError> {
+    let mut found = netlink.filters(index, Hook::Egress)?;
+    found.extend(netlink.filters(index, Hook::Ingress)?);
+    Ok(found.into_iter().map(|installed| (index, installed.filter)).collect())
 }
 
 /// Reads the switches that are there.

@@ -17,7 +17,7 @@ use crate::kernel::objects::{Link, OUR_PROTOCOL, Rule};
 use crate::kernel::{KernelError, Netlink, Netns, NicRule, Request};
 use crate::mark::Mark;
 use crate::names::{self, OwnLink};
-use crate::{rules, source_nat};
+use crate::{rules, source_nat, tags};
 
 /// What shall be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,7 +171,13 @@ impl<'a> Work<'a> {
 
     fn clear_rules(&mut self, host: &Netns, found: Result<Vec<Rule>, KernelError>) {
         let cleared = found.and_then(|found| {
-            if found.is_empty() { Ok(0) } else { rules::remove(&mut Netlink::open(host)?, &found) }
+            if found.is_empty() {
+                return Ok(0);
+            }
+            let mut netlink = Netlink::open(host)?;
+            let count = rules::remove(&mut netlink, &found)?;
+            tags::remove(&mut netlink, &rules::ways_out(&found))?;
+            Ok(count)
         });
         match cleared {
             Ok(count) => self.removed.rules = count,
@@ -325,16 +331,10 @@ mod tests {
             name: name.into(),
             mac: Some(mac),
             mtu: 1500,
-            up: false,
             kind: kind.map(str::to_owned),
             alias: alias.map(str::to_owned),
-            master: None,
-            peer: None,
-            peer_netns_id: None,
-            child: None,
-            pci: None,
-            loopback: false,
             ether: true,
+            ..Link::default()
         }
     }
 

@@ -18,6 +18,7 @@ use crate::describe::FIRST_TABLE;
 use crate::kernel::objects::{Link, MAIN_TABLE, OUR_PROTOCOL, Route, RouteFilter, Rule};
 use crate::kernel::{KernelError, Netlink, Netns, Request};
 use crate::mark::Mark;
+use crate::tags;
 
 /// The priority of rules for packets to a pod. The existing implementation's; chained agents know it.
 pub const TO_POD: u32 = 512;
@@ -73,6 +74,12 @@ pub(crate) fn of_attachment(
     Ok(rules.into_iter().filter(|rule| pod_of(rule).is_some_and(is_own)).collect())
 }
 
+/// The pods' addresses with the index of the link whose table they leave by.
+pub(crate) fn ways_out(rules: &[Rule]) -> BTreeSet<(u32, IpAddr)> {
+    let out = rules.iter().filter(|rule| rule.priority == FROM_POD);
+    out.filter_map(|rule| Some((rule.table.checked_sub(FIRST_TABLE)?, pod_of(rule)?))).collect()
+}
+
 /// What is in the way of the rules wanted and what of them is there: an address has one owner, so a rule about it
 /// that leads elsewhere is one an older attachment left.
 pub(crate) fn make_way(wanted: &[Rule], there: &[Rule]) -> (Vec<Request>, Vec<Rule>) {
@@ -100,7 +107,8 @@ pub(crate) fn remove(host: &mut Netlink, rules: &[Rule]) -> Result<usize, Kernel
 }
 
 /// Deletes what attachments left that are gone without a trace: rules of our making about an address that no
-/// attachment's link leads to, and our routes of tables that no rule leads to. Gives the addresses.
+/// attachment's link leads to, our routes of tables that no rule leads to, and the tags of VLANs that go with them.
+/// Gives the addresses.
 ///
 /// An attachment that comes at the same time loses nothing: its link and the route over it are there before its
 /// rules, its rules before the routes of the table, and they are looked at here in the opposite order.
@@ -116,6 +124,7 @@ pub fn sweep(host: &Netns) -> Result<BTreeSet<IpAddr>, KernelError> {
     let in_tables = routes.iter().filter(|route| route.table > FIRST_TABLE && is_our_route(route));
     let tables: BTreeSet<_> = in_tables.map(|route| (route.family(), route.table)).collect();
     tables.into_iter().try_for_each(|(family, table)| free(&mut host, family, table))?;
+    tags::sweep(&mut host)?;
     Ok(stale.iter().filter_map(pod_of).collect())
 }
 

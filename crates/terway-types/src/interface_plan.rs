@@ -22,12 +22,31 @@ pub enum Datapath {
         /// The VLAN's id on the trunk, 1 to 4094.
         id: u16,
     },
+    /// The same without a link for the VLAN: a pair of links and rules as of an ENI that is shared; the trunk puts the
+    /// tag on what bears the pod's addresses, and takes tags off.
+    VlanTag {
+        /// The VLAN's id on the trunk, 1 to 4094.
+        id: u16,
+    },
 }
 
 impl Datapath {
     /// Whether the ENI's netdev stays on the node and serves other pods too.
     pub fn shares_the_eni(self) -> bool {
         !matches!(self, Self::Exclusive)
+    }
+
+    /// Whether a pair of links and rules on the node lead the pod to its ENI.
+    pub fn is_by_policy(self) -> bool {
+        matches!(self, Self::PolicyRoute | Self::VlanTag { .. })
+    }
+
+    /// The VLAN on the trunk, of a trunk's member.
+    pub fn vlan(self) -> Option<u16> {
+        match self {
+            Self::Vlan { id } | Self::VlanTag { id } => Some(id),
+            Self::Exclusive | Self::PolicyRoute | Self::Ipvlan => None,
+        }
     }
 }
 
@@ -58,6 +77,8 @@ pub struct InterfacePlan {
     pub subnets: Subnets,
     /// The vSwitch's gateways.
     pub gateways: Gateways,
+    /// The gateways of the vSwitch that the ENI's netdev itself is in: a trunk may be in another one than its members.
+    pub eni_gateways: Gateways,
     /// Whether this interface carries the pod's default route.
     pub default_route: bool,
     /// Further destinations routed by the gateway of this interface.

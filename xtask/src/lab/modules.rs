@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
 /// Everything a data path of ours may use, and what tests put beside it.
-pub(super) const WANTED: [&str; 30] = [
+pub(super) const WANTED: [&str; 31] = [
     "ipv6",
     "veth",
     "bridge",
@@ -39,6 +39,7 @@ pub(super) const WANTED: [&str; 30] = [
     "nf_nat",
     "ip_tables",
     "iptable_nat",
+    "ip6table_nat",
     "xt_nat",
     "xt_tcpudp",
 ];

@@ -47,18 +47,12 @@ mod tests {
         Link {
             index,
             name: name.to_owned(),
-            mac: None,
             mtu: 1500,
             up: true,
             kind: kind.map(str::to_owned),
-            alias: None,
-            master: None,
-            peer: None,
-            peer_netns_id: None,
-            child: None,
-            pci: None,
             loopback: name == "lo",
             ether: true,
+            ..Link::default()
         }
     }
 

@@ -216,6 +216,7 @@ fn plan(subject: &Subject, end: &Link) -> InterfacePlan {
         addresses: parts.addresses,
         subnets: parts.subnets,
         gateways: parts.gateways,
+        eni_gateways: parts.eni_gateways,
         default_route: parts.default_route,
         extra_routes: Vec::new(),
         service_cidrs: Vec::new(),

@@ -15,12 +15,12 @@ pub use error::{ApplyError, Step, StepError};
 pub use repair::{RepairError, can_repair, repair};
 use terway_types::IpFamily;
 
-use crate::describe::{Eni, Layout, NamespaceLayout};
+use crate::describe::{Eni, Layout, NamespaceLayout, Tagging};
 use crate::kernel::objects as kernel;
 use crate::kernel::{KernelError, LinkChange, Netlink, Netns, NicRule, Request};
 use crate::mark::Mark;
 use crate::remove::{Removal, RemoveError, remove};
-use crate::{rules, source_nat};
+use crate::{rules, source_nat, tags};
 
 /// Where and how a layout is applied.
 pub struct AttachmentContext<'a> {
@@ -161,7 +161,12 @@ impl Work<'_> {
         }
         let rules = rules_there(host, &mut self.host)?;
         let batch = spoiled(requests::inside(host, &links, &rules)?, self.spoil);
-        Ok(self.host.transact(&batch)?)
+        self.host.transact(&batch)?;
+        for (link, tagging) in tags::by_index(host, &links) {
+            let batch = spoiled(tags::missing(&mut self.host, link, tagging)?, self.spoil);
+            self.host.transact(&batch)?;
+        }
+        Ok(())
     }
 
     /// Last, because it needs no undoing then: the runtime or another plugin may have set it up before.
@@ -184,8 +189,11 @@ impl Work<'_> {
         let removal = Removal { key: self.layout.key.clone(), mac, addresses };
         let outcome = remove(&removal, self.context.host, Some(self.context.pod), self.context.rule);
         // DEL leaves the MTU as it is, and finds tables by the rules that lead there; here all must be as before.
-        let restored =
-            self.delete_unmarked().and_then(|()| self.free_tables()).and_then(|()| self.restore_mtu());
+        let restored = self
+            .delete_unmarked()
+            .and_then(|()| self.free_tables())
+            .and_then(|()| self.untag())
+            .and_then(|()| self.restore_mtu());
         match (outcome, restored) {
             (Err(error), _) => Some(error),
             (Ok(_), Err(failure)) => Some(RemoveError { key: removal.key, failures: vec![failure] }),
@@ -214,6 +222,17 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// DEL finds the trunk by the rule that leads there, too.
+    fn untag(&mut self) -> Result<(), KernelError> {
+        let links = self.host.links()?;
+        let tagged = tags::by_index(&self.layout.host, &links);
+        let sources = tagged.filter_map(|(link, tagging)| match tagging {
+            Tagging::On { source, .. } => Some((link, source)),
+            Tagging::Off => None,
+        });
+        tags::remove(&mut self.host, &sources.collect())
     }
 
     fn restore_mtu(&mut self) -> Result<(), KernelError> {

@@ -8,7 +8,7 @@ use crate::describe::{Layout, NamespaceLayout, Object};
 use crate::diff::{Deviation, Drift, Place};
 use crate::kernel::{LinkChange, Netlink, Netns, Request};
 use crate::mark::Mark;
-use crate::source_nat;
+use crate::{source_nat, tags};
 
 /// An attachment whose objects on the node could not be put back.
 #[derive(Debug, thiserror::Error)]
@@ -65,5 +65,9 @@ fn put_back(layout: &Layout, wanted: &NamespaceLayout, host: &Netns) -> Result<(
     }
     let rules = rules_there(wanted, &mut netlink)?;
     netlink.transact(&requests::inside(wanted, &links, &rules)?)?;
+    for (link, tagging) in tags::by_index(wanted, &links) {
+        let missing = tags::missing(&mut netlink, link, tagging)?;
+        netlink.transact(&missing)?;
+    }
     switched
 }

@@ -10,7 +10,7 @@ use std::fmt;
 pub use ip::{Address, FIRST_TABLE, Neighbour, Route, Rule, Table};
 pub use link::{Link, LinkKind, Loopback, SharedNic};
 use terway_types::{AttachmentKey, MacAddr};
-pub use traffic::{IngressRedirect, Limit, SourceNat, Sysctl};
+pub use traffic::{IngressRedirect, Limit, SourceNat, Sysctl, Tagging, VlanTag};
 
 /// All that one attachment needs in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct NamespaceLayout {
     pub limits: Vec<Limit>,
     /// Incoming traffic that takes a detour through a limited link.
     pub redirects: Vec<IngressRedirect>,
+    /// Tags of VLANs that links of the node put on and take off.
+    pub tags: Vec<VlanTag>,
     /// Source translation of the pod's traffic.
     pub source_nat: Vec<SourceNat>,
 }
@@ -76,6 +78,8 @@ pub enum Object {
     Limit(Limit),
     /// A detour of incoming traffic.
     Redirect(IngressRedirect),
+    /// A tag of a VLAN.
+    Tag(VlanTag),
     /// A source translation.
     SourceNat(SourceNat),
 }
@@ -94,6 +98,7 @@ impl NamespaceLayout {
             neighbours,
             limits,
             redirects,
+            tags,
             source_nat,
         } = self;
         let mut all = Vec::new();
@@ -107,6 +112,7 @@ impl NamespaceLayout {
         all.extend(neighbours.iter().cloned().map(Object::Neighbour));
         all.extend(limits.iter().cloned().map(Object::Limit));
         all.extend(redirects.iter().cloned().map(Object::Redirect));
+        all.extend(tags.iter().cloned().map(Object::Tag));
         all.extend(source_nat.iter().copied().map(Object::SourceNat));
         all
     }
@@ -137,6 +143,7 @@ impl FromIterator<Object> for NamespaceLayout {
                 Object::Neighbour(object) => layout.neighbours.push(object),
                 Object::Limit(object) => layout.limits.push(object),
                 Object::Redirect(object) => layout.redirects.push(object),
+                Object::Tag(object) => layout.tags.push(object),
                 Object::SourceNat(object) => layout.source_nat.push(object),
             }
         }
@@ -189,6 +196,7 @@ impl fmt::Display for Object {
             Self::Neighbour(object) => object.fmt(f),
             Self::Limit(object) => object.fmt(f),
             Self::Redirect(object) => object.fmt(f),
+            Self::Tag(object) => object.fmt(f),
             Self::SourceNat(object) => object.fmt(f),
         }
     }
@@ -220,6 +228,7 @@ impl Object {
             Self::Neighbour(neighbour) => Some(&neighbour.link),
             Self::Limit(limit) => Some(&limit.link),
             Self::Redirect(redirect) => Some(&redirect.from),
+            Self::Tag(tag) => Some(&tag.link),
             Self::SourceNat(_) => None,
         }
     }

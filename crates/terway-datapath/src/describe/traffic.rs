@@ -32,6 +32,29 @@ pub struct IngressRedirect {
     pub to: String,
 }
 
+/// What a link of the node does with the tags of VLANs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VlanTag {
+    /// The link.
+    pub link: String,
+    /// What it does.
+    pub tagging: Tagging,
+}
+
+/// A tag put on or taken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tagging {
+    /// What leaves with this source address gets the tag of this VLAN.
+    On {
+        /// The address.
+        source: IpAddr,
+        /// The VLAN's id.
+        id: u16,
+    },
+    /// What comes in with any tag loses it. Serves all attachments on the link, and goes with the last.
+    Off,
+}
+
 /// What leaves the node with the pod's address, and what others send to the pod through the node, gets the
 /// node's address: a VPC drops packets whose source does not belong to the ENI they leave by, and answers
 /// of the pod must come back the way the question came.
@@ -72,6 +95,17 @@ impl fmt::Display for Limit {
 impl fmt::Display for IngressRedirect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "filter ingress dev {} redirect to {}", self.from, self.to)
+    }
+}
+
+impl fmt::Display for VlanTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.tagging {
+            Tagging::On { source, id } => {
+                write!(f, "filter egress dev {} src {source} vlan push {id}", self.link)
+            }
+            Tagging::Off => write!(f, "filter ingress dev {} vlan pop", self.link),
+        }
     }
 }
 

@@ -4,13 +4,14 @@ use std::fmt;
 
 use crate::describe::{
     Address, IngressRedirect, Limit, Link, LinkKind, NamespaceLayout, Neighbour, Object, Route, Rule,
-    SharedNic, SourceNat, Sysctl,
+    SharedNic, SourceNat, Sysctl, VlanTag,
 };
 use crate::diff::Deviation;
-use crate::kernel::IpvlanMode;
 use crate::kernel::objects::{self as kernel, Child, OUR_PROTOCOL, RouteKind, Scope};
+use crate::kernel::{Filter, IpvlanMode};
 use crate::observe::NamespaceState;
 use crate::source_nat::rules;
+use crate::tags;
 
 /// A field that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,7 @@ pub(super) fn deviation(
         Object::Neighbour(neighbour) => self::neighbour(neighbour, found),
         Object::Limit(limit) => self::limit(limit, found),
         Object::Redirect(redirect) => self::redirect(redirect, wanted, found),
+        Object::Tag(tag) => self::tag(tag, found),
         Object::SourceNat(nat) => source_nat(nat, found),
     }
 }
@@ -267,6 +269,26 @@ fn redirect(wanted: &IngressRedirect, layout: &NamespaceLayout, found: &Namespac
     let Some(target) = found.redirects.get(&from) else { return Some(Deviation::Missing) };
     let mut compared = Compared::default();
     compared.field("target", found.name_of(to), found.name_of(*target));
+    compared.outcome()
+}
+
+/// Of two filters for the same packets the first one counts.
+fn tag(wanted: &VlanTag, found: &NamespaceState) -> Option<Deviation> {
+    let index = found.link(&wanted.link)?.index;
+    let exact = tags::filter(wanted.tagging);
+    let about = |filter: &Filter| (filter.hook, filter.matches);
+    let mut rivals =
+        found.filters.iter().filter(|(at, filter)| *at == index && about(filter) == about(&exact));
+    let Some((_, first)) = rivals.next() else { return Some(Deviation::Missing) };
+    if *first == exact {
+        return None;
+    }
+    if rivals.any(|(_, filter)| *filter == exact) {
+        return Some(Deviation::Overridden { by: format!("a filter of priority {}", first.priority) });
+    }
+    let mut compared = Compared::default();
+    compared.field("priority", exact.priority, first.priority);
+    compared.field("actions", tags::words(&exact), tags::words(first));
     compared.outcome()
 }
 

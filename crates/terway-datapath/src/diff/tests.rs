@@ -16,6 +16,7 @@ use crate::kernel::IpvlanMode;
 use crate::kernel::objects::{self as kernel, Child, Scope};
 use crate::observe::{NamespaceState, Observed};
 use crate::source_nat::rules;
+use crate::tags;
 use alterations::alterations;
 
 /// An exclusive layout with every sort of object it can have.
@@ -24,8 +25,9 @@ fn everything() -> Layout {
 }
 
 /// Layouts that have every sort of object between them.
-fn layouts() -> [Layout; 4] {
-    [everything(), of(Datapath::PolicyRoute), of(Datapath::Vlan { id: 7 }), of(Datapath::Ipvlan)]
+fn layouts() -> [Layout; 5] {
+    let tagged = of(Datapath::VlanTag { id: 7 });
+    [everything(), of(Datapath::PolicyRoute), of(Datapath::Vlan { id: 7 }), tagged, of(Datapath::Ipvlan)]
 }
 
 fn of(datapath: Datapath) -> Layout {
@@ -39,6 +41,7 @@ fn of(datapath: Datapath) -> Layout {
         addresses: Addresses::new("10.0.1.5".parse().ok(), "fd00:1::5".parse().ok()),
         subnets: Subnets::new("10.0.1.0/24".parse().ok(), "fd00:1::/64".parse().ok()),
         gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
+        eni_gateways: Gateways::new("10.0.2.253".parse().ok(), "fd00:2::fffd".parse().ok()),
         default_route: true,
         extra_routes: vec!["192.168.0.0/16".parse().unwrap()],
         service_cidrs: vec!["172.16.0.0/16".parse().unwrap(), "fd00:172::/112".parse().unwrap()],
@@ -111,6 +114,7 @@ fn state(layout: &NamespaceLayout) -> NamespaceState {
     });
     state.qdiscs = limits.collect();
     state.redirects = layout.redirects.iter().map(|one| (index(&one.from), index(&one.to))).collect();
+    state.filters = layout.tags.iter().map(|one| (index(&one.link), tags::filter(one.tagging))).collect();
     state.sysctls = layout.sysctls.iter().map(|one| (one.path.clone(), one.value.clone())).collect();
     state.source_nat = layout.source_nat.iter().flat_map(rules).collect();
     state
@@ -137,13 +141,9 @@ fn kernel_link(index: u32, link: &Link) -> kernel::Link {
         up: true,
         kind,
         alias: Some(link.mark.to_string()),
-        master: None,
-        peer: None,
-        peer_netns_id: None,
         child,
-        pci: None,
-        loopback: false,
         ether: true,
+        ..kernel::Link::default()
     }
 }
 
@@ -221,6 +221,9 @@ fn take(object: &Object, state: &mut NamespaceState) {
         Object::Redirect(wanted) => {
             let index = index(&wanted.from);
             state.redirects.remove(&index).expect("the redirect is there");
+        }
+        Object::Tag(wanted) => {
+            change(&mut state.filters, |(_, one)| *one == tags::filter(wanted.tagging), None);
         }
         Object::SourceNat(wanted) => state.source_nat.retain(|rule| !rules(wanted).contains(rule)),
     }
@@ -301,6 +304,21 @@ fn a_rule_that_takes_ours_over_is_drift() {
         let overridden = matches!(&drifts[..], [Drift { deviation: Deviation::Overridden { .. }, .. }]);
         assert_eq!((overridden, drifts.is_empty()), (wins, !wins), "{priority} {table}: {drifts:?}");
     }
+}
+
+#[test]
+fn another_tag_before_ours_is_drift() {
+    let layout = of(Datapath::VlanTag { id: 7 });
+    let rival = |priority| {
+        let mut observed = as_made(&layout);
+        let (link, ours) = observed.host.filters[0].clone();
+        let actions = vec![crate::kernel::Action::PushVlan(8)];
+        observed.host.filters.insert(0, (link, crate::kernel::Filter { priority, actions, ..ours }));
+        diff(&layout, &observed).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let named =
+        "host: filter egress dev eth1 src 10.0.1.5 vlan push 7 is overridden by a filter of priority 9";
+    assert_eq!(rival(9), [named]);
 }
 
 #[test]

@@ -32,19 +32,10 @@ pub(crate) fn link(message: &LinkMessage) -> Link {
     let flags = message.header.flags;
     let mut link = Link {
         index: message.header.index,
-        name: String::new(),
-        mac: None,
-        mtu: 0,
         up: flags.contains(LinkFlags::Up),
-        kind: None,
-        alias: None,
-        master: None,
-        peer: None,
-        peer_netns_id: None,
-        child: None,
-        pci: None,
         loopback: flags.contains(LinkFlags::Loopback),
         ether: message.header.link_layer_type == LinkLayerType::Ether,
+        ..Link::default()
     };
     let mut bus = None;
     for attribute in &message.attributes {

@@ -18,7 +18,7 @@ use super::tbf::Tbf;
 pub const OUR_PROTOCOL: u8 = 157;
 
 /// A network link.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// The interface index, unique in its namespace.
     pub index: u32,

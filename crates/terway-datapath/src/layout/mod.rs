@@ -10,6 +10,7 @@ mod policy_route;
 mod shared_nic;
 mod validate;
 mod vlan;
+mod vlan_tag;
 mod ways;
 
 use terway_types::{AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, PodRef};
@@ -52,7 +53,8 @@ pub fn layout(
         (Datapath::PolicyRoute, Some(nic)) => Ok(policy_route::layout(plan, key, pod, facts, nic)),
         (Datapath::Ipvlan, Some(nic)) => Ok(ipvlan::layout(plan, key, pod, facts, nic)),
         (Datapath::Vlan { id }, Some(trunk)) => Ok(vlan::layout(plan, key, pod, facts, trunk, id)),
-        (Datapath::PolicyRoute | Datapath::Ipvlan | Datapath::Vlan { .. }, None) => {
+        (Datapath::VlanTag { id }, Some(trunk)) => Ok(vlan_tag::layout(plan, key, pod, facts, trunk, id)),
+        (_, None) => {
             Err(LayoutError { ifname: plan.ifname.to_string(), problems: vec![Problem::NoNic(plan.mac)] })
         }
     }
@@ -60,12 +62,12 @@ pub fn layout(
 
 /// Whether the interface is the one that leads to the node beside the VPC: by a pair of links or a child of the ENI.
 fn leads_to_the_node(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
-    plan.datapath != Datapath::PolicyRoute && plan.host_peer && plan.ifname == key.ifname
+    !plan.datapath.is_by_policy() && plan.host_peer && plan.ifname == key.ifname
 }
 
 /// Whether the node itself speaks with the interface, and needs an address of its own for that.
 fn meets_the_node(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
-    plan.datapath == Datapath::PolicyRoute || leads_to_the_node(plan, key)
+    plan.datapath.is_by_policy() || leads_to_the_node(plan, key)
 }
 
 fn list(problems: &[Problem]) -> String {

@@ -41,7 +41,7 @@ pub(super) fn layout(
     for address in plan.addresses.iter() {
         let family = IpFamily::of(&address);
         steer(address, &nic.name, &mut layout.host.rules);
-        if let Some(gateway) = plan.gateways.get(family) {
+        if let Some(gateway) = plan.eni_gateways.get(family) {
             layout.host.routes.extend(table_of_nic(gateway, &nic.name));
         }
     }

@@ -46,6 +46,7 @@ fn dual() -> InterfacePlan {
         addresses: Addresses::new("10.0.1.5".parse().ok(), "fd00:1::5".parse().ok()),
         subnets: Subnets::new("10.0.1.0/24".parse().ok(), "fd00:1::/64".parse().ok()),
         gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
+        eni_gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
         default_route: true,
         extra_routes: vec![],
         service_cidrs: vec!["172.16.0.0/16".parse().unwrap(), "fd00:172::/112".parse().unwrap()],

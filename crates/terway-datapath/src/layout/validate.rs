@@ -141,11 +141,7 @@ fn links(plan: &InterfacePlan, key: &AttachmentKey, all: &mut Vec<Problem>) {
         all.push(Problem::Mac(plan.mac));
     }
     // IEEE 802.1Q reserves the first and the last of the 12 bits' numbers.
-    if let Datapath::Vlan { id } = plan.datapath
-        && !(1..=4094).contains(&id)
-    {
-        all.push(Problem::Vlan(id));
-    }
+    all.extend(plan.datapath.vlan().filter(|id| !(1..=4094).contains(id)).map(Problem::Vlan));
     // RFC 8200 section 5 and RFC 791 section 3.1 give the least, the clouds' jumbo frames the most.
     let range = if plan.addresses.v6.is_some() { 1280..=9600 } else { 576..=9600 };
     if !range.contains(&plan.mtu) {

@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use terway_datapath::describe::{LinkKind, Object};
+use terway_datapath::describe::{LinkKind, Object, Tagging};
 use terway_datapath::{ApplyError, Removed, Step, apply_spoiled, diff, observe};
 use terway_types::fault::chain;
 
 use crate::refused;
+use crate::sandbox::run;
 use crate::world::{ENI, Kind, Pod, World};
 
 pub(crate) fn every_object_taken_away_is_named(kind: Kind) {
@@ -46,10 +47,31 @@ fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {
         Object::Address(address) => ip(&format!("addr del {} dev {}", address.address, address.link)),
         Object::Route(route) => {
             let family = family(route.destination.is_ipv4());
-            ip(&format!("{family} route del {} dev {}", route.destination, route.link))
+            let table = match route.table.link() {
+                None => String::new(),
+                Some(link) => {
+                    let said = ip(&format!("-o link show {link}"));
+                    let index: u32 = said.split(':').next().unwrap().trim().parse().unwrap();
+                    format!(" table {}", 1000 + index)
+                }
+            };
+            ip(&format!("{family} route del {} dev {}{table}", route.destination, route.link))
         }
         Object::Neighbour(neighbour) => {
             ip(&format!("neigh del {} dev {}", neighbour.address, neighbour.link))
+        }
+        Object::Rule(rule) => {
+            let way = [("from", rule.from), ("to", rule.to)];
+            let (word, prefix) = way.into_iter().find_map(|(word, prefix)| Some((word, prefix?))).unwrap();
+            ip(&format!("{} rule del prio {} {word} {prefix}", family(prefix.is_ipv4()), rule.priority))
+        }
+        Object::Tag(tag) => {
+            let place = match tag.tagging {
+                Tagging::Off => "ingress prio 20000",
+                Tagging::On { source, .. } if source.is_ipv4() => "egress prio 50001",
+                Tagging::On { .. } => "egress prio 50002",
+            };
+            run(&format!("tc -n {} filter del dev {} {place}", world.node_name(), tag.link))
         }
         other => panic!("a child has no {other}"),
     };
@@ -142,13 +164,14 @@ pub(crate) fn an_add_that_died_before_its_mark(kind: Kind) {
     let kind = match kind {
         Kind::Vlan => "vlan id 7",
         Kind::Ipvlan => "ipvlan mode l2",
+        Kind::VlanTag => panic!("no child"),
     };
     world.node(&format!("link add link eth1 name terway0123abcde netns {name} type {kind}"));
     assert_eq!(world.del(&pod, None).links, ["terway0123abcde"]);
     similar(&before, &world.record(&pod));
 }
 
-fn similar(before: &str, after: &str) {
+pub(crate) fn similar(before: &str, after: &str) {
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
     let (before, after) = (lines(before), lines(after));
     let gone: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();

@@ -1,5 +1,5 @@
-//! Pods whose interface is a child of an ENI that stays on the node, in a real kernel: members of a trunk (VLAN) and
-//! addresses of a shared ENI (IPVlan). Made, compared, broken, undone and removed, with real packets. What the kernel has
+//! Pods whose interface is a child of an ENI that stays on the node, in a real kernel: members of a trunk (VLAN, or tags
+//! the trunk itself puts on) and addresses of a shared ENI (IPVlan). Made, compared, broken, undone and removed, with real packets. What the kernel has
 //! is read back by `ip`, never by the code under test.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -14,6 +14,7 @@ mod sandbox;
 mod ipvlan;
 mod life;
 mod packets;
+mod tags;
 mod world;
 
 use std::process::ExitCode;
@@ -29,6 +30,20 @@ const VLAN: Need = Need {
     probe: "ip link add probe0 type veth peer name probe1 && \
             ip link add link probe0 name probe2 type vlan id 5; \
             said=$?; ip link del probe0; exit $said",
+};
+
+/// Filters that put tags on and take them off.
+const TAGS: Need = Need {
+    what: "filters for VLAN tags (sch_ingress, cls_u32, act_vlan)",
+    probe: "ip link add probe0 type veth peer name probe1 && tc qdisc add dev probe0 clsact && \
+            tc filter add dev probe0 egress protocol ip u32 match ip src 10.0.0.1/32 action vlan push id 7; \
+            said=$?; ip link del probe0; exit $said",
+};
+
+/// What stands for kube-proxy.
+const IPTABLES: Need = Need {
+    what: "iptables with nat for IPv4 and IPv6",
+    probe: "iptables-legacy -t nat -S >/dev/null && ip6tables-legacy -t nat -S >/dev/null",
 };
 
 /// Children of a link with addresses of their own.
@@ -58,25 +73,45 @@ fn main() -> ExitCode {
         ("ipvlan::what_a_dead_pod_left_is_found_and_goes", ipvlan::what_a_dead_pod_left_is_found_and_goes),
         ("ipvlan::the_kernel_is_asked_whether_it_can", ipvlan::the_kernel_is_asked_whether_it_can),
     ];
+    let of_tags: &[(&str, fn())] = &[
+        ("tags::tc_shows_what_the_layout_says", tags::tc_shows_what_the_layout_says),
+        ("tags::members_reach_all_they_should", tags::members_reach_all_they_should),
+        ("tags::what_takes_tags_off_goes_with_the_last", tags::what_takes_tags_off_goes_with_the_last),
+        ("tags::what_a_dead_pod_left_is_swept", tags::what_a_dead_pod_left_is_swept),
+        ("tags::what_is_missing_on_the_node_is_put_back", tags::what_is_missing_on_the_node_is_put_back),
+        ("tags::a_new_sandbox_takes_the_address_over", tags::a_new_sandbox_takes_the_address_over),
+        ("tags::many_come_and_go_at_once", tags::many_come_and_go_at_once),
+    ];
     let of_both: &[Both] = &[
         ("every_object_taken_away_is_named", life::every_object_taken_away_is_named),
         ("stopped_before_each_step", life::stopped_before_each_step),
         ("each_request_refused_once", life::each_request_refused_once),
         ("all_is_as_before", life::all_is_as_before),
         ("the_eni_is_nobodys_to_take", life::the_eni_is_nobodys_to_take),
-        ("an_add_that_died_before_its_mark", life::an_add_that_died_before_its_mark),
     ];
+    let of_children: &[Both] =
+        &[("an_add_that_died_before_its_mark", life::an_add_that_died_before_its_mark)];
     let mut trials: Vec<(Trial, &'static [Need])> = Vec::new();
-    for (tests, needs) in [(of_a_kind, &[VLAN][..]), (of_ipvlan, &[IPVLAN][..])] {
+    for (tests, needs) in [(of_a_kind, &[VLAN][..]), (of_ipvlan, &[IPVLAN][..]), (of_tags, &[VLAN, TAGS][..])]
+    {
         trials.extend(tests.iter().map(|(name, test)| (trial((*name).to_owned(), *test), needs)));
     }
-    for (kind, word, needs) in [(Kind::Vlan, "vlan", &[VLAN][..]), (Kind::Ipvlan, "ipvlan", &[IPVLAN][..])] {
-        let both = of_both.iter().map(|(name, test)| {
+    for (kind, word, needs) in [
+        (Kind::Vlan, "vlan", &[VLAN][..]),
+        (Kind::VlanTag, "vlan_tag", &[VLAN, TAGS][..]),
+        (Kind::Ipvlan, "ipvlan", &[IPVLAN][..]),
+    ] {
+        let more = if kind == Kind::VlanTag { &[] } else { of_children };
+        let both = of_both.iter().chain(more).map(|(name, test)| {
             let test = *test;
             (trial(format!("life::{word}::{name}"), move || test(kind)), needs)
         });
         trials.extend(both);
     }
+    trials.push((
+        trial("tags::members_reach_services".to_owned(), tags::members_reach_services),
+        &[VLAN, TAGS, IPTABLES],
+    ));
     trials.push((
         trial("ipvlan::a_kernel_without_it_says_so".to_owned(), ipvlan::a_kernel_without_it_says_so),
         &[],

@@ -94,7 +94,7 @@ pub(crate) fn children_reach_all_they_should() {
 }
 
 /// Full-sized datagrams there and back; both sides see the other under the address it has.
-fn talk((near, from): (&Netns, &str), (far, to): (&Netns, &str)) {
+pub(crate) fn talk((near, from): (&Netns, &str), (far, to): (&Netns, &str)) {
     let bind = |netns: &Netns, address: &str| {
         let socket = netns
             .run(|| UdpSocket::bind(address))

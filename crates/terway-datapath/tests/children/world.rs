@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) enum Kind {
     /// Members of a trunk: the pod with the number 7 that with VLAN 7.
     Vlan,
+    /// The same by tags that the trunk puts on and takes off.
+    VlanTag,
     /// Addresses of a shared ENI: the pod with the number 7 the seventh.
     Ipvlan,
 }
@@ -65,7 +67,9 @@ impl World {
         }
         world.node("link set lo up");
         world.node("link set eth0 addrgenmode none up");
-        world.node("link set eth1 addrgenmode none");
+        if kind != Kind::VlanTag {
+            world.node("link set eth1 addrgenmode none");
+        }
         world.vpc("addr add 10.0.0.253/24 dev up0");
         world.vpc("addr add fd00::fffd/64 dev up0 nodad");
         world.node("addr add 10.0.0.9/24 dev eth0");
@@ -75,10 +79,12 @@ impl World {
         world.node("route add default via fd00::fffd dev eth0");
         match kind {
             Kind::Vlan => numbers.iter().for_each(|number| world.member(*number)),
-            Kind::Ipvlan => {
-                world.vpc("addr add 10.0.1.253/24 dev trunk");
-                world.vpc("addr add fd00:1::fffd/64 dev trunk nodad");
-            }
+            Kind::VlanTag => numbers.iter().for_each(|number| world.alone(*number)),
+            Kind::Ipvlan => {}
+        }
+        if kind != Kind::Vlan {
+            world.vpc("addr add 10.0.1.253/24 dev trunk");
+            world.vpc("addr add fd00:1::fffd/64 dev trunk nodad");
         }
         run(&format!(
             "ip netns exec vpc{id} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
@@ -92,6 +98,29 @@ impl World {
         self.vpc(&format!("addr add fe80::fffd/64 dev trunk.{vlan} nodad"));
         self.vpc(&format!("addr add 10.0.{vlan}.253/24 dev trunk.{vlan}"));
         self.vpc(&format!("addr add fd00:{vlan}::fffd/64 dev trunk.{vlan} nodad"));
+    }
+
+    /// A VLAN of the trunk that nothing without its tag gets into. The VPC does not ask who has an address.
+    fn alone(&self, vlan: u16) {
+        let name = format!("vlan{vlan}-{}", self.id);
+        Netns::create_named(format!("/run/netns/{name}")).unwrap();
+        self.vpc(&format!("link add link trunk name trunk.{vlan} type vlan id {vlan}"));
+        self.vpc(&format!("link set trunk.{vlan} netns {name}"));
+        let ip = |command: &str| run(&format!("ip -n {name} {command}"));
+        ip(&format!("link set trunk.{vlan} addrgenmode none up"));
+        for (gateway, elsewhere, member) in [
+            (format!("10.0.{vlan}.253/24"), "172.18.0.1/32", format!("10.0.{vlan}.1")),
+            (format!("fd00:{vlan}::fffd/64"), "fd00:18::1/128", format!("fd00:{vlan}::1")),
+        ] {
+            ip(&format!("addr add {gateway} dev trunk.{vlan} nodad"));
+            ip(&format!("addr add {elsewhere} dev trunk.{vlan} nodad"));
+            ip(&format!("neigh add {member} lladdr {ENI} dev trunk.{vlan} nud permanent"));
+        }
+    }
+
+    /// What is behind the gateway of such a VLAN.
+    pub(crate) fn vlan(&self, vlan: u16) -> Netns {
+        Netns::open(format!("/run/netns/vlan{vlan}-{}", self.id)).unwrap()
     }
 
     pub(crate) fn pod(&self, name: &str, number: u16) -> Pod {
@@ -111,7 +140,8 @@ impl World {
         let mut facts = HostFacts::observe(&self.node, [IpFamily::V4, IpFamily::V6]).unwrap();
         facts.find_nic(&self.node, ENI, &self.rule, Instant::now() + PATIENCE).unwrap();
         let mut layout = terway_datapath::layout(&pod.plan(), &pod.key, &pod.reference(), &facts).unwrap();
-        assert_eq!(layout.host.source_nat.len(), 2);
+        let passes_by_the_node = self.kind == Kind::VlanTag;
+        assert_eq!(layout.host.source_nat.len(), if passes_by_the_node { 0 } else { 2 });
         layout.host.source_nat.clear();
         layout
     }
@@ -167,7 +197,12 @@ impl World {
         run(&format!("ip -n node{} {command}", self.id))
     }
 
-    /// Links, addresses, routes, rules and permanent neighbours of node and pod.
+    /// What `tc` shows of the trunk's filters at a hook.
+    pub(crate) fn filters(&self, hook: &str) -> String {
+        run(&format!("tc -n node{} filter show dev eth1 {hook}", self.id))
+    }
+
+    /// Links, addresses, routes, rules, permanent neighbours and filters of node and pod.
     pub(crate) fn record(&self, pod: &Pod) -> String {
         let mut text = String::new();
         for netns in [format!("node{}", self.id), pod.name.clone()] {
@@ -184,6 +219,9 @@ impl World {
                 }
             }
             text += &run(&format!("ip -n {netns} neigh show nud permanent"));
+        }
+        for hook in ["ingress", "egress"] {
+            text += &self.filters(hook);
         }
         text
     }
@@ -213,6 +251,11 @@ impl Pod {
         run(&format!("ip -n {} {command}", self.name))
     }
 
+    /// The number it has in this world.
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
     /// The runtime deletes the namespace.
     pub(crate) fn die(&self) {
         Netns::remove_named(format!("/run/netns/{}", self.name)).unwrap();
@@ -227,6 +270,7 @@ impl Pod {
         // The third part of the addresses, and the last.
         let (datapath, subnet, host) = match self.kind {
             Kind::Vlan => (Datapath::Vlan { id: number }, number, 1),
+            Kind::VlanTag => (Datapath::VlanTag { id: number }, number, 1),
             Kind::Ipvlan => (Datapath::Ipvlan, 1, number),
         };
         InterfacePlan {
@@ -246,6 +290,8 @@ impl Pod {
                 format!("10.0.{subnet}.253").parse().ok(),
                 format!("fd00:{subnet}::fffd").parse().ok(),
             ),
+            // The trunk's own.
+            eni_gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
             default_route: true,
             extra_routes: vec![],
             service_cidrs: vec!["172.16.0.0/16".parse().unwrap(), "fd00:172::/112".parse().unwrap()],

@@ -152,6 +152,7 @@ impl Pod {
             addresses: Addresses::new("10.0.1.1".parse().ok(), "fd00:1::1".parse().ok()),
             subnets: Subnets::new("10.0.1.0/24".parse().ok(), "fd00:1::/64".parse().ok()),
             gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
+            eni_gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
             default_route: true,
             extra_routes: vec![],
             service_cidrs: vec![],

@@ -106,6 +106,8 @@ fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {
         }
         Object::Limit(limit) => run(&format!("tc -n {netns} qdisc del dev {} root", limit.link)),
         // Shared ENIs need neither.
-        Object::Redirect(_) | Object::SourceNat(_) => panic!("{object} in a layout of a shared ENI"),
+        Object::Redirect(_) | Object::Tag(_) | Object::SourceNat(_) => {
+            panic!("{object} in a layout of a shared ENI")
+        }
     };
 }

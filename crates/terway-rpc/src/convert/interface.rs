@@ -26,6 +26,8 @@ pub struct InterfaceParts {
     pub subnets: Subnets,
     /// The vSwitch's gateways.
     pub gateways: Gateways,
+    /// The gateways of the vSwitch the ENI's netdev is in, a trunk's own; the same as above where the daemon says none.
+    pub eni_gateways: Gateways,
     /// Service CIDRs, IPv4 first.
     pub service_cidrs: Vec<IpNetwork>,
     /// Whether it carries the pod's default route.
@@ -97,6 +99,7 @@ impl InterfaceParts {
             addresses: eni.addresses,
             subnets: eni.subnets,
             gateways: eni.gateways,
+            eni_gateways: eni.gateways,
             service_cidrs: Vec::new(),
             default_route: true,
             extra_routes: Vec::new(),
@@ -134,7 +137,7 @@ impl From<&InterfaceParts> for wire::Interface {
             }),
             eni: Some(wire::EniInfo {
                 mac: parts.mac.to_string(),
-                gateway: Some(parts.gateways.into()),
+                gateway: Some(parts.eni_gateways.into()),
                 id: parts.eni.as_ref().map(ToString::to_string).unwrap_or_default(),
                 nic_kinds: parts.nic_kinds.clone(),
                 trunk: parts.vlan.is_some(),
@@ -170,13 +173,16 @@ impl TryFrom<&wire::Interface> for InterfaceParts {
             return Err(invalid("eni.mac", &eni.mac, "no card can have it"));
         }
         let limits = message.pod.clone().unwrap_or_default();
+        let gateways: Gateways = pair("basic.gateway", basic.gateway.as_ref())?;
+        let of_eni: Gateways = pair("eni.gateway", eni.gateway.as_ref())?;
         Ok(Self {
             ifname: ifname(&message.ifname)?,
             eni: (!eni.id.is_empty()).then(|| eni.id.as_str().into()),
             mac,
             addresses,
             subnets: pair::<Ipv4Network, Ipv6Network>("basic.pod_cidr", basic.pod_cidr.as_ref())?,
-            gateways: pair("basic.gateway", basic.gateway.as_ref())?,
+            gateways,
+            eni_gateways: Gateways::new(of_eni.v4.or(gateways.v4), of_eni.v6.or(gateways.v6)),
             service_cidrs: split("basic.service_cidr", basic.service_cidr.as_ref())?,
             default_route: message.default_route,
             extra_routes: message

@@ -5,8 +5,10 @@ use terway_types::MacAddr;
 use super::{Change, change, is_it};
 use crate::describe::{Link, LinkKind, Object, Route, Rule};
 use crate::kernel::objects::{self as kernel, Child, Scope};
+use crate::kernel::{Action, Filter};
 use crate::observe::NamespaceState;
 use crate::source_nat::rules;
+use crate::tags;
 
 /// Takes a field's name and the change that alters it.
 type Alter<'a> = dyn FnMut(&'static str, &dyn Fn(&mut NamespaceState)) + 'a;
@@ -144,6 +146,18 @@ pub(super) fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'sta
             alter("target", &|state| {
                 state.redirects.insert(index, 77);
             });
+        }
+        Object::Tag(wanted) => {
+            let fields: [(_, fn(&mut Filter)); 2] = [
+                ("priority", |one| one.priority += 7),
+                ("actions", |one| one.actions = vec![Action::PushVlan(8)]),
+            ];
+            for (field, how) in fields {
+                alter(field, &|state| {
+                    let ours = tags::filter(wanted.tagging);
+                    how(&mut state.filters.iter_mut().find(|(_, one)| *one == ours).unwrap().1);
+                });
+            }
         }
         Object::SourceNat(wanted) => {
             for rule in rules(wanted) {

@@ -56,6 +56,13 @@ impl Request {
         )
     }
 
+    /// The same, which a link that has it keeps.
+    pub fn ensure_clsact(index: u32) -> Self {
+        let message = message(index, TcHandle::CLSACT, CLSACT, "clsact");
+        let what = format!("give link #{index} a clsact");
+        Self::new(what, REPLACE, &RouteNetlinkMessage::NewQueueDiscipline(message))
+    }
+
     /// Takes clsact (or its older kin, ingress) away, and with it every filter on it.
     pub fn delete_clsact(index: u32) -> Self {
         // Without handle and kind: where there is none, the kernel then says so (ENOENT) and does not complain

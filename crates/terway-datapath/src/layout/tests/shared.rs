@@ -1,8 +1,8 @@
 //! Pods on ENIs that stay on the node.
 
-use terway_types::{Datapath, IfName, InterfacePlan};
+use terway_types::{Datapath, Gateways, IfName, InterfacePlan};
 
-use super::{dual, facts, key, pod, problems, shared, text};
+use super::{changes, dual, facts, key, pod, problems, shared, text};
 use crate::facts::HostFacts;
 use crate::layout::layout;
 
@@ -108,6 +108,28 @@ fn a_member_of_a_trunk() {
         ]
     );
     assert_eq!(only(&whole, &member).len(), 1);
+}
+
+/// Beside what a pod on a shared ENI has there are only the tags; the next hop is the trunk's own.
+#[test]
+fn a_member_of_a_trunk_by_tags() {
+    let own = Gateways::new("10.0.9.253".parse().ok(), "fd00:9::fffd".parse().ok());
+    let member = InterfacePlan { datapath: Datapath::VlanTag { id: 7 }, eni_gateways: own, ..dual() };
+    assert_eq!(
+        changes(&shared(), &member),
+        [
+            "- route default via 10.0.1.253 dev eth1 table 1000+eth1 onlink",
+            "- route fd00:1::fffd dev eth1 table 1000+eth1",
+            "- route IPv6 default via fd00:1::fffd dev eth1 table 1000+eth1",
+            "+ route default via 10.0.9.253 dev eth1 table 1000+eth1 onlink",
+            "+ route fd00:9::fffd dev eth1 table 1000+eth1",
+            "+ route IPv6 default via fd00:9::fffd dev eth1 table 1000+eth1",
+            "+ filter egress dev eth1 src 10.0.1.5 vlan push 7",
+            "+ filter egress dev eth1 src fd00:1::5 vlan push 7",
+            "+ filter ingress dev eth1 vlan pop",
+        ]
+    );
+    assert!(problems(&InterfacePlan { datapath: Datapath::VlanTag { id: 4095 }, ..dual() }).contains("4095"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ fn parts() -> InterfaceParts {
         addresses: Addresses::new("10.0.0.7".parse().ok(), "fd00::7".parse().ok()),
         subnets: Subnets::new("10.0.0.0/24".parse().ok(), "fd00::/64".parse().ok()),
         gateways: Gateways::new("10.0.0.253".parse().ok(), "fd00::fffd".parse().ok()),
+        eni_gateways: Gateways::new("10.0.9.253".parse().ok(), "fd00:9::fffd".parse().ok()),
         service_cidrs: ["172.16.0.0/16", "172.17.0.0/16", "fd01::/112"]
             .map(|net| net.parse().unwrap())
             .into(),

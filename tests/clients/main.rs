@@ -1,5 +1,5 @@
 //! Real container runtimes call the shipped plugin on simulated nodes: containerd through the CRI, podman with its
-//! CNI backend. Each scenario has a world of its own; all of them live in one sandbox.
+//! CNI backend, libcni itself. Each scenario has a world of its own; all of them live in one sandbox.
 
 mod alone;
 mod cgroups;
@@ -11,6 +11,7 @@ mod ctr;
 mod fixture;
 mod image;
 mod interrupted;
+mod libcni;
 mod podman;
 mod recording;
 mod replay;
@@ -60,6 +61,7 @@ fn inside() -> Result<ExitCode> {
         chain::trials(),
         serving::trials(),
         alone::trials(),
+        libcni::trials(),
         replay::trials(),
     ];
     Ok(libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>()).exit_code())

@@ -95,7 +95,7 @@ const STAGES: &[Stage<Workspace>] = &[
     },
     Stage {
         name: "clients",
-        about: "containerd and podman call the shipped plugin",
+        about: "containerd, podman and libcni call the shipped plugin",
         needs: Some("build"),
         run: clients,
     },

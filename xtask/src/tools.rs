@@ -41,6 +41,12 @@ const PORTMAP: Tool = Tool {
 };
 const IPTABLES: Tool = Tool { program: "iptables", package: "iptables", why: "is what portmap uses" };
 const VALGRIND: Tool = Tool { program: "valgrind", package: "valgrind", why: "counts instructions" };
+const GO: Tool = Tool { program: "go", package: "golang-go", why: "builds a client of libcni" };
+const LIBCNI: Tool = Tool {
+    program: "/usr/share/gocode/src/github.com/containernetworking/cni/libcni",
+    package: "golang-github-appc-cni-dev",
+    why: "is what runtimes in Go call plugins by",
+};
 const BUSYBOX: Tool =
     Tool { program: "/bin/busybox", package: "busybox-static", why: "is what test containers run" };
 
@@ -53,7 +59,8 @@ pub(crate) const TEST: &[Tool] = &[CC, IP, NFT, FAKETIME];
 /// What the tests use inside a guest of the lab, which sees this machine's programs.
 pub(crate) const LAB: &[Tool] = &[CC, IP, NFT];
 /// What real container runtimes need in tests.
-pub(crate) const CLIENTS: &[Tool] = &[CC, IP, CONTAINERD, RUNC, PODMAN, PORTMAP, IPTABLES, BUSYBOX];
+pub(crate) const CLIENTS: &[Tool] =
+    &[CC, IP, CONTAINERD, RUNC, PODMAN, PORTMAP, IPTABLES, BUSYBOX, GO, LIBCNI];
 /// What counts instructions.
 pub(crate) const INSTRUCTIONS: &[Tool] = &[CC, IP, VALGRIND];
 /// What the demonstration uses.

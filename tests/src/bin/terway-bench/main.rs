@@ -13,6 +13,7 @@ mod guard;
 mod machine;
 mod options;
 mod paths;
+mod phases;
 mod plot;
 mod reference;
 mod shared;
@@ -42,6 +43,7 @@ const PARTS: &[(&str, Part)] = &[
     ("decisions", decisions::run),
     ("exclusive", exclusive::run),
     ("families", families::run),
+    ("phases", phases::run),
     ("guard", guard::run),
     ("crowds", crowds::run),
     ("storm", storm::run),

@@ -22,6 +22,11 @@ impl Samples {
         self.0.push(time.as_secs_f64() * 1000.0);
     }
 
+    /// Adds one that was computed, in milliseconds.
+    pub(crate) fn add_ms(&mut self, milliseconds: f64) {
+        self.0.push(milliseconds);
+    }
+
     /// All of them, as they were measured.
     pub(crate) fn all(&self) -> &[f64] {
         &self.0

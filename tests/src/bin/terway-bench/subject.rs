@@ -59,15 +59,22 @@ fn idle_addresses(node: &Node) -> Result<usize> {
     Ok(addresses.filter(idle).count())
 }
 
-/// One scrape of the daemon's metrics.
+/// How long one scrape of the daemon's metrics takes.
 pub(crate) fn scrape(node: &Node) -> Result<Duration> {
     let start = Instant::now();
+    metrics(node)?;
+    Ok(start.elapsed())
+}
+
+/// The daemon's metrics.
+pub(crate) fn metrics(node: &Node) -> Result<String> {
     let mut stream = UnixStream::connect(node.run.join("eni_debug.socket")).context("no debug socket")?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).context("the scrape was not answered")?;
-    ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
-    Ok(start.elapsed())
+    let text = String::from_utf8(answer).context("the metrics are no text")?;
+    ensure!(text.starts_with("HTTP/1.1 200"), "{text}");
+    Ok(text)
 }
 
 /// How long each verb of one pod took.
@@ -86,13 +93,16 @@ pub(crate) fn round(node: &mut Node) -> Result<Round> {
     Ok(Round { add, check, del })
 }
 
-/// One call that needs neither pod nor ENI.
-pub(crate) fn bare(pod: &Pod, verb: &str) -> Result<Duration> {
-    let call = pod.call(verb);
-    let call = ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS"]
+/// A call that needs neither pod nor ENI.
+pub(crate) fn without_pod(pod: &Pod, verb: &str) -> Call {
+    ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS"]
         .iter()
-        .fold(call, |call, key| call.without(key));
-    Ok(call.run()?.expect_ok(verb)?.elapsed)
+        .fold(pod.call(verb), |call, key| call.without(key))
+}
+
+/// How long such a call takes.
+pub(crate) fn bare(pod: &Pod, verb: &str) -> Result<Duration> {
+    Ok(without_pod(pod, verb).run()?.expect_ok(verb)?.elapsed)
 }
 
 /// What came of many calls at once.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::plugin::Outcome;
 use crate::pod::Pod;
 use crate::probe::{icmp, tcp, udp};
 use crate::world::World;
@@ -57,6 +58,7 @@ const PATHS: &[(&str, Path)] = &[
     ("UDP to a service, backend elsewhere", |place, version| place.udp_service(version)),
     ("a pod to itself by its service", |place, version| place.service(0, version)),
     ("another node to a port of the pod's node", |place, version| place.node_port(version)),
+    ("by a second interface, other node, both ways", Place::by_second_interface),
     ("an address nobody has is dropped", |place, version| {
         place.lie(&strangers()[usize::from(version == 6)], version)
     }),
@@ -65,9 +67,10 @@ const PATHS: &[(&str, Path)] = &[
     }),
 ];
 
-/// Four pods, two on each of the first two nodes of a world.
+/// Four pods, two on each of the first two nodes of a world; the first has a second network.
 struct Place {
     pods: Vec<Pod>,
+    second: Outcome,
     cloud: Value,
     instances: Vec<String>,
     gateways: [IpAddr; 2],
@@ -87,8 +90,10 @@ pub fn explore(world: &mut World, gateways: [IpAddr; 2]) -> Result<Vec<Row>> {
         pod.add()?;
         pods.push(pod);
     }
+    let second =
+        pods[0].call("ADD").with("CNI_IFNAME", "net1").run()?.expect_ok("ADD of a second network")?;
     let instances = world.nodes.iter().map(|node| node.instance.clone()).collect();
-    let place = Place { pods, cloud: world.cloud_state()?, instances, gateways };
+    let place = Place { pods, second, cloud: world.cloud_state()?, instances, gateways };
     Ok(PATHS.iter().map(|(path, go)| Row { path, v4: go(&place, 4), v6: go(&place, 6) }).collect())
 }
 
@@ -194,6 +199,19 @@ impl Place {
         let port = SocketAddr::new(self.node(0, version)?, 30080);
         service::translate(&self.pods[0].host, service::TCP, port, server)?;
         tcp::ask(&self.pods[2].host, port, LIMIT).map(drop)
+    }
+
+    /// What bears the second interface's address leaves by it and is answered there.
+    fn by_second_interface(&self, version: usize) -> Result<()> {
+        let near = SocketAddr::new(self.second.address(version)?.parse()?, 7300);
+        let far = SocketAddr::new(self.pods[2].address(version)?, 7300);
+        let own = udp::bind(&self.pods[0].netns, near)?;
+        let other = udp::bind(&self.pods[2].netns, far)?;
+        let seen = udp::deliver(&own, &other, far, b"there", LIMIT)?;
+        ensure!(seen == Some(near), "{near} was seen as {seen:?}");
+        let seen = udp::deliver(&other, &own, near, b"back", LIMIT)?;
+        ensure!(seen == Some(far), "{far} was seen as {seen:?}");
+        Ok(())
     }
 
     /// A datagram of the first pod with a foreign source must not reach a pod of the other node; one with its own does.

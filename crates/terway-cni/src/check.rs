@@ -12,7 +12,7 @@ use crate::blueprint::{Blueprint, lay_out};
 use crate::daemon_client::Daemon;
 use crate::netconf::{Options, Paths};
 use crate::outcome;
-use crate::plan::plans;
+use crate::plan::{plans, settle_default_route};
 use crate::sandbox::Sandbox;
 use crate::subject::Subject;
 use crate::virtual_type::as_built;
@@ -22,13 +22,15 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
     let conf = &request.context.config;
-    let options = Options::read(conf)?;
+    let mut options = Options::read(conf)?;
     let paths = Paths::read(conf)?;
     let subject = Subject::of(&request.attachment, &request.context)?;
     let sandbox = Sandbox::open(&request.netns)?;
     let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
 
     let reply = Daemon::connect(&paths.socket)?.info(&subject.info_request())?;
+    let ifname = &subject.key.ifname;
+    settle_default_route(&mut options, &subject.key, || sandbox.leads_everywhere_by(ifname))?;
     let mut plans = plans(reply.r#type, &reply.interfaces, &subject.key, &options)?;
     if plans.is_empty() {
         let what = format!("terwayd knows no attachment {}", subject.key);

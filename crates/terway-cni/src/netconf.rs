@@ -212,7 +212,10 @@ impl<'a> Keys<'a> {
     fn virtual_type(&mut self) -> VirtualType {
         let text: String = self.typed(self.conf.key("eniip_virtual_type")).unwrap_or_default();
         VirtualType::of(&text).unwrap_or_else(|| {
-            self.refuse(format!("eniip_virtual_type {text:?} is none of {}", VirtualType::WORDS.join(", ")));
+            let words = VirtualType::WORDS.join(", ");
+            self.refuse(format!(
+                "eniip_virtual_type {text:?} is none of {words}; IPVlan is its mode L2, others are not there"
+            ));
             VirtualType::Veth
         })
     }

@@ -5,7 +5,7 @@
 //! Task: one, until dropped.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ use terway_datapath::symmetric::{self, SymmetricRouting};
 use terway_types::fault::chain;
 
 use crate::events::Events;
+use crate::watched_dir::WatchedDir;
 
-/// How often it is looked after.
+/// How often it is looked after while its file does not change.
 const SLOW: Duration = Duration::from_mins(1);
 /// Between the rules to pods (512) and from pods (2048).
 const PRIORITIES: std::ops::RangeInclusive<u64> = 513..=2047;
@@ -40,7 +41,10 @@ impl Symmetry {
     /// Looks after it until dropped.
     pub async fn keep(self) {
         let mut told = None;
+        let directory = self.source.parent().map(Path::to_owned).unwrap_or_default();
         loop {
+            // Watch before looking, so that no change falls between.
+            let watched = WatchedDir::new(&directory);
             let outcome = self.wish().and_then(apply);
             match outcome {
                 Ok(changed) => {
@@ -56,7 +60,10 @@ impl Symmetry {
                     told = Some(wrong);
                 }
             }
-            tokio::time::sleep(SLOW).await;
+            match watched {
+                Ok(watched) => watched.changed(SLOW).await,
+                Err(_) => tokio::time::sleep(SLOW).await,
+            }
         }
     }
 

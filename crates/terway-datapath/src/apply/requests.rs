@@ -1,5 +1,7 @@
 //! A layout's objects as requests to the kernel.
 
+use std::net::IpAddr;
+
 use super::StepError;
 use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route, Table};
 use crate::kernel::objects as kernel;
@@ -149,7 +151,9 @@ pub(super) fn inside(
         let request = Request::replace_neighbour(index(&neighbour.link)?, neighbour.address, neighbour.mac);
         requests.push(request.described(format!("add {neighbour}")));
     }
-    let (main, others): (Vec<_>, Vec<_>) = wanted.routes.iter().partition(|route| route.table == Table::Main);
+    let first = |route: &&Route| route.table == Table::Main && !is_looked_up(route);
+    let (main, mut others): (Vec<_>, Vec<_>) = wanted.routes.iter().partition(first);
+    others.sort_by_key(|route| (route.table == Table::Main, is_looked_up(route)));
     for route in main {
         requests.push(self::route(route, index(&route.link)?, number(&route.table)?));
     }
@@ -165,6 +169,13 @@ pub(super) fn inside(
         requests.push(self::route(route, index(&route.link)?, number(&route.table)?));
     }
     Ok(requests)
+}
+
+/// Whether the kernel looks for the next hop's link: what leads there must exist before. A link-local one is where the
+/// route says.
+fn is_looked_up(route: &Route) -> bool {
+    let is_global = |via: IpAddr| matches!(via, IpAddr::V6(via) if !via.is_unicast_link_local());
+    !route.onlink && route.via.is_some_and(is_global)
 }
 
 /// A route with a preferred source is the node's way to a pod: it replaces one an older attachment of the same

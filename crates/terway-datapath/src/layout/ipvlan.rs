@@ -63,7 +63,20 @@ pub(super) fn layout(
     if plan.own_table {
         own_table::of_interface(plan, &neighbours, &mut layout.pod);
     }
+    if plan.own_table && !plan.default_route {
+        beside_another(plan, &mut layout.pod);
+    }
     layout
+}
+
+/// Of several interfaces in one vSwitch one has the way to it in the main table. By the others IPv6 takes no next hop for
+/// onlink then (`ip6_route_check_nh_onlink`), but finds it by the way in the interface's own table.
+fn beside_another(plan: &InterfacePlan, pod: &mut NamespaceLayout) {
+    let Some((subnet, gateway)) = plan.subnets.v6.zip(plan.gateways.v6) else { return };
+    let by_gateway = |route: &&mut Route| route.via == Some(gateway.into());
+    for route in pod.routes.iter_mut().filter(by_gateway).filter(|_| subnet.contains(gateway)) {
+        route.onlink = false;
+    }
 }
 
 /// Children of one ENI reach each other directly, and only so: an ENI need not get its own packets back from a gateway.

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use terway_datapath::kernel::Netlink;
 use terway_datapath::{Removal, leftovers, remove};
+use terway_types::{Addresses, IfName, InterfacePlan};
 
+use crate::packets::talk;
 use crate::sandbox::run;
 use crate::world::{ENI, Kind, World};
 
@@ -68,6 +70,50 @@ pub(crate) fn ip_shows_what_the_layout_says() {
     assert_eq!(ways(&world.node("-j route")), [format!("10.0.1.7 - {end} 10.0.0.9")]);
     assert_eq!(ways(&world.node("-j -6 route")), [format!("fd00:1::7 - {end} fd00::9")]);
     assert_eq!(world.node("-j rule"), World::new(Kind::Ipvlan, &[]).node("-j rule"), "no rules");
+}
+
+/// A further interface in the vSwitch of the first, with extra routes inside and outside of it.
+pub(crate) fn two_interfaces_in_one_vswitch() {
+    let world = World::new(Kind::Ipvlan, &[7, 9]);
+    let (pod, other) = (world.pod("pod", 7), world.pod("other", 9));
+    world.add(&other);
+    let first = InterfacePlan { own_table: true, ..pod.plan() };
+    let second = InterfacePlan {
+        ifname: IfName::new("eth1").unwrap(),
+        addresses: Addresses::new("10.0.1.8".parse().ok(), "fd00:1::8".parse().ok()),
+        extra_routes: ["10.0.1.9/32", "172.18.0.0/16", "fd00:1::9/128", "fd00:18::/48"]
+            .map(|cidr| cidr.parse().unwrap())
+            .into(),
+        default_route: false,
+        ..first.clone()
+    };
+    let mut layouts = [&first, &second].map(|plan| world.layout_of(plan, &pod));
+    // The node speaks with the first only.
+    layouts[0].host.source_nat.clear();
+    for layout in &layouts {
+        world.apply(&pod, layout, None).unwrap();
+    }
+    for layout in &layouts {
+        assert_eq!(world.check(&pod, layout), Vec::<String>::new());
+    }
+    for address in ["172.18.0.1/32", "fd00:18::1/128"] {
+        world.vpc(&format!("addr add {address} dev trunk nodad"));
+    }
+    for (from, at, to) in [
+        ("10.0.1.7:7000", &world.vpc, "10.0.1.253:7000"),
+        ("[fd00:1::7]:7000", &world.vpc, "[fd00:1::fffd]:7000"),
+        ("10.0.1.8:7000", &world.vpc, "10.0.1.253:7000"),
+        ("[fd00:1::8]:7000", &world.vpc, "[fd00:1::fffd]:7000"),
+    ] {
+        talk((&pod.netns, from), (at, to));
+    }
+    // Unasked the kernel takes the address and the link of the extra route.
+    for (to, from) in [("172.18.0.1", "10.0.1.8"), ("fd00:18::1", "fd00:1::8"), ("fd00:1::9", "fd00:1::8")] {
+        let way = pod.ip(&format!("-o route get {to}"));
+        assert!(way.contains("dev eth1") && way.contains(&format!("src {from}")), "{way}");
+    }
+    talk((&pod.netns, "[fd00:1::8]:7000"), (&world.vpc, "[fd00:18::1]:7000"));
+    talk((&pod.netns, "10.0.1.8:7000"), (&world.vpc, "172.18.0.1:7000"));
 }
 
 /// The node's child outlives the pod's, which goes with its namespace: GC and the daemon find it by its mark.

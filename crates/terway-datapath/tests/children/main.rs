@@ -70,6 +70,7 @@ fn main() -> ExitCode {
     let of_ipvlan: &[(&str, fn())] = &[
         ("packets::children_reach_all_they_should", packets::children_reach_all_they_should),
         ("ipvlan::ip_shows_what_the_layout_says", ipvlan::ip_shows_what_the_layout_says),
+        ("ipvlan::two_interfaces_in_one_vswitch", ipvlan::two_interfaces_in_one_vswitch),
         ("ipvlan::what_a_dead_pod_left_is_found_and_goes", ipvlan::what_a_dead_pod_left_is_found_and_goes),
         ("ipvlan::the_kernel_is_asked_whether_it_can", ipvlan::the_kernel_is_asked_whether_it_can),
     ];

@@ -137,13 +137,18 @@ impl World {
     /// As planned, but without translation: not every kernel of the lab has nf_tables, and nothing here leaves the
     /// node with a pod's address by the node's own NIC.
     pub(crate) fn layout(&self, pod: &Pod) -> Layout {
-        let mut facts = HostFacts::observe(&self.node, [IpFamily::V4, IpFamily::V6]).unwrap();
-        facts.find_nic(&self.node, ENI, &self.rule, Instant::now() + PATIENCE).unwrap();
-        let mut layout = terway_datapath::layout(&pod.plan(), &pod.key, &pod.reference(), &facts).unwrap();
+        let mut layout = self.layout_of(&pod.plan(), pod);
         let passes_by_the_node = self.kind == Kind::VlanTag;
         assert_eq!(layout.host.source_nat.len(), if passes_by_the_node { 0 } else { 2 });
         layout.host.source_nat.clear();
         layout
+    }
+
+    /// One of the pod's interfaces, as planned.
+    pub(crate) fn layout_of(&self, plan: &InterfacePlan, pod: &Pod) -> Layout {
+        let mut facts = HostFacts::observe(&self.node, [IpFamily::V4, IpFamily::V6]).unwrap();
+        facts.find_nic(&self.node, ENI, &self.rule, Instant::now() + PATIENCE).unwrap();
+        terway_datapath::layout(plan, &pod.key, &pod.reference(), &facts).unwrap()
     }
 
     pub(crate) fn apply(
@@ -265,7 +270,7 @@ impl Pod {
         PodRef { namespace: "default".into(), name: self.name.clone(), uid: None }
     }
 
-    fn plan(&self) -> InterfacePlan {
+    pub(crate) fn plan(&self) -> InterfacePlan {
         let number = self.number;
         // The third part of the addresses, and the last.
         let (datapath, subnet, host) = match self.kind {

@@ -87,15 +87,20 @@ fn an_eni_that_is_the_nodes_own_nic_stays_as_it_is() {
 #[test]
 fn a_second_interface_leads_to_the_vpc_only() {
     let ifname = IfName::new("eth1").unwrap();
-    let second = InterfacePlan { own_table: true, default_route: false, ifname, ..child() };
+    let extra_routes = vec!["192.168.0.0/16".parse().unwrap(), "fd00:1::77/128".parse().unwrap()];
+    let second = InterfacePlan { own_table: true, default_route: false, extra_routes, ifname, ..child() };
     let text = text(&second);
     let ways: Vec<_> = text.lines().map(str::trim).filter(|line| line.starts_with('r')).collect();
     insta::assert_debug_snapshot!(ways, @r#"
     [
+        "route 192.168.0.0/16 via 10.0.1.253 dev eth1 onlink",
+        "route fd00:1::77 via fd00:1::fffd dev eth1",
+        "route 192.168.0.0/16 via 10.0.1.253 dev eth1 table 1000+eth1 onlink",
         "route 10.0.1.0/24 dev eth1 table 1000+eth1",
         "route default via 10.0.1.253 dev eth1 table 1000+eth1 onlink",
+        "route fd00:1::77 via fd00:1::fffd dev eth1 table 1000+eth1",
         "route fd00:1::/64 dev eth1 table 1000+eth1",
-        "route IPv6 default via fd00:1::fffd dev eth1 table 1000+eth1 onlink",
+        "route IPv6 default via fd00:1::fffd dev eth1 table 1000+eth1",
         "rule 512 from 10.0.1.5 lookup 1000+eth1",
         "rule 512 oif eth1 lookup 1000+eth1",
         "rule 512 from fd00:1::5 lookup 1000+eth1",

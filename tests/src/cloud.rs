@@ -50,7 +50,7 @@ pub struct Names {
     pub kind: &'static str,
     /// What ids of instances begin with.
     pub instance: &'static str,
-    /// The gateways of the vSwitch of pods.
+    /// The gateways of the vSwitch of pods, by the cloud's rule.
     pub gateways: [&'static str; 2],
     /// The address of the instance metadata service.
     pub metadata: &'static str,
@@ -89,6 +89,21 @@ pub enum Refusal {
     Busy,
     /// No free address in the vSwitch.
     Dry,
+}
+
+/// What not every cloud has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// Prefixes on ENIs.
+    Prefixes,
+    /// An encrypted token file that clusters mount for their add-ons.
+    AddonToken,
+    /// Security groups that belong to a VPC, not to a region.
+    GroupsOfVpcs,
+    /// Limits that are asked for by the type of an instance, not by its id.
+    LimitsByType,
+    /// Nodes whose ENIs come from an API of their own.
+    OwnApi,
 }
 
 const ALIYUN: Names = Names {
@@ -160,6 +175,17 @@ impl Cloud {
         match self {
             Self::Aliyun => &ALIYUN,
             Self::Tencent => &TENCENT,
+        }
+    }
+
+    /// Whether it has this.
+    pub fn has(self, feature: Feature) -> bool {
+        match feature {
+            Feature::Prefixes
+            | Feature::AddonToken
+            | Feature::GroupsOfVpcs
+            | Feature::LimitsByType
+            | Feature::OwnApi => self == Self::Aliyun,
         }
     }
 

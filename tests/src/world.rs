@@ -50,6 +50,8 @@ pub struct Plan {
     pub addresses: u32,
     /// Whether the nodes are Lingjun nodes, whose ENIs come from an API of their own (only on the cloud that has them).
     pub lingjun: bool,
+    /// The IPv4 gateway of the nodes' vSwitch, where it is not the one of the cloud's rule.
+    pub gateway: Option<&'static str>,
     /// Whether the nodes have no key but their instance's role, whose tokens live that many milliseconds.
     pub role: Option<u32>,
     /// Further keys of the daemon's configuration.
@@ -71,6 +73,7 @@ impl Default for Plan {
             shared: false,
             addresses: 10,
             lingjun: false,
+            gateway: None,
             role: None,
             keys: Vec::new(),
         }
@@ -230,7 +233,8 @@ fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
         "vpc": { "id": names.vpc, "netns": vpc, "ipv4_cidr": "10.0.0.0/8", "ipv6_cidr": "fd00:10::/48" },
         "vswitches": [
             { "id": names.pods, "zone": names.zone, "ipv4": "10.1.0.0/20", "ipv6": "fd00:10:0:1::/64" },
-            { "id": names.nodes, "zone": names.zone, "ipv4": "10.2.0.0/24", "ipv6": "fd00:10:0:2::/64" },
+            { "id": names.nodes, "zone": names.zone, "ipv4": "10.2.0.0/24", "ipv6": "fd00:10:0:2::/64",
+              "gateway": plan.gateway },
             { "id": names.elsewhere, "zone": names.other_zone, "ipv4": "10.3.0.0/24", "ipv6": "fd00:10:0:3::/64" },
         ],
         "security_groups": [names.group, names.other_group],

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
-use terway_rig::cloud::Cloud;
+use terway_rig::cloud::Feature;
 use terway_rig::node::Node;
 use terway_rig::world::{ADDON_KEYS, Plan, ROLE_SECRET, ROLE_TOKEN, SECRET, World};
 
-use crate::support::{LIMIT, Scenario, audit, booted, both, only, started, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, booted, both, started, wait_quiet, with};
 
 /// How long a token of the role lives: a few of them end in one scenario.
 const LIFE: Duration = Duration::from_secs(6);
@@ -21,8 +21,7 @@ const LIFE: Duration = Duration::from_secs(6);
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         both("keys::the_role_of_the_instance_serves_longer_than_its_tokens_live", role),
-        // The other cloud's clusters mount no such file.
-        only(Cloud::Aliyun, "keys::a_mounted_token_is_replaced_while_pods_come_and_go", addon_token),
+        with(Feature::AddonToken, "keys::a_mounted_token_is_replaced_while_pods_come_and_go", addon_token),
         both("keys::a_configured_key_is_found_nowhere", |plan| nowhere(plan, &[SECRET])),
         both("keys::a_key_of_the_role_is_found_nowhere", |plan| {
             let role = Some(u32::try_from(LIFE.as_millis())?);

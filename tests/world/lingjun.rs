@@ -3,26 +3,26 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use terway_rig::cloud::Cloud;
+use terway_rig::cloud::Feature;
 use terway_rig::probe::icmp;
 use terway_rig::world::{Plan, World};
 
 use crate::cloud_trouble::misconfigured;
-use crate::support::{LIMIT, Scenario, audit, booted, only, started, wait_quiet, wait_warm};
+use crate::support::{LIMIT, Scenario, audit, booted, started, wait_quiet, wait_warm, with};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
-        only(Cloud::Aliyun, "lingjun::a_pod_has_an_eni_and_gives_it_back", life),
-        only(Cloud::Aliyun, "lingjun::a_daemon_started_again_goes_on", again),
-        only(Cloud::Aliyun, "lingjun::a_node_that_ecs_serves_has_its_enis_from_ecs", by_ecs),
-        only(Cloud::Aliyun, "lingjun::shared_enis_are_refused", |plan| {
+        with(Feature::OwnApi, "lingjun::a_pod_has_an_eni_and_gives_it_back", life),
+        with(Feature::OwnApi, "lingjun::a_daemon_started_again_goes_on", again),
+        with(Feature::OwnApi, "lingjun::a_node_that_ecs_serves_has_its_enis_from_ecs", by_ecs),
+        with(Feature::OwnApi, "lingjun::shared_enis_are_refused", |plan| {
             let plan = Plan { shared: true, ..of(plan) };
             misconfigured(&plan, "min_pool_size", &json!(0), "pods cannot share ENIs")
         }),
-        only(Cloud::Aliyun, "lingjun::dual_stack_is_refused", |plan| {
+        with(Feature::OwnApi, "lingjun::dual_stack_is_refused", |plan| {
             misconfigured(&of(plan), "ip_stack", &json!("dual"), "Lingjun type, which has no dual stack")
         }),
-        only(Cloud::Aliyun, "lingjun::without_vswitches_it_says_so", |plan| {
+        with(Feature::OwnApi, "lingjun::without_vswitches_it_says_so", |plan| {
             misconfigured(&of(plan), "vswitches", &json!({}), "`vswitches` lists none for zone")
         }),
     ]

@@ -36,8 +36,6 @@ use anyhow::bail;
 use libtest_mimic::{Arguments, Trial};
 use terway_rig::sandbox;
 
-use crate::support::Scenario;
-
 fn main() -> ExitCode {
     sandbox::run(|| {
         let binaries = support::binaries();
@@ -75,7 +73,9 @@ fn main() -> ExitCode {
             place::scenarios(),
             transport::scenarios(),
         ];
-        let trials: Vec<Trial> = scenarios.into_iter().flatten().flat_map(Scenario::trials).collect();
+        let any = support::any_cloud()?;
+        let trials: Vec<Trial> =
+            scenarios.into_iter().flatten().flat_map(|scenario| scenario.trials(any)).collect();
         Ok(libtest_mimic::run(&arguments, trials).exit_code())
     })
 }

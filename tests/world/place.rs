@@ -3,12 +3,13 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use terway_rig::cloud::Cloud;
+use terway_rig::cloud::Feature;
 use terway_rig::imposter;
+use terway_rig::probe::icmp;
 use terway_rig::world::Plan;
 
 use crate::cloud_trouble::{add_fails, misconfigured, says};
-use crate::support::{Scenario, both, only, started};
+use crate::support::{LIMIT, Scenario, audit, booted, both, events, started, with, without};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -22,9 +23,8 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             let wrong = json!({ names.zone: [names.foreign] });
             misconfigured(plan, "vswitches", &wrong, names.foreign)
         }),
-        // The other cloud's security groups belong to a region, not to a VPC.
-        only(
-            Cloud::Aliyun,
+        with(
+            Feature::GroupsOfVpcs,
             "place::a_security_group_of_another_vpc_is_said_and_leaves_nothing",
             foreign_group,
         ),
@@ -36,11 +36,11 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             let zone = plan.cloud.names().places[1];
             nonsense(plan, zone, None, zone)
         }),
-        only(Cloud::Aliyun, "place::an_unheard_of_instance_type_is_said", |plan| {
-            nonsense(plan, "instance-type", Some("ecs.unheard-of"), "the type ecs.unheard-of of this node")
+        with(Feature::LimitsByType, "place::an_unheard_of_instance_type_is_said", |plan| {
+            nonsense(plan, "instance-type", Some("unheard-of"), "the type unheard-of of this node")
         }),
-        // The other cloud has them.
-        only(Cloud::Tencent, "place::prefixes_are_refused_where_the_cloud_has_none", |plan| {
+        both("place::a_gateway_that_is_not_the_rules_is_believed_and_told", other_gateway),
+        without(Feature::Prefixes, "place::prefixes_are_refused_where_the_cloud_has_none", |plan| {
             let plan = Plan { shared: true, ..plan.clone() };
             misconfigured(
                 &plan,
@@ -60,6 +60,23 @@ fn foreign_group(plan: &Plan) -> Result<()> {
     ensure!(text.contains("cloud-invalid") && text.contains("VpcMismatch"), "{text}");
     ensure!(world.cloud_enis()?.is_empty(), "an ENI leaked");
     Ok(())
+}
+
+/// Pods in the nodes' vSwitch, whose gateway is not where the cloud's rule says, reach what is behind it.
+fn other_gateway(plan: &Plan) -> Result<()> {
+    const GATEWAY: &str = "10.2.0.77";
+    let names = plan.cloud.names();
+    let keys = vec![("vswitches", json!({ names.zone: [names.nodes] }))];
+    let mut world = booted(&Plan { gateway: Some(GATEWAY), keys, ..plan.clone() })?;
+    let node = &mut world.nodes[0];
+    let mut pod = node.pod("web")?;
+    pod.add()?;
+    // Of another vSwitch: the way there leads over the gateway.
+    icmp::ping(&pod.netns, names.gateways[0].parse()?, 56, LIMIT)?;
+    let told = events(node, "GatewayDiffers")?;
+    ensure!(told.len() == 1 && told[0].contains(GATEWAY) && told[0].contains(names.nodes), "{told:?}");
+    pod.del()?;
+    audit(&world)
 }
 
 /// The metadata service gives this answer to that question; the daemon does not become ready and says why.

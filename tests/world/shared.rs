@@ -10,20 +10,20 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use terway_rig::books;
 use terway_rig::caller::Caller;
-use terway_rig::cloud::Cloud;
+use terway_rig::cloud::Feature;
 use terway_rig::eventually::eventually;
 use terway_rig::linear::{Answer, Ask, Call};
 use terway_rig::node::Node;
 use terway_rig::world::{Plan, World};
 
-use crate::support::{LIMIT, Scenario, both, only, started};
+use crate::support::{LIMIT, Scenario, both, started, with};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         both("shared::a_burst_costs_the_least_number_of_calls", burst),
         both("shared::what_is_given_survives_a_crash_and_is_given_once", crash),
         both("shared::a_dry_vswitch_is_named_and_tried_again", dry),
-        only(Cloud::Aliyun, "shared::addresses_out_of_prefixes", prefixes),
+        with(Feature::Prefixes, "shared::addresses_out_of_prefixes", prefixes),
     ]
 }
 

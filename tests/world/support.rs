@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
-use terway_rig::cloud::Cloud;
+use terway_rig::cloud::{Cloud, Feature};
 use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
 use terway_rig::world::{Plan, World};
@@ -20,6 +20,11 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 pub(crate) fn binaries() -> PathBuf {
     env::var_os("TERWAY_BIN_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/dist"), PathBuf::from)
+}
+
+/// The cloud of scenarios in which it has no part: `TERWAY_CLOUD`, so that they can be told on each.
+pub(crate) fn any_cloud() -> Result<Cloud> {
+    env::var("TERWAY_CLOUD").map_or_else(|_| Ok(Cloud::default()), |name| name.parse())
 }
 
 /// A scenario: a story told in a world of its own.
@@ -34,8 +39,10 @@ pub(crate) struct Scenario {
 enum Clouds {
     /// On each: what a cloud does has a part in it.
     All,
-    /// On this one: it is about something only this cloud has.
-    Only(Cloud),
+    /// On those that have it.
+    With(Feature),
+    /// On those that lack it.
+    Without(Feature),
     /// On any one: it is about the plugin, the kernel or the daemon's files.
     Any,
 }
@@ -50,21 +57,29 @@ pub(crate) const fn once(name: &'static str, tell: fn(&Plan) -> Result<()>) -> S
     Scenario { name, clouds: Clouds::Any, tell }
 }
 
-/// A scenario about what only one cloud has.
-pub(crate) const fn only(cloud: Cloud, name: &'static str, tell: fn(&Plan) -> Result<()>) -> Scenario {
-    Scenario { name, clouds: Clouds::Only(cloud), tell }
+/// A scenario about what not every cloud has.
+pub(crate) const fn with(feature: Feature, name: &'static str, tell: fn(&Plan) -> Result<()>) -> Scenario {
+    Scenario { name, clouds: Clouds::With(feature), tell }
+}
+
+/// A scenario about the want of what some cloud has.
+pub(crate) const fn without(feature: Feature, name: &'static str, tell: fn(&Plan) -> Result<()>) -> Scenario {
+    Scenario { name, clouds: Clouds::Without(feature), tell }
 }
 
 impl Scenario {
-    /// As the harness wants it, once for each cloud: `tencent::attach::...`. Those told on one say so.
-    pub(crate) fn trials(self) -> Vec<Trial> {
-        match self.clouds {
-            Clouds::All => {
-                Cloud::ALL.iter().map(|cloud| self.on(*cloud, format!("{cloud}::{}", self.name))).collect()
-            }
-            Clouds::Only(cloud) => vec![self.on(cloud, format!("{cloud}::{}", self.name))],
-            Clouds::Any => vec![self.on(Cloud::default(), self.name.to_owned()).with_kind("on one cloud")],
+    /// As the harness wants it, once for each cloud: `CLOUD::attach::...`. Those told on `any` one say so.
+    pub(crate) fn trials(self, any: Cloud) -> Vec<Trial> {
+        let told = |cloud: &Cloud| match self.clouds {
+            Clouds::All | Clouds::Any => true,
+            Clouds::With(feature) => cloud.has(feature),
+            Clouds::Without(feature) => !cloud.has(feature),
+        };
+        if self.clouds == Clouds::Any {
+            return vec![self.on(any, self.name.to_owned()).with_kind("on one cloud")];
         }
+        let clouds = Cloud::ALL.iter().copied().filter(told);
+        clouds.map(|cloud| self.on(cloud, format!("{cloud}::{}", self.name))).collect()
     }
 
     fn on(&self, cloud: Cloud, title: String) -> Trial {

@@ -141,6 +141,15 @@ pub struct EniFilter {
     pub tags: BTreeMap<String, String>,
 }
 
+/// A subnet's CIDRs and gateways, which never change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ranges {
+    /// Its CIDRs.
+    pub subnets: Subnets,
+    /// Its gateways.
+    pub gateways: Gateways,
+}
+
 /// A vSwitch as the cloud describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VSwitch {
@@ -291,6 +300,8 @@ pub struct InstanceIdentity {
     pub vswitch: VSwitchId,
     /// The hardware address of its primary ENI, which is never ours.
     pub primary_mac: MacAddr,
+    /// CIDRs and gateways of the subnet of its primary ENI, as far as the service tells them.
+    pub ranges: Ranges,
 }
 
 /// What an instance is seen to carry now: it may carry at least that.

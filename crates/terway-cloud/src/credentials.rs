@@ -6,6 +6,7 @@ mod chain;
 mod files;
 mod places;
 mod role;
+mod web_identity;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,10 +17,10 @@ use secrecy::{ExposeSecret, SecretString};
 pub use self::addon_token::{ADDON_TOKEN_FILE, AddonToken};
 pub use self::chain::{Chain, Fetched, Link, LinkError, WallClock};
 pub use self::files::{ConfiguredKey, Environment, EnvironmentKey, KeyFiles};
-pub(crate) use self::files::{token, variable};
 pub use self::places::KeyPlaces;
 pub(crate) use self::places::Names;
-pub(crate) use self::role::role_key;
+pub(crate) use self::role::{InstanceRole, KeyForm};
+pub(crate) use self::web_identity::{Claim, Said};
 use crate::cloud::CloudResult;
 
 /// An access key, as the vendors call id and secret, and the session token of a temporary one.

@@ -1,8 +1,11 @@
 //! What the clients of both metadata services have in common: one address inside the node, plain HTTP, no
 //! proxy, and a few attempts where another one may help.
 
+use std::fmt::Debug;
+use std::str::FromStr;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use terway_types::fault::chain;
 use terway_types::{CloudFailure, CloudFailureKind as Kind, MacAddr};
@@ -13,6 +16,9 @@ use crate::endpoint::{ConfigError, EndpointError};
 use crate::error::{METADATA_ACTION as ACTION, failure};
 use crate::random::{self, Random};
 use crate::transport::{self, ClientOptions, Timeouts, Trust};
+
+/// The folder of NICs, one folder per hardware address.
+pub(crate) const MACS: &str = "network/interfaces/macs/";
 
 const ATTEMPTS: u32 = 4;
 const PAUSE: Backoff =
@@ -79,6 +85,59 @@ impl Service {
     }
 }
 
+/// A metadata service that is read path by path, each below `meta-data/`.
+#[async_trait]
+pub(crate) trait Paths: Debug + Send + Sync {
+    /// The service.
+    fn service(&self) -> &Service;
+
+    /// One attempt to read a path.
+    async fn read_once(&self, path: &str) -> CloudResult<String>;
+
+    /// What is there.
+    async fn read(&self, path: &str) -> CloudResult<String> {
+        let mut failures = 0;
+        loop {
+            match self.read_once(path).await {
+                Ok(text) => return Ok(text),
+                Err(failure) => self.service().again(&mut failures, failure).await?,
+            }
+        }
+    }
+
+    /// A value that stands alone.
+    async fn value(&self, path: &str) -> CloudResult<String> {
+        value(path, &self.read(path).await?)
+    }
+
+    /// A value that not every node has.
+    async fn where_there_is_one(&self, path: &str) -> CloudResult<Option<String>> {
+        match self.value(path).await {
+            Err(failure) if failure.kind == Kind::Gone => Ok(None),
+            value => value.map(Some),
+        }
+    }
+
+    /// A value that a node can do without: nothing as well where it cannot be understood.
+    async fn understood<T: FromStr>(&self, path: &str) -> CloudResult<Option<T>>
+    where
+        Self: Sized,
+    {
+        let Some(text) = self.where_there_is_one(path).await? else { return Ok(None) };
+        let understood = text.parse().ok();
+        if understood.is_none() {
+            tracing::warn!(path, text, "cannot make anything of this metadata");
+        }
+        Ok(understood)
+    }
+
+    /// The hardware addresses of the NICs it lists.
+    async fn nics(&self) -> CloudResult<Vec<MacAddr>> {
+        let listing = self.read(MACS).await?;
+        names(&listing).map(|name| mac(MACS, name)).collect()
+    }
+}
+
 /// The text of an answer, or what its status means.
 pub(crate) fn text(path: &str, status: StatusCode, body: Vec<u8>) -> CloudResult<String> {
     let refused = |kind| failure(kind, ACTION, format!("{path}: HTTP status {}", status.as_u16()));
@@ -93,7 +152,7 @@ pub(crate) fn text(path: &str, status: StatusCode, body: Vec<u8>) -> CloudResult
 }
 
 /// A value that stands alone in its answer.
-pub(crate) fn value(path: &str, text: &str) -> CloudResult<String> {
+fn value(path: &str, text: &str) -> CloudResult<String> {
     match text.lines().next().map(|line| line.trim().trim_end_matches('/')) {
         // The page of a captive portal.
         Some(page) if page.starts_with('<') => {

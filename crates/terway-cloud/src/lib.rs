@@ -34,7 +34,8 @@ pub use budget::{Budget, BudgetError, Permit};
 pub use calls::{CallRecord, CallSink, on_behalf_of};
 pub use cloud::{
     Assign, Carried, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus,
-    InstanceDescription, InstanceIdentity, InstanceLimits, InstanceStatus, Metadata, Trunking, VSwitch,
+    InstanceDescription, InstanceIdentity, InstanceLimits, InstanceStatus, Metadata, Ranges, Trunking,
+    VSwitch,
 };
 pub use credentials::{AccessKey, Chain, CredentialError, CredentialSource, KeyPlaces, StaticKey};
 pub use endpoint::{ConfigError, EndpointError, EndpointNetwork};

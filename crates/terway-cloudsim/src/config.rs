@@ -1,6 +1,7 @@
 //! The world's description in JSON: what exists before the first call. Checked once, here, so that the
 //! model may trust it.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use ipnetwork::{Ipv4Network, Ipv6Network};
@@ -118,6 +119,9 @@ pub struct VSwitchConfig {
     /// Its IPv6 range, if it has one.
     #[serde(default)]
     pub ipv6: Option<Ipv6Network>,
+    /// Its IPv4 gateway in place of the one that the vendor's rule says.
+    #[serde(default)]
+    pub gateway: Option<Ipv4Addr>,
 }
 
 /// What instances of a type can carry.

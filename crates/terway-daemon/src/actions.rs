@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use terway_cloud::{
-    Cloud, CloudResult, CreateEni, EniDescription, EniKind, EniStatus, EniWatch, Goal, WatchPace,
+    Cloud, CloudResult, CreateEni, EniDescription, EniKind, EniStatus, EniWatch, Goal, Ranges, WatchPace,
     on_behalf_of,
 };
 use terway_pool::{CloudAction, CloudAnswer, CloudEni};
@@ -16,7 +16,7 @@ use terway_types::{
 use tokio::runtime::Handle;
 
 use crate::driver::{DriverHandle, Hands, Ticket};
-use crate::subnets::{Ranges, SubnetBook};
+use crate::subnets::SubnetBook;
 
 mod addresses;
 

@@ -167,6 +167,9 @@ impl BringUp {
                 if let Err(error) = cache.store(&facts, cloud.provider()) {
                     tracing::warn!(%error, "cannot keep the node's facts for the next start");
                 }
+                for remark in &facts.remarks {
+                    node.events.note("GatewayDiffers", remark);
+                }
                 Ok(Ground { cloud, calls, facts, remembered: false })
             }
             // What somebody must mend is not passed over.

@@ -8,13 +8,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use terway_cloud::{EniSource, InstanceIdentity, InstanceLimits, VSwitch};
+use terway_cloud::{EniSource, InstanceIdentity, InstanceLimits, Ranges, VSwitch};
 use terway_types::{Gateways, MacAddr, Subnets};
 
 use crate::node_facts::NodeFacts;
 use crate::node_kind::NodeKind;
 
-/// Before 2 neither gateways nor the source of ENIs were kept.
+/// Before 2 neither gateways nor the source of ENIs were kept: pods served by such facts would have no way out. They are
+/// learned anew at the first start that reaches the cloud.
 const VERSION: u32 = 2;
 
 /// The file.
@@ -45,6 +46,17 @@ struct StoredIdentity {
     vpc: String,
     vswitch: String,
     primary_mac: String,
+    /// What the metadata told of the vSwitch; nothing where an earlier build wrote this.
+    #[serde(default)]
+    ranges: StoredRanges,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+struct StoredRanges {
+    ipv4: Option<String>,
+    ipv6: Option<String>,
+    gateway: Option<Ipv4Addr>,
+    ipv6_gateway: Option<Ipv6Addr>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -63,10 +75,8 @@ struct StoredVSwitch {
     id: String,
     zone: String,
     vpc: String,
-    ipv4: Option<String>,
-    ipv6: Option<String>,
-    gateway: Option<Ipv4Addr>,
-    ipv6_gateway: Option<Ipv6Addr>,
+    #[serde(flatten)]
+    ranges: StoredRanges,
     free_ipv4: u32,
 }
 
@@ -103,7 +113,7 @@ impl FactsCache {
 
 impl Stored {
     fn of(facts: &NodeFacts, provider: &str) -> Self {
-        let NodeFacts { identity, limits, vswitches, security_groups, kind } = facts;
+        let NodeFacts { identity, limits, vswitches, security_groups, kind, remarks: _ } = facts;
         Self {
             version: VERSION,
             provider: provider.to_owned(),
@@ -115,6 +125,7 @@ impl Stored {
                 vpc: identity.vpc.clone(),
                 vswitch: identity.vswitch.to_string(),
                 primary_mac: identity.primary_mac.to_string(),
+                ranges: identity.ranges.into(),
             },
             limits: StoredLimits {
                 enis: limits.enis,
@@ -131,10 +142,7 @@ impl Stored {
                     id: vswitch.id.to_string(),
                     zone: vswitch.zone.to_string(),
                     vpc: vswitch.vpc.clone(),
-                    ipv4: vswitch.subnets.v4.map(|net| net.to_string()),
-                    ipv6: vswitch.subnets.v6.map(|net| net.to_string()),
-                    gateway: vswitch.gateways.v4,
-                    ipv6_gateway: vswitch.gateways.v6,
+                    ranges: Ranges { subnets: vswitch.subnets, gateways: vswitch.gateways }.into(),
                     free_ipv4: vswitch.free_ipv4,
                 })
                 .collect(),
@@ -151,15 +159,13 @@ impl Stored {
             return None;
         }
         let vswitches = vswitches.into_iter().map(|vswitch| {
+            let Ranges { subnets, gateways } = vswitch.ranges.ranges()?;
             Some(VSwitch {
                 id: vswitch.id.into(),
                 zone: vswitch.zone.into(),
                 vpc: vswitch.vpc,
-                subnets: Subnets {
-                    v4: vswitch.ipv4.map(|net| net.parse()).transpose().ok()?,
-                    v6: vswitch.ipv6.map(|net| net.parse()).transpose().ok()?,
-                },
-                gateways: Gateways::new(vswitch.gateway, vswitch.ipv6_gateway),
+                subnets,
+                gateways,
                 free_ipv4: vswitch.free_ipv4,
             })
         });
@@ -172,6 +178,7 @@ impl Stored {
                 vpc: instance.vpc,
                 vswitch: instance.vswitch.into(),
                 primary_mac: instance.primary_mac.parse().ok()?,
+                ranges: instance.ranges.ranges()?,
             },
             limits: InstanceLimits {
                 enis: limits.enis,
@@ -185,7 +192,30 @@ impl Stored {
             vswitches: vswitches.collect::<Option<_>>()?,
             security_groups: security_groups.into_iter().map(Into::into).collect(),
             kind: NodeKind { lingjun, source: if eflo { EniSource::Eflo } else { EniSource::Compute } },
+            // They were told when they were found.
+            remarks: Vec::new(),
         })
+    }
+}
+
+impl From<Ranges> for StoredRanges {
+    fn from(Ranges { subnets, gateways }: Ranges) -> Self {
+        Self {
+            ipv4: subnets.v4.map(|net| net.to_string()),
+            ipv6: subnets.v6.map(|net| net.to_string()),
+            gateway: gateways.v4,
+            ipv6_gateway: gateways.v6,
+        }
+    }
+}
+
+impl StoredRanges {
+    /// `None` where somebody wrote what is no CIDR.
+    fn ranges(self) -> Option<Ranges> {
+        let v4 = self.ipv4.map(|net| net.parse()).transpose().ok()?;
+        let v6 = self.ipv6.map(|net| net.parse()).transpose().ok()?;
+        let gateways = Gateways::new(self.gateway, self.ipv6_gateway);
+        Some(Ranges { subnets: Subnets { v4, v6 }, gateways })
     }
 }
 
@@ -207,14 +237,23 @@ mod tests {
             gateways: Gateways::new("10.0.0.1".parse().ok(), "fe80::9".parse().ok()),
             free_ipv4: 7,
         }];
+        let gateways = Gateways::new("10.0.9.1".parse().ok(), None);
+        facts.identity.ranges = Ranges { subnets: Subnets::new("10.0.9.0/24".parse().ok(), None), gateways };
         facts.security_groups = vec!["sg-1".into()];
         facts.kind = NodeKind { lingjun: true, source: EniSource::Eflo };
         let here = [facts.identity.primary_mac];
         assert_eq!(cache.load(&here), None, "nothing was stored");
         cache.store(&facts, "aliyun").unwrap();
+        assert_eq!(cache.load(&here), Some((facts.clone(), "aliyun".to_owned())));
+        // As it was written before the metadata's word was kept: all but that.
+        let path = directory.path().join("node-facts.json");
+        let mut old: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        old["instance"].as_object_mut().unwrap().remove("ranges").unwrap();
+        fs::write(&path, old.to_string()).unwrap();
+        facts.identity.ranges = Ranges::default();
         assert_eq!(cache.load(&here), Some((facts, "aliyun".to_owned())));
         assert_eq!(cache.load(&[MacAddr([2, 0, 0, 0, 0, 9])]), None, "another node's");
-        fs::write(directory.path().join("node-facts.json"), "{").unwrap();
+        fs::write(&path, "{").unwrap();
         assert_eq!(cache.load(&here), None);
     }
 }

@@ -31,6 +31,7 @@ pub mod events;
 pub mod evidence;
 pub mod facts_cache;
 pub mod flags;
+pub mod gateway_check;
 pub mod health;
 pub mod host_guard;
 pub mod inspection;

@@ -4,6 +4,7 @@
 use terway_cloud::{Cloud, EniFilter, InstanceIdentity, InstanceLimits, VSwitch};
 use terway_types::{Fault, FaultCode, SecurityGroupId, VSwitchId};
 
+use crate::gateway_check::{Verdict, judge};
 use crate::node_kind::NodeKind;
 use crate::settings::Settings;
 
@@ -20,6 +21,8 @@ pub struct NodeFacts {
     pub security_groups: Vec<SecurityGroupId>,
     /// Whether it is a Lingjun node, and where its ENIs come from.
     pub kind: NodeKind,
+    /// What about its vSwitches the operator should hear of.
+    pub remarks: Vec<String>,
 }
 
 /// Asks the cloud. Every failure is worth another try later: somebody may mend it there.
@@ -29,12 +32,12 @@ pub async fn discover(
     settings: &Settings,
     kind: NodeKind,
 ) -> Result<NodeFacts, Fault> {
-    let (limits, vswitches, security_groups) = tokio::try_join!(
+    let (limits, (vswitches, remarks), security_groups) = tokio::try_join!(
         limits(cloud, &identity),
         vswitches(cloud, &identity, settings, kind),
         security_groups(cloud, &identity, settings),
     )?;
-    Ok(NodeFacts { identity, limits, vswitches, security_groups, kind })
+    Ok(NodeFacts { identity, limits, vswitches, security_groups, kind, remarks })
 }
 
 async fn limits(cloud: &dyn Cloud, identity: &InstanceIdentity) -> Result<InstanceLimits, Fault> {
@@ -53,7 +56,7 @@ async fn vswitches(
     identity: &InstanceIdentity,
     settings: &Settings,
     kind: NodeKind,
-) -> Result<Vec<VSwitch>, Fault> {
+) -> Result<(Vec<VSwitch>, Vec<String>), Fault> {
     let ids = match settings.vswitches.get(&identity.zone) {
         Some(ids) => ids.clone(),
         // A Lingjun node's own NIC is in no vSwitch that new ENIs could be in.
@@ -67,7 +70,13 @@ async fn vswitches(
         }
         None => vec![identity.vswitch.clone()],
     };
-    let known = cloud.describe_vswitches(&ids).await.map_err(|failure| terway_cloud::fault(&failure))?;
+    // The node's own one as well, at no further call: there the gateway can be checked.
+    let own = Some(&identity.vswitch).filter(|own| !own.as_str().is_empty() && !ids.contains(own));
+    let asked: Vec<_> = ids.iter().chain(own).cloned().collect();
+    let mut known =
+        cloud.describe_vswitches(&asked).await.map_err(|failure| terway_cloud::fault(&failure))?;
+    let own = known.iter_mut().find(|vswitch| vswitch.id == identity.vswitch);
+    let remarks = own.map(|own| checked(own, identity)).unwrap_or_default();
     let mut found = Vec::with_capacity(ids.len());
     let mut problems = Vec::new();
     for id in &ids {
@@ -78,10 +87,17 @@ async fn vswitches(
         }
     }
     if problems.is_empty() {
-        return Ok(found);
+        return Ok((found, remarks));
     }
     Err(Fault::new(FaultCode::ConfigInvalid, problems.join("; "))
         .remedy("mend `vswitches` in the configuration, or the vSwitches named"))
+}
+
+/// Gives the node's own vSwitch the gateways to believe.
+fn checked(own: &mut VSwitch, identity: &InstanceIdentity) -> Vec<String> {
+    let Verdict { gateways, remarks } = judge(own, &identity.ranges);
+    own.gateways = gateways;
+    remarks
 }
 
 fn usable<'a>(
@@ -128,6 +144,8 @@ async fn security_groups(
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use terway_cloud::Ranges;
+
     use super::*;
 
     /// An instance with so many ENIs and addresses per ENI.
@@ -141,6 +159,7 @@ pub(crate) mod tests {
                 vpc: "vpc-1".to_owned(),
                 vswitch: "vsw-1".into(),
                 primary_mac: "02:00:00:00:00:01".parse().unwrap(),
+                ranges: Ranges::default(),
             },
             limits: InstanceLimits {
                 enis,
@@ -154,6 +173,7 @@ pub(crate) mod tests {
             vswitches: Vec::new(),
             security_groups: Vec::new(),
             kind: NodeKind::default(),
+            remarks: Vec::new(),
         }
     }
 }

@@ -143,7 +143,7 @@ impl Keeper {
         if !fixed.is_empty() {
             messages.push(format!("{} can only change with a restart of terwayd", fixed.join(", ")));
         }
-        messages.extend(settings.warnings.iter().chain(&warnings).cloned());
+        messages.extend(settings.warnings.iter().chain(&warnings).chain(&facts.remarks).cloned());
         self.live.send_replace(Arc::new(Live { settings, facts, remembered: false }));
         self.driver.tell(Event::Reconfigure(pool));
         Ok(messages)

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use terway_cloud::{Cloud, CloudResult, EniDescription, EniFilter, EniStatus};
+use terway_cloud::{Cloud, CloudResult, EniDescription, EniFilter, EniStatus, Ranges};
 use terway_pool::{Place, SeenEni};
 use terway_types::{InstanceId, IntentToken, MacAddr};
 
 use crate::actions::INTENT_TAG;
-use crate::subnets::{Ranges, SubnetBook};
+use crate::subnets::SubnetBook;
 
 /// What it takes to read a description.
 #[derive(Debug)]

@@ -3,17 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use terway_cloud::{Cloud, CloudResult, VSwitch};
-use terway_types::{CloudFailure, CloudFailureKind, Gateways, Subnets, VSwitchId};
-
-/// What of a vSwitch never changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ranges {
-    /// Its CIDRs.
-    pub subnets: Subnets,
-    /// Its gateways.
-    pub gateways: Gateways,
-}
+use terway_cloud::{Cloud, CloudResult, Ranges, VSwitch};
+use terway_types::{CloudFailure, CloudFailureKind, VSwitchId};
 
 /// What is known of vSwitches.
 #[derive(Debug)]

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use super::config::{TIMEOUTS, endpoint_of};
 use super::metadata::AliyunMetadata;
-use super::role::InstanceRole;
-use super::web_identity::WebIdentity;
-use crate::credentials::{ADDON_TOKEN_FILE, AddonToken, Chain, KeyPlaces, Names};
+use super::web_identity::Rrsa;
+use super::wire::TemporaryKey;
+use crate::credentials::{ADDON_TOKEN_FILE, AddonToken, Chain, InstanceRole, KeyPlaces, Names};
 use crate::endpoint::{ConfigError, Endpoint};
-use crate::exchange::Stamps;
 
 /// Where clusters mount a secret with the files `access-key-id` and `access-key-secret`.
 pub const SECRET_DIRECTORY: &str = "/var/alibaba-addon-secret";
@@ -47,17 +46,14 @@ impl AliyunKeys {
     /// The chain: the mounted secret, the configured key, the environment, the web identity, the add-on token
     /// file, the role of the instance.
     pub fn chain(self) -> Result<Chain, ConfigError> {
-        let places = self.places;
-        let endpoint = match &places.sts_endpoint {
+        let sts = match &self.places.sts_endpoint {
             Some(given) => Endpoint::parse(given)?,
-            None => endpoint_of("sts", &self.region, places.network)?,
+            None => endpoint_of("sts", &self.region, self.places.network)?,
         };
-        let http = places.client(&endpoint, TIMEOUTS)?;
-        let mut links = places.links(&NAMES);
-        let environment = places.environment;
-        links.push(Box::new(WebIdentity { environment, endpoint, http, stamps: Stamps::default() }));
+        let mut links = self.places.links::<Rrsa>(&NAMES, sts, TIMEOUTS)?;
         links.push(Box::new(AddonToken { path: self.addon_token }));
-        links.push(Box::new(InstanceRole { metadata: self.metadata }));
+        let (name, path) = ("the RAM role of the instance", "ram/security-credentials/");
+        links.push(Box::new(InstanceRole::<TemporaryKey>::new(name, path, self.metadata)));
         Ok(Chain::new(links))
     }
 }

@@ -7,19 +7,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
-use terway_types::{CloudFailureKind as Kind, MacAddr};
+use terway_types::{CloudFailureKind as Kind, Gateways, MacAddr, Subnets};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::cloud::{Carried, CloudResult, InstanceIdentity, Metadata};
+use crate::cloud::{Carried, CloudResult, InstanceIdentity, Metadata, Ranges};
 use crate::endpoint::ConfigError;
 use crate::error::{METADATA_ACTION as ACTION, failure};
-use crate::instance_data::{Service, mac, names, text, value};
+use crate::instance_data::{MACS, Paths, Service, mac, names, text};
 
 /// Where the service listens on every instance.
 pub const METADATA_URL: &str = "http://100.100.100.200";
 
-const MACS: &str = "network/interfaces/macs/";
 const TOKEN_PATH: &str = "/latest/api/token";
 const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
 const TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
@@ -54,30 +53,6 @@ impl AliyunMetadata {
     #[cfg(test)]
     pub(super) fn hasty(self) -> Self {
         Self { service: self.service.hasty(), ..self }
-    }
-
-    /// Reads one path below `meta-data/`.
-    pub(super) async fn read(&self, path: &str) -> CloudResult<String> {
-        let mut failures = 0;
-        loop {
-            match self.read_once(path).await {
-                Ok(text) => return Ok(text),
-                Err(failure) => self.service.again(&mut failures, failure).await?,
-            }
-        }
-    }
-
-    /// One attempt. A token that the service no longer takes is renewed once.
-    async fn read_once(&self, path: &str) -> CloudResult<String> {
-        let full = format!("/latest/meta-data/{path}");
-        let token = self.token(None).await?;
-        let (status, body) = self.get(&full, &token).await?;
-        if status != StatusCode::UNAUTHORIZED {
-            return text(&full, status, body);
-        }
-        let token = self.token(Some(&token)).await?;
-        let (status, body) = self.get(&full, &token).await?;
-        text(&full, status, body)
     }
 
     async fn get(&self, path: &str, token: &Token) -> CloudResult<(StatusCode, Vec<u8>)> {
@@ -119,36 +94,60 @@ impl AliyunMetadata {
         }
     }
 
-    async fn value(&self, path: &str) -> CloudResult<String> {
-        value(path, &self.read(path).await?)
+    /// "Instance metadata" (ECS documents): `vswitch-cidr-block`, `gateway` and their IPv6 fellows of each NIC.
+    async fn ranges(&self, mac: MacAddr) -> CloudResult<Ranges> {
+        let leaf = |leaf: &str| format!("{MACS}{mac}/{leaf}");
+        Ok(Ranges {
+            subnets: Subnets::new(
+                self.understood(&leaf("vswitch-cidr-block")).await?,
+                self.understood(&leaf("vswitch-ipv6-cidr-block")).await?,
+            ),
+            gateways: Gateways::new(
+                self.understood(&leaf("gateway")).await?,
+                self.understood(&leaf("ipv6-gateway")).await?,
+            ),
+        })
+    }
+}
+
+#[async_trait]
+impl Paths for AliyunMetadata {
+    fn service(&self) -> &Service {
+        &self.service
     }
 
-    /// A value that not every node has; empty where there is none.
-    async fn where_it_has_one(&self, path: &str) -> CloudResult<String> {
-        match self.value(path).await {
-            Err(failure) if failure.kind == Kind::Gone => Ok(String::new()),
-            value => value,
+    /// A token that the service no longer takes is renewed once.
+    async fn read_once(&self, path: &str) -> CloudResult<String> {
+        let full = format!("/latest/meta-data/{path}");
+        let token = self.token(None).await?;
+        let (status, body) = self.get(&full, &token).await?;
+        if status != StatusCode::UNAUTHORIZED {
+            return text(&full, status, body);
         }
+        let token = self.token(Some(&token)).await?;
+        let (status, body) = self.get(&full, &token).await?;
+        text(&full, status, body)
     }
 }
 
 #[async_trait]
 impl Metadata for AliyunMetadata {
     async fn identity(&self) -> CloudResult<InstanceIdentity> {
+        let primary_mac = mac("mac", &self.value("mac").await?)?;
         Ok(InstanceIdentity {
             id: self.value("instance-id").await?.into(),
             instance_type: self.value("instance/instance-type").await?,
             region: self.value("region-id").await?,
             zone: self.value("zone-id").await?.into(),
             vpc: self.value("vpc-id").await?,
-            vswitch: self.where_it_has_one("vswitch-id").await?.into(),
-            primary_mac: mac("mac", &self.value("mac").await?)?,
+            vswitch: self.where_there_is_one("vswitch-id").await?.unwrap_or_default().into(),
+            primary_mac,
+            ranges: self.ranges(primary_mac).await?,
         })
     }
 
     async fn macs(&self) -> CloudResult<Vec<MacAddr>> {
-        let listing = self.read(MACS).await?;
-        names(&listing).map(|name| mac(MACS, name)).collect()
+        self.nics().await
     }
 
     async fn carried(&self) -> CloudResult<Carried> {

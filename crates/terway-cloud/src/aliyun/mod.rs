@@ -9,7 +9,6 @@ mod keys;
 mod lingjun;
 mod metadata;
 mod moves;
-mod role;
 mod sign;
 #[cfg(test)]
 mod tests;

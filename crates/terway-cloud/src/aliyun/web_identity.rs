@@ -1,40 +1,23 @@
-//! A temporary key in exchange for the token of the pod's service account (RRSA): the STS action
-//! AssumeRoleWithOIDC, which needs no signature.
+//! The web identity of a pod (RRSA): the STS action AssumeRoleWithOIDC.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use async_trait::async_trait;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
-use secrecy::ExposeSecret;
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
 
-use super::wire::{Refusal, TemporaryKey, read as read_answer};
-use crate::answer::iso_seconds;
-use crate::credentials::{Environment, Fetched, Link, LinkError, token, variable};
+use super::wire::{Refusal, TemporaryKey, read};
+use crate::answer::{No, iso_seconds};
+use crate::credentials::{Claim, KeyForm as _, LinkError, Said};
 use crate::endpoint::Endpoint;
 use crate::exchange::Stamps;
-use crate::transport::{ask, excerpt};
 
-const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
-const PROVIDER: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
-const TOKEN_FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
-const ANSWER_LIMIT: usize = 1 << 20;
-
-/// The web identity that the environment names.
-pub(super) struct WebIdentity {
-    pub(super) environment: Environment,
-    pub(super) endpoint: Endpoint,
-    pub(super) http: Client,
-    pub(super) stamps: Stamps,
-}
-
-impl fmt::Debug for WebIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebIdentity").field("endpoint", &self.endpoint).finish_non_exhaustive()
-    }
+/// What the cluster tells the pod.
+pub(super) struct Rrsa {
+    role: String,
+    provider: String,
+    token_file: PathBuf,
 }
 
 #[derive(Default, Deserialize)]
@@ -43,50 +26,56 @@ struct Answer {
     credentials: TemporaryKey,
 }
 
-#[async_trait]
-impl Link for WebIdentity {
-    fn name(&self) -> String {
-        "the web identity (RRSA)".to_owned()
+impl Claim for Rrsa {
+    const PLACE: &'static str = "the web identity (RRSA)";
+    const ACTION: &'static str = "AssumeRoleWithOIDC";
+
+    fn read(variable: &dyn Fn(&str) -> Result<String, LinkError>) -> Result<Self, LinkError> {
+        Ok(Self {
+            role: variable("ALIBABA_CLOUD_ROLE_ARN")?,
+            provider: variable("ALIBABA_CLOUD_OIDC_PROVIDER_ARN")?,
+            token_file: variable("ALIBABA_CLOUD_OIDC_TOKEN_FILE")?.into(),
+        })
     }
 
-    async fn fetch(&self) -> Result<Fetched, LinkError> {
-        let variable = |name: &str| variable(&self.environment, name);
-        let (role, provider) = (variable(ROLE)?, variable(PROVIDER)?);
-        let path = PathBuf::from(variable(TOKEN_FILE)?);
-        let token = token(&path)?;
+    fn role(&self) -> &str {
+        &self.role
+    }
+
+    fn token_file(&self) -> &Path {
+        &self.token_file
+    }
+
+    fn request(&self, token: &str, http: &Client, sts: &Endpoint, stamps: Stamps) -> RequestBuilder {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let parameters = [
-            ("Action", "AssumeRoleWithOIDC"),
+            ("Action", Self::ACTION),
             ("Format", "JSON"),
-            ("OIDCProviderArn", &provider),
-            ("RoleArn", &role),
+            ("OIDCProviderArn", &self.provider),
+            ("RoleArn", &self.role),
             ("RoleSessionName", "terway"),
-            ("SignatureNonce", &(self.stamps.nonce)()),
-            ("Timestamp", &iso_seconds((self.stamps.now)())),
+            ("SignatureNonce", &(stamps.nonce)()),
+            ("Timestamp", &iso_seconds((stamps.now)())),
             ("Version", "2015-04-01"),
         ];
         let query: Vec<_> =
             parameters.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
-        let request = self
-            .http
-            .post(self.endpoint.with_query(&query.join("&")))
+        http.post(sts.with_query(&query.join("&")))
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(format!("OIDCToken={}", encode(token.expose_secret())));
-        let place = |what: String| LinkError::Failed(format!("{}: {what}", self.endpoint));
-        let (status, body) = ask(request, ANSWER_LIMIT).await.map_err(place)?;
+            .body(format!("OIDCToken={}", encode(token)))
+    }
+
+    fn answer(status: StatusCode, body: &[u8]) -> Said {
         if status.is_success() {
-            let answer =
-                read_answer::<Answer>(&body).map_err(|_| place("the answer is no JSON".to_owned()))?;
-            return answer.content.credentials.fetched();
+            let answer = read::<Answer>(body).map(|answer| answer.content.credentials.fetched());
+            return answer.map_or(Said::Nothing, Said::Key);
         }
-        match read_answer::<Refusal>(&body) {
-            Ok(refusal) if !refusal.content.code.is_empty() => {
-                let Refusal { code, message } = refusal.content;
-                let request = refusal.request_id.map(|id| format!(" [request {id}]")).unwrap_or_default();
-                let message = excerpt(message.replace(token.expose_secret(), "[redacted]").as_bytes(), 300);
-                Err(place(format!("AssumeRoleWithOIDC of {role} refused: {code}: {message}{request}")))
+        match read::<Refusal>(body) {
+            Ok(no) if !no.content.code.is_empty() => {
+                let Refusal { code, message } = no.content;
+                Said::No(No { code, message, request_id: no.request_id })
             }
-            _ => Err(place(format!("HTTP status {status} without a reason"))),
+            _ => Said::Nothing,
         }
     }
 }

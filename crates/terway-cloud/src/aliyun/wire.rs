@@ -16,7 +16,7 @@ pub(super) use self::assigned::Assigned;
 pub(super) use self::eni::{Eni, EniPage};
 pub(super) use self::place::{Instance, InstancePage, InstanceType, InstanceTypePage, VSwitchPage};
 use crate::answer::drop_nulls;
-use crate::credentials::{AccessKey, Fetched, LinkError};
+use crate::credentials::{AccessKey, Fetched, KeyForm, LinkError};
 use crate::exchange::Answered;
 
 /// An answer that lacks what it must have, or has something else there.
@@ -69,8 +69,8 @@ pub(super) struct TemporaryKey {
     expiration: String,
 }
 
-impl TemporaryKey {
-    pub(super) fn fetched(self) -> Result<Fetched, LinkError> {
+impl KeyForm for TemporaryKey {
+    fn fetched(self) -> Result<Fetched, LinkError> {
         let expires = self.expiration.parse().map_err(|_| {
             LinkError::Failed(format!("the key comes with the expiration {:?}", self.expiration))
         })?;

@@ -1,15 +1,15 @@
-//! What both clouds' chains of keys have in common: the places where people put a key, and the way to a server that
-//! gives one in exchange.
+//! What both clouds' chains of keys begin with: the places where people put a key, and the server that gives one in
+//! exchange.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use reqwest::Client;
 use secrecy::SecretString;
 
 use super::chain::Link;
 use super::files::{ConfiguredKey, Environment, EnvironmentKey, KeyFiles};
+use super::web_identity::{Claim, WebIdentity};
 use crate::endpoint::{ConfigError, Endpoint, EndpointNetwork};
 use crate::transport::{self, ClientOptions, Timeouts, Trust};
 
@@ -65,23 +65,25 @@ pub(crate) struct Names {
 }
 
 impl KeyPlaces {
-    /// The places of keys that people put somewhere, as the first links of a chain.
-    pub(crate) fn links(&self, names: &Names) -> Vec<Box<dyn Link>> {
+    /// The first links of a cloud's chain: where people put keys, and its STS, which gives one in exchange.
+    pub(crate) fn links<C: Claim + 'static>(
+        self,
+        names: &Names,
+        sts: Endpoint,
+        timeouts: Timeouts,
+    ) -> Result<Vec<Box<dyn Link>>, ConfigError> {
         let [id, secret] = names.files;
-        let directory = self.secret_directory.clone().unwrap_or_else(|| names.directory.into());
-        let key = self.configured.clone();
+        let directory = self.secret_directory.unwrap_or_else(|| names.directory.into());
         let environment = Arc::clone(&self.environment);
         let [id_variable, secret_variable, token] = names.variables;
-        vec![
+        let (tls, trust, proxies) = (sts.is_https(), self.trust, self.proxies);
+        let http = transport::client(&ClientOptions { timeouts, tls, trust, proxies });
+        let http = http.map_err(ConfigError::Client)?;
+        Ok(vec![
             Box::new(KeyFiles { directory, id, secret }),
-            Box::new(ConfiguredKey { place: self.configured_place.clone(), key }),
+            Box::new(ConfiguredKey { place: self.configured_place, key: self.configured }),
             Box::new(EnvironmentKey { environment, id: id_variable, secret: secret_variable, token }),
-        ]
-    }
-
-    /// A client for STS at this endpoint.
-    pub(crate) fn client(&self, endpoint: &Endpoint, timeouts: Timeouts) -> Result<Client, ConfigError> {
-        let (tls, trust, proxies) = (endpoint.is_https(), self.trust.clone(), self.proxies);
-        transport::client(&ClientOptions { timeouts, tls, trust, proxies }).map_err(ConfigError::Client)
+            Box::new(WebIdentity::<C>::new(self.environment, sts, http)),
+        ])
     }
 }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use super::config::{TIMEOUTS, endpoint_of};
 use super::metadata::TencentMetadata;
-use super::role::InstanceRole;
-use super::web_identity::WebIdentity;
-use crate::credentials::{Chain, KeyPlaces, Names};
+use super::web_identity::PodIdentity;
+use super::wire::RoleKey;
+use crate::credentials::{Chain, InstanceRole, KeyPlaces, Names};
 use crate::endpoint::ConfigError;
-use crate::exchange::Stamps;
 
 /// Where a secret with the files `secret-id` and `secret-key` may be mounted.
 pub const SECRET_DIRECTORY: &str = "/var/tencent-addon-secret";
@@ -39,13 +38,11 @@ impl TencentKeys {
     /// The chain: the mounted secret, the configured key, the environment, the web identity, the role of the
     /// instance.
     pub fn chain(self) -> Result<Chain, ConfigError> {
-        let places = self.places;
-        let endpoint = endpoint_of("sts", &self.region, places.network, places.sts_endpoint.as_deref())?;
-        let http = places.client(&endpoint, TIMEOUTS)?;
-        let mut links = places.links(&NAMES);
-        let environment = places.environment;
-        links.push(Box::new(WebIdentity { environment, endpoint, http, stamps: Stamps::default() }));
-        links.push(Box::new(InstanceRole { metadata: self.metadata }));
+        let given = self.places.sts_endpoint.as_deref();
+        let sts = endpoint_of("sts", &self.region, self.places.network, given)?;
+        let mut links = self.places.links::<PodIdentity>(&NAMES, sts, TIMEOUTS)?;
+        let (name, path) = ("the CAM role of the instance", "cam/security-credentials/");
+        links.push(Box::new(InstanceRole::<RoleKey>::new(name, path, self.metadata)));
         Ok(Chain::new(links))
     }
 }

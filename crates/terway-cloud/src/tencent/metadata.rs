@@ -1,19 +1,20 @@
 //! The instance metadata service: who this node is, and which NICs it should have. It answers only inside the
 //! node, without keys or tokens.
 
-use async_trait::async_trait;
-use terway_types::{CloudFailureKind as Kind, MacAddr};
+use std::net::Ipv4Addr;
 
-use crate::cloud::{Carried, CloudResult, InstanceIdentity, Metadata};
+use async_trait::async_trait;
+use ipnetwork::Ipv4Network;
+use terway_types::{CloudFailureKind as Kind, Gateways, MacAddr, Subnets};
+
+use crate::cloud::{Carried, CloudResult, InstanceIdentity, Metadata, Ranges};
 use crate::endpoint::ConfigError;
 use crate::error::{METADATA_ACTION as ACTION, failure};
-use crate::instance_data::{Service, mac, names, text, value};
+use crate::instance_data::{MACS, Paths, Service, mac, names, text};
 
 /// Where the service listens on every instance: what the cloud's DNS servers answer for `metadata.tencentyun.com`. By
 /// the address it is reached on nodes with other DNS servers too.
 pub const METADATA_URL: &str = "http://169.254.0.23";
-
-const MACS: &str = "network/interfaces/macs/";
 
 /// The metadata service of the instance this runs on.
 #[derive(Debug)]
@@ -32,28 +33,6 @@ impl TencentMetadata {
         Self { service: self.service.hasty() }
     }
 
-    /// Reads one path below `meta-data/`.
-    pub(super) async fn read(&self, path: &str) -> CloudResult<String> {
-        let mut failures = 0;
-        loop {
-            match self.read_once(path).await {
-                Ok(text) => return Ok(text),
-                Err(failure) => self.service.again(&mut failures, failure).await?,
-            }
-        }
-    }
-
-    async fn read_once(&self, path: &str) -> CloudResult<String> {
-        let full = format!("/latest/meta-data/{path}");
-        let request = self.service.http.get(self.service.url(&full));
-        let (status, body) = self.service.send(&full, request).await?;
-        text(&full, status, body)
-    }
-
-    async fn value(&self, path: &str) -> CloudResult<String> {
-        value(path, &self.read(path).await?)
-    }
-
     /// The primary MAC as the listing spells it: paths are case-sensitive, and `mac` may spell it otherwise.
     async fn primary(&self) -> CloudResult<(String, MacAddr)> {
         let primary = mac("mac", &self.value("mac").await?)?;
@@ -63,6 +42,31 @@ impl TencentMetadata {
             Some(name) => Ok((name.to_owned(), primary)),
             None => Err(failure(Kind::Transient, ACTION, format!("{MACS} does not list {primary}"))),
         }
+    }
+
+    /// "Querying Instance Metadata" (product 213): `gateway` and `subnet-mask` of each address of a NIC. Nothing of IPv6.
+    async fn ranges(&self, nic: &str) -> CloudResult<Ranges> {
+        let nic = format!("{MACS}{nic}");
+        let own: Option<Ipv4Addr> = self.understood(&format!("{nic}/primary-local-ipv4")).await?;
+        let Some(own) = own else { return Ok(Ranges::default()) };
+        let mask = self.understood(&format!("{nic}/local-ipv4s/{own}/subnet-mask")).await?;
+        let gateway = self.understood(&format!("{nic}/local-ipv4s/{own}/gateway")).await?;
+        let net = mask.and_then(|mask| Ipv4Network::with_netmask(own & mask, mask).ok());
+        Ok(Ranges { subnets: Subnets::new(net, None), gateways: Gateways::new(gateway, None) })
+    }
+}
+
+#[async_trait]
+impl Paths for TencentMetadata {
+    fn service(&self) -> &Service {
+        &self.service
+    }
+
+    async fn read_once(&self, path: &str) -> CloudResult<String> {
+        let full = format!("/latest/meta-data/{path}");
+        let request = self.service.http.get(self.service.url(&full));
+        let (status, body) = self.service.send(&full, request).await?;
+        text(&full, status, body)
     }
 }
 
@@ -78,12 +82,12 @@ impl Metadata for TencentMetadata {
             vpc: self.value(&format!("{MACS}{name}/vpc-id")).await?,
             vswitch: self.value(&format!("{MACS}{name}/subnet-id")).await?.into(),
             primary_mac,
+            ranges: self.ranges(&name).await?,
         })
     }
 
     async fn macs(&self) -> CloudResult<Vec<MacAddr>> {
-        let listing = self.read(MACS).await?;
-        names(&listing).map(|name| mac(MACS, name)).collect()
+        self.nics().await
     }
 
     /// The service does not list IPv6 addresses.

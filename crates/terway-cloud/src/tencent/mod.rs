@@ -9,7 +9,6 @@ mod gateways;
 mod keys;
 mod metadata;
 mod mutate;
-mod role;
 mod sign;
 #[cfg(test)]
 mod tests;

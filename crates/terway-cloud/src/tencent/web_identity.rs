@@ -1,87 +1,67 @@
-//! A temporary key in exchange for the token of the pod's service account: the STS action
-//! AssumeRoleWithWebIdentity, which needs no signature.
+//! The web identity of a pod: the STS action AssumeRoleWithWebIdentity.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use async_trait::async_trait;
-use reqwest::Client;
-use secrecy::ExposeSecret;
-use serde::Deserialize;
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::json;
 
-use super::role::fetched;
-use super::wire::{Said, TemporaryKey, read as read_answer};
-use crate::credentials::{Environment, Fetched, Link, LinkError, token, variable};
+use super::wire::{Said as Answer, SessionKey, read};
+use crate::credentials::{Claim, KeyForm as _, LinkError, Said};
 use crate::endpoint::Endpoint;
 use crate::exchange::Stamps;
-use crate::transport::{ask, excerpt};
 
-const REGION: &str = "TKE_REGION";
-const PROVIDER: &str = "TKE_PROVIDER_ID";
-const TOKEN_FILE: &str = "TKE_WEB_IDENTITY_TOKEN_FILE";
-const ROLE: &str = "TKE_ROLE_ARN";
-const ANSWER_LIMIT: usize = 1 << 20;
-
-/// The web identity that the environment names.
-pub(super) struct WebIdentity {
-    pub(super) environment: Environment,
-    pub(super) endpoint: Endpoint,
-    pub(super) http: Client,
-    pub(super) stamps: Stamps,
+/// What the cluster tells the pod.
+pub(super) struct PodIdentity {
+    region: String,
+    provider: String,
+    role: String,
+    token_file: PathBuf,
 }
 
-impl fmt::Debug for WebIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebIdentity").field("endpoint", &self.endpoint).finish_non_exhaustive()
-    }
-}
+impl Claim for PodIdentity {
+    const PLACE: &'static str = "the web identity of the pod";
+    const ACTION: &'static str = "AssumeRoleWithWebIdentity";
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Answer {
-    expired_time: i64,
-    credentials: TemporaryKey,
-}
-
-#[async_trait]
-impl Link for WebIdentity {
-    fn name(&self) -> String {
-        "the web identity of the pod".to_owned()
+    fn read(variable: &dyn Fn(&str) -> Result<String, LinkError>) -> Result<Self, LinkError> {
+        Ok(Self {
+            region: variable("TKE_REGION")?,
+            provider: variable("TKE_PROVIDER_ID")?,
+            role: variable("TKE_ROLE_ARN")?,
+            token_file: variable("TKE_WEB_IDENTITY_TOKEN_FILE")?.into(),
+        })
     }
 
-    async fn fetch(&self) -> Result<Fetched, LinkError> {
-        let variable = |name: &str| variable(&self.environment, name);
-        let (region, provider, role) = (variable(REGION)?, variable(PROVIDER)?, variable(ROLE)?);
-        let path = PathBuf::from(variable(TOKEN_FILE)?);
-        let token = token(&path)?;
+    fn role(&self) -> &str {
+        &self.role
+    }
+
+    fn token_file(&self) -> &Path {
+        &self.token_file
+    }
+
+    fn request(&self, token: &str, http: &Client, sts: &Endpoint, stamps: Stamps) -> RequestBuilder {
         let body = json!({
-            "ProviderId": provider,
-            "RoleArn": role,
+            "ProviderId": self.provider,
+            "RoleArn": self.role,
             "RoleSessionName": "terway",
-            "WebIdentityToken": token.expose_secret(),
+            "WebIdentityToken": token,
         });
-        let request = self
-            .http
-            .post(self.endpoint.url())
+        http.post(sts.url())
             .header("authorization", "SKIP")
             .header("content-type", "application/json")
-            .header("x-tc-action", "AssumeRoleWithWebIdentity")
-            .header("x-tc-region", region)
-            .header("x-tc-timestamp", (self.stamps.now)().as_second())
+            .header("x-tc-action", Self::ACTION)
+            .header("x-tc-region", &self.region)
+            .header("x-tc-timestamp", (stamps.now)().as_second())
             .header("x-tc-version", "2018-08-13")
-            .body(body.to_string());
-        let place = |what: String| LinkError::Failed(format!("{}: {what}", self.endpoint));
-        let (status, body) = ask(request, ANSWER_LIMIT).await.map_err(place)?;
-        match read_answer::<Answer>(&body) {
-            Ok(Said::Yes(answer)) => fetched(answer.content.credentials, answer.content.expired_time),
-            Ok(Said::No(no)) => {
-                let request = no.request_id.map(|id| format!(" [request {id}]")).unwrap_or_default();
-                let told = no.message.replace(token.expose_secret(), "[redacted]");
-                let (code, message) = (no.code, excerpt(told.as_bytes(), 300));
-                Err(place(format!("AssumeRoleWithWebIdentity of {role} refused: {code}: {message}{request}")))
-            }
-            Err(_) => Err(place(format!("HTTP status {status} without an answer of the API"))),
+            .body(body.to_string())
+    }
+
+    /// Refusals come with HTTP status 200 too.
+    fn answer(_: StatusCode, body: &[u8]) -> Said {
+        match read::<SessionKey>(body) {
+            Ok(Answer::Yes(answer)) => Said::Key(answer.content.fetched()),
+            Ok(Answer::No(no)) => Said::No(no),
+            Err(_) => Said::Nothing,
         }
     }
 }

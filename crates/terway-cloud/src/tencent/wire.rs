@@ -1,21 +1,21 @@
 //! The vendor's answers as they come, and their translation. Unknown fields are skipped; a field that is
 //! needed and missing is an error that names it.
 
+mod key;
 mod place;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use terway_types::{AddressSet, Addresses, InstanceId, SecurityGroupId};
 
+pub(super) use self::key::{RoleKey, SessionKey};
 pub(super) use self::place::{Instance, InstancePage, Limits, SubnetPage};
 use crate::answer::{No, drop_nulls};
 use crate::cloud::{EniDescription, EniKind, EniStatus};
-use crate::credentials::{AccessKey, CredentialError};
 use crate::exchange::Answered;
 
 /// An answer that lacks what it must have, or has something else there.
@@ -227,20 +227,4 @@ fn parse<T: FromStr>(object: &str, field: &'static str, text: &str) -> Result<T,
 pub(super) struct Task {
     pub(super) status: String,
     pub(super) output: String,
-}
-
-/// A temporary key, as STS and the metadata service write it.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct TemporaryKey {
-    tmp_secret_id: String,
-    tmp_secret_key: String,
-    token: String,
-}
-
-impl TemporaryKey {
-    pub(super) fn checked(self) -> Result<AccessKey, CredentialError> {
-        let token = Some(SecretString::from(self.token));
-        AccessKey::new(self.tmp_secret_id, SecretString::from(self.tmp_secret_key), token)
-    }
 }

@@ -85,7 +85,7 @@ impl Vpc {
         let mut vswitches = BTreeMap::new();
         for (number, vswitch) in (0_u16..).zip(&config.vswitches) {
             let subnets = Subnets::new(Some(vswitch.ipv4), vswitch.ipv6);
-            let gateways = reserved::gateways(config.cloud, subnets);
+            let gateways = reserved::gateways(config.cloud, vswitch);
             let bridge = add_bridge(&mut netlink, number, &vswitch.id)?;
             let home = Home { bridge, subnets, gateways };
             netlink.transact(&home.ways())?;

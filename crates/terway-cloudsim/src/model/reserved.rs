@@ -8,7 +8,7 @@ use ipnetwork::{Ipv4Network, Ipv6Network};
 use terway_types::{Gateways, Subnets};
 
 use super::pool::{of_v4, to_v4, to_v6};
-use crate::config::Vendor;
+use crate::config::{VSwitchConfig, Vendor};
 
 /// Where a node of Tencent Cloud finds its IPv6 router: every document on IPv6 in CVMs gives this next hop.
 const TENCENT_ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0xfeee, 0xffff, 0xfeff, 0xffff);
@@ -16,8 +16,14 @@ const TENCENT_ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0xfeee, 0xffff, 
 /// Addresses kept at the end of an IPv6 CIDR (Alibaba Cloud: "the first and the last nine").
 const KEPT_V6: u128 = 9;
 
-/// The gateways of a vSwitch. Of 10.0.0.0/24: 10.0.0.253 on Alibaba Cloud, 10.0.0.1 on Tencent Cloud.
-pub(crate) fn gateways(vendor: Vendor, subnets: Subnets) -> Gateways {
+/// The gateways of a vSwitch: what its description says, the rest by the vendor's rule.
+pub(crate) fn gateways(vendor: Vendor, vswitch: &VSwitchConfig) -> Gateways {
+    let rule = by_rule(vendor, Subnets::new(Some(vswitch.ipv4), vswitch.ipv6));
+    Gateways { v4: vswitch.gateway.or(rule.v4), ..rule }
+}
+
+/// Of 10.0.0.0/24: 10.0.0.253 on Alibaba Cloud, 10.0.0.1 on Tencent Cloud.
+fn by_rule(vendor: Vendor, subnets: Subnets) -> Gateways {
     let v6_end = subnets.v6.map(|cidr| u128::from(cidr.broadcast()));
     match vendor {
         Vendor::Aliyun => Gateways {
@@ -54,11 +60,11 @@ mod tests {
         let cidr: Ipv4Network = "172.16.20.0/24".parse().unwrap();
         let subnets = Subnets::new(Some(cidr), "2408:4005:300::/64".parse().ok());
         let count = |vendor| givable_v4(vendor, cidr).count();
-        let aliyun = gateways(Vendor::Aliyun, subnets);
+        let aliyun = by_rule(Vendor::Aliyun, subnets);
         assert_eq!(aliyun.v4, "172.16.20.253".parse().ok());
         assert_eq!(aliyun.v6, "2408:4005:300:0:ffff:ffff:ffff:fffd".parse().ok());
         assert_eq!(count(Vendor::Aliyun), 252);
-        let tencent = gateways(Vendor::Tencent, subnets);
+        let tencent = by_rule(Vendor::Tencent, subnets);
         assert_eq!(tencent.v4, "172.16.20.1".parse().ok());
         assert_eq!(tencent.v6, "fe80::feee:ffff:feff:ffff".parse().ok());
         assert_eq!(count(Vendor::Tencent), 253);

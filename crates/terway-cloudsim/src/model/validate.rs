@@ -46,6 +46,12 @@ fn ranges(config: &Config) -> Result<(), ConfigError> {
         {
             return wrong(format!("vSwitch {id}: {ipv6} is not a /120 or wider range of the VPC"));
         }
+        if let Some(gateway) = vswitch.gateway
+            && (!vswitch.ipv4.contains(gateway)
+                || [vswitch.ipv4.network(), vswitch.ipv4.broadcast()].contains(&gateway))
+        {
+            return wrong(format!("vSwitch {id}: {gateway} can be no gateway of {}", vswitch.ipv4));
+        }
         for other in &config.vswitches[..index] {
             let both_v6 = vswitch.ipv6.zip(other.ipv6);
             if vswitch.ipv4.overlaps(other.ipv4) || both_v6.is_some_and(|(a, b)| a.overlaps(b)) {

@@ -36,13 +36,18 @@ impl VSwitch {
     /// As described, with all addresses free.
     pub(super) fn new(vendor: Vendor, vpc: &str, described: &VSwitchConfig) -> Self {
         let subnets = Subnets::new(Some(described.ipv4), described.ipv6);
+        let mut ipv4 = AddressPool::of(reserved::givable_v4(vendor, described.ipv4));
+        if let Some(gateway) = described.gateway {
+            // One outside of what may be given needs no keeping.
+            let _ = ipv4.take_these(&[pool::of_v4(gateway)], 1);
+        }
         Self {
             vpc: vpc.to_owned(),
             id: VSwitchId(described.id.clone()),
             zone: described.zone.clone(),
             subnets,
-            gateways: reserved::gateways(vendor, subnets),
-            ipv4: AddressPool::of(reserved::givable_v4(vendor, described.ipv4)),
+            gateways: reserved::gateways(vendor, described),
+            ipv4,
             ipv6: described.ipv6.map(|cidr| AddressPool::of(reserved::givable_v6(cidr))),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use terway_cloud::{
     Assign, CallRecord, CallSink, Carried, Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind,
-    EniStatus, InstanceDescription, InstanceIdentity, InstanceLimits, Metadata, Trunking, VSwitch,
+    EniStatus, InstanceDescription, InstanceIdentity, InstanceLimits, Metadata, Ranges, Trunking, VSwitch,
 };
 use terway_daemon::links::NicChange;
 use terway_types::{
@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub(crate) carries: Option<u32>,
     /// Whether the node's own NIC is in no vSwitch.
     pub(crate) homeless: bool,
+    /// What the metadata tells of the vSwitch of the node's own NIC.
+    pub(crate) told: Ranges,
     watchers: Vec<Sender<NicChange>>,
 }
 
@@ -335,6 +337,7 @@ impl Metadata for FakeCloud {
             vpc: "vpc-1".to_owned(),
             vswitch: if self.with(|state| state.homeless) { "" } else { "vsw-own" }.into(),
             primary_mac: PRIMARY,
+            ranges: self.with(|state| state.told),
         })
     }
 

@@ -105,6 +105,24 @@ fn a_node_without_a_vswitch_of_its_own_wants_some_listed() {
 }
 
 #[test]
+fn a_gateway_that_the_metadata_names_is_believed_from_then_on() {
+    let site = Site::new(r#"{"security_groups": ["sg-1"], "min_pool_size": 1, "max_pool_size": 1}"#);
+    site.cloud.with(|cloud| cloud.told.gateways.v4 = "10.0.0.9".parse().ok());
+    let life = site.serve();
+    life.until_phases(&[("Ready", 1)]);
+    assert_eq!(life.run(life.gateway("a")).unwrap(), "10.0.0.9");
+    let told = life.until_event("GatewayDiffers");
+    assert!(told.contains("10.0.0.9 as gateway of vSwitch vsw-own"), "{told}");
+    life.stop();
+    // The next life has nobody to ask.
+    site.cloud.refuse("identity", Some(CloudFailureKind::Transient));
+    site.cloud.refuse("vswitch", Some(CloudFailureKind::Transient));
+    let life = site.serve();
+    assert_eq!(life.run(life.gateway("a")).unwrap(), "10.0.0.9");
+    life.stop();
+}
+
+#[test]
 fn security_groups_default_to_those_of_the_primary_eni() {
     let site = Site::new(r#"{"min_pool_size": 1, "max_pool_size": 1}"#);
     let life = site.start();

@@ -206,6 +206,13 @@ impl Life {
         Ok(reply.interfaces[0].eni.clone().unwrap().id)
     }
 
+    /// ADD. Answers the gateway that the pod is told.
+    pub(crate) async fn gateway(&self, name: &str) -> Result<String, Fault> {
+        let reply = self.client().await?.alloc_ip(container(name)).await?;
+        let eni = reply.interfaces[0].eni.clone().unwrap();
+        Ok(eni.gateway.unwrap().ipv4)
+    }
+
     /// DEL.
     pub(crate) async fn release(&self, name: &str) -> Result<(), Fault> {
         let request = wire::ReleaseRequest { container_id: name.to_owned(), ..Default::default() };

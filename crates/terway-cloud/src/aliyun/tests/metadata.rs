@@ -1,11 +1,11 @@
 //! The metadata service: token, retries, and the node's identity.
 
 use axum::http::Method;
-use terway_types::{CloudFailureKind as Kind, MacAddr};
+use terway_types::{CloudFailureKind as Kind, Gateways, MacAddr, Subnets};
 
 use super::*;
 use crate::aliyun::AliyunMetadata;
-use crate::cloud::{InstanceIdentity, Metadata};
+use crate::cloud::{InstanceIdentity, Metadata, Ranges};
 
 const TOKEN: &str = "x-aliyun-ecs-metadata-token";
 
@@ -33,6 +33,10 @@ fn instance(seen: &Seen, token: &str) -> Answer {
         "vswitch-id" => Answer::ok("vsw-1"),
         "mac" => Answer::ok("00:16:3e:00:00:01"),
         "network/interfaces/macs/" => Answer::ok("00:16:3e:00:00:01/\n00:16:3e:00:00:02/\n"),
+        "network/interfaces/macs/00:16:3e:00:00:01/vswitch-cidr-block" => Answer::ok("10.0.0.0/24"),
+        "network/interfaces/macs/00:16:3e:00:00:01/vswitch-ipv6-cidr-block" => Answer::ok("fd00::/64"),
+        "network/interfaces/macs/00:16:3e:00:00:01/gateway" => Answer::ok("10.0.0.253\n"),
+        "network/interfaces/macs/00:16:3e:00:00:01/ipv6-gateway" => Answer::ok("fd00::ffff:ffff:ffff:fffd"),
         _ => Answer::new(404, "<html>404</html>"),
     }
 }
@@ -49,6 +53,10 @@ async fn the_node_knows_itself_with_one_token() {
         vpc: "vpc-1".into(),
         vswitch: "vsw-1".into(),
         primary_mac: MacAddr([0, 0x16, 0x3e, 0, 0, 1]),
+        ranges: Ranges {
+            subnets: Subnets::new("10.0.0.0/24".parse().ok(), "fd00::/64".parse().ok()),
+            gateways: Gateways::new("10.0.0.253".parse().ok(), "fd00::ffff:ffff:ffff:fffd".parse().ok()),
+        },
     };
     assert_eq!(metadata.identity().await, Ok(expected));
     let macs = metadata.macs().await.unwrap();
@@ -129,6 +137,22 @@ async fn a_node_without_a_vswitch_of_its_own_knows_the_rest() {
     .await;
     let identity = metadata(&server).identity().await.unwrap();
     assert_eq!((identity.id.as_str(), identity.vswitch.as_str()), ("i-1", ""));
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_none_leaves_the_node_what_it_is() {
+    for answer in [Answer::new(404, ""), Answer::ok("by the door")] {
+        let server = Server::start(move |seen| {
+            let of_nic = seen.path.strip_prefix("/latest/meta-data/network/interfaces/macs/");
+            match of_nic.filter(|leaf| !leaf.is_empty()) {
+                Some(_) => answer.clone(),
+                None => instance(seen, "t"),
+            }
+        })
+        .await;
+        let identity = metadata(&server).identity().await.unwrap();
+        assert_eq!((identity.id.as_str(), identity.ranges), ("i-1", Ranges::default()));
+    }
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use axum::http::Method;
-use terway_types::{CloudFailureKind as Kind, MacAddr};
+use terway_types::{CloudFailureKind as Kind, Gateways, MacAddr, Subnets};
 
 use super::super::{TencentKeys, TencentMetadata};
 use super::*;
-use crate::cloud::{InstanceIdentity, Metadata};
+use crate::cloud::{InstanceIdentity, Metadata, Ranges};
 use crate::credentials::{CredentialSource, Environment, KeyPlaces};
 
 fn metadata(server: &Server) -> Arc<TencentMetadata> {
@@ -26,6 +26,13 @@ fn instance(seen: &Seen, role: Option<&str>) -> Answer {
         ("network/interfaces/macs/", _) => Answer::ok("20:90:6F:00:00:01/\n20:90:6F:00:00:02/\n"),
         ("network/interfaces/macs/20:90:6F:00:00:01/vpc-id", _) => Answer::ok("vpc-1"),
         ("network/interfaces/macs/20:90:6F:00:00:01/subnet-id", _) => Answer::ok("subnet-1"),
+        ("network/interfaces/macs/20:90:6F:00:00:01/primary-local-ipv4", _) => Answer::ok("10.0.17.7"),
+        ("network/interfaces/macs/20:90:6F:00:00:01/local-ipv4s/10.0.17.7/gateway", _) => {
+            Answer::ok("10.0.16.1")
+        }
+        ("network/interfaces/macs/20:90:6F:00:00:01/local-ipv4s/10.0.17.7/subnet-mask", _) => {
+            Answer::ok("255.255.240.0")
+        }
         ("cam/security-credentials/", Some(role)) => Answer::ok(role),
         (path, Some(role)) if path.ends_with(role) => Answer::ok(
             r#"{"TmpSecretId":"AKID-tmp","TmpSecretKey":"top-secret","ExpiredTime":4951000000,
@@ -46,9 +53,28 @@ async fn the_node_knows_itself() {
         vpc: "vpc-1".into(),
         vswitch: "subnet-1".into(),
         primary_mac: MacAddr([0x20, 0x90, 0x6f, 0, 0, 1]),
+        ranges: Ranges {
+            subnets: Subnets::new("10.0.16.0/20".parse().ok(), None),
+            gateways: Gateways::new("10.0.16.1".parse().ok(), None),
+        },
     };
     assert_eq!(metadata(&server).identity().await, Ok(expected));
     assert_eq!(metadata(&server).macs().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_none_leaves_the_node_what_it_is() {
+    for (leaf, answer) in
+        [("primary-local-ipv4", Answer::new(404, "")), ("subnet-mask", Answer::ok("255.0.255.0"))]
+    {
+        let server = Server::start(move |seen| {
+            let asked = seen.path.ends_with(leaf) || seen.path.ends_with("gateway");
+            if asked { answer.clone() } else { instance(seen, None) }
+        })
+        .await;
+        let identity = metadata(&server).identity().await.unwrap();
+        assert_eq!((identity.vswitch.as_str(), identity.ranges.subnets), ("subnet-1", Subnets::default()));
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::metadata::Metadata;
 use crate::workspace::Workspace;
-use crate::{absences, copies, floors, sizes};
+use crate::{absences, copies, floors, sizes, vendors};
 
 /// Folders with Rust code of ours.
 const SOURCES: &[&str] = &["crates", "tests", "xtask"];
@@ -30,6 +30,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         let file = workspace.root.join(&path);
         let text = fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
         wrong.extend(absences::violations(&path, &text));
+        wrong.extend(vendors::violations(&path, &text));
         lengths.push((path, text.lines().count()));
     }
     for line in sizes::report(lengths) {

@@ -26,6 +26,7 @@ mod soak;
 mod stages;
 mod test;
 mod tools;
+mod vendors;
 mod workspace;
 
 #[derive(Parser)]

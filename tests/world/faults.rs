@@ -15,7 +15,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 
 fn selection(plan: &Plan) -> Result<()> {
     let cells = matrix::selection(plan.cloud);
-    let outcomes = matrix::run(&cells, 2, &binaries(), Path::new("/run/terway"), &plan.name);
+    let outcomes = matrix::run(&cells, 2, &binaries(), Path::new("/run/terway"), &plan.name, &|_| {});
     let failed = outcomes.iter().filter(|outcome| outcome.took.is_err()).count();
     ensure!(failed == 0, "{}", matrix::text(&outcomes));
     Ok(())

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::cloud::Cloud;
 
 pub use manner::Manner;
-pub use table::{json, text};
+pub use table::{json, line, text};
 
 /// How pods get addresses in a cell's story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,8 +91,16 @@ pub fn selection(cloud: Cloud) -> Vec<Cell> {
     cells(cloud).into_iter().filter(chosen).collect()
 }
 
-/// Lives through the cells, some at a time, each in a world of its own below `directory`.
-pub fn run(cells: &[Cell], workers: usize, binaries: &Path, directory: &Path, name: &str) -> Vec<Outcome> {
+/// Lives through the cells, some at a time, each in a world of its own below `directory`. Each outcome is told as soon
+/// as it is there.
+pub fn run(
+    cells: &[Cell],
+    workers: usize,
+    binaries: &Path,
+    directory: &Path,
+    name: &str,
+    tell: &(dyn Fn(&Outcome) + Sync),
+) -> Vec<Outcome> {
     let quiet = undisturbed(cells, binaries, directory, name);
     let next = Mutex::new(cells.iter().enumerate());
     let outcomes = Mutex::new(Vec::new());
@@ -108,6 +116,7 @@ pub fn run(cells: &[Cell], workers: usize, binaries: &Path, directory: &Path, na
                     let quiet = quiet.get(&(cell.cloud.name(), cell.mode)).copied().unwrap_or_default();
                     let longer = took.as_ref().map_or(Duration::ZERO, |took| took.saturating_sub(quiet));
                     let outcome = Outcome { cell: *cell, took, longer };
+                    tell(&outcome);
                     outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((number, outcome));
                 }
             });

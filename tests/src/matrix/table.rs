@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Mode, Outcome};
+use super::{Cell, Mode, Outcome};
 use crate::cloud::Cloud;
 
 /// A table per cloud: actions down, manners across, in each cell how much longer everything took; and what failed.
@@ -70,6 +70,12 @@ pub fn text(outcomes: &[Outcome]) -> String {
         );
     }
     page
+}
+
+/// One outcome, as it comes.
+pub fn line(outcome: &Outcome) -> String {
+    let Cell { cloud, mode, action, manner } = &outcome.cell;
+    format!("{cloud} {mode:?} {action} {}: {}", manner.name, figure(outcome))
 }
 
 fn figure(outcome: &Outcome) -> String {

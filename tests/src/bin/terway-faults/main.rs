@@ -19,7 +19,16 @@ fn main() -> ExitCode {
         let cells: Vec<Cell> = clouds.into_iter().flat_map(matrix::cells).filter(chosen).collect();
         ensure!(!cells.is_empty(), "no cell of the matrix is called {:?}", options.only);
         println!("{} cells, {} at a time", cells.len(), options.workers);
-        let outcomes = matrix::run(&cells, options.workers, &options.binaries, Path::new("/run/terway"), "m");
+        let outcomes = matrix::run(
+            &cells,
+            options.workers,
+            &options.binaries,
+            Path::new("/run/terway"),
+            "m",
+            &|outcome| {
+                println!("{}", matrix::line(outcome));
+            },
+        );
         println!("\n{}", matrix::text(&outcomes));
         fs::write(&options.out, serde_json::to_vec_pretty(&matrix::json(&outcomes))?)
             .with_context(|| format!("failed to write {}", options.out.display()))?;

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use crate::test::own_harness;
 use crate::workspace::{Workspace, output};
 
-/// The package whose test files the lab runs.
-const PACKAGE: &str = "terway-datapath";
+/// The packages whose test files the lab runs: those with a harness of their own.
+const PACKAGES: [&str; 2] = ["terway-datapath", "terway-cni"];
 
 /// A built test file.
 pub(super) struct TestFile {
@@ -39,7 +39,10 @@ struct Target {
 /// Builds the test files of these names, or all that bring a harness of their own. Built like those that run on this
 /// machine's kernel, so that it is the same program that runs here and there.
 pub(super) fn build(workspace: &Workspace, only: &[String]) -> Result<Vec<TestFile>> {
-    let names = own_harness(workspace, PACKAGE)?;
+    let mut names = Vec::new();
+    for package in PACKAGES {
+        names.extend(own_harness(workspace, package)?);
+    }
     for name in only {
         ensure!(names.contains(name), "there is no test file {name}; there are: {}", names.join(", "));
     }

@@ -27,7 +27,7 @@ pub(crate) fn every_object_taken_away_is_named(kind: Kind) {
     }
 }
 
-fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {
+pub(crate) fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {
     let ip = |command: &str| if in_pod { pod.ip(command) } else { world.node(command) };
     let family = |is_ipv4: bool| if is_ipv4 { "-4" } else { "-6" };
     match object {

@@ -6,6 +6,9 @@
 
 #[path = "../sandbox/needs.rs"]
 mod needs;
+#[expect(dead_code, reason = "this world's VPC drops nothing")]
+#[path = "../sandbox/nft_needs.rs"]
+mod nft_needs;
 #[path = "../sandbox/refused.rs"]
 mod refused;
 #[path = "../sandbox/mod.rs"]
@@ -14,7 +17,10 @@ mod sandbox;
 mod ipvlan;
 mod life;
 mod packets;
+mod services;
 mod tags;
+#[path = "../sandbox/talk.rs"]
+mod talk;
 mod world;
 
 use std::process::ExitCode;
@@ -22,6 +28,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 use needs::Need;
+use nft_needs::NAT;
 use world::Kind;
 
 /// Children of a link for one VLAN.
@@ -89,6 +96,7 @@ fn main() -> ExitCode {
         ("each_request_refused_once", life::each_request_refused_once),
         ("all_is_as_before", life::all_is_as_before),
         ("the_eni_is_nobodys_to_take", life::the_eni_is_nobodys_to_take),
+        ("what_the_node_lost_is_put_back", services::what_the_node_lost_is_put_back),
     ];
     let of_children: &[Both] =
         &[("an_add_that_died_before_its_mark", life::an_add_that_died_before_its_mark)];
@@ -108,6 +116,12 @@ fn main() -> ExitCode {
             (trial(format!("life::{word}::{name}"), move || test(kind)), needs)
         });
         trials.extend(both);
+    }
+    let backends: [(Kind, &str, &[Need]); 2] =
+        [(Kind::Vlan, "vlan", &[VLAN, NAT]), (Kind::Ipvlan, "ipvlan", &[IPVLAN, NAT])];
+    for (kind, word, needs) in backends {
+        let name = format!("services::{word}::backends_see_the_node");
+        trials.push((trial(name, move || services::backends_see_the_node(kind)), needs));
     }
     trials.push((
         trial("tags::members_reach_services".to_owned(), tags::members_reach_services),

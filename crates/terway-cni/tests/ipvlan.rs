@@ -29,9 +29,12 @@ const NAT: Need = Need {
             nft add chain $family probe post \"{ type nat hook postrouting priority srcnat; }\" || exit; done'",
 };
 
+/// Its name, what it does, and what it needs of the kernel.
+type Test = (&'static str, fn(), &'static [Need]);
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [(&str, fn(), &'static [Need]); 3] = [
+    let tests: [Test; 3] = [
         ("a_pod_comes_and_goes", a_pod_comes_and_goes, &[IPVLAN]),
         ("a_pod_with_ways_to_its_node_comes_and_goes", a_pod_with_ways_to_its_node, &[IPVLAN, NAT]),
         ("what_a_dead_pod_left_is_collected", what_a_dead_pod_left_is_collected, &[IPVLAN, NAT]),

@@ -6,7 +6,13 @@ use std::thread;
 
 use terway_rpc::status_of;
 use terway_rpc::wire::terway_backend_server::{TerwayBackend, TerwayBackendServer};
-use terway_rpc::wire::*;
+use terway_rpc::wire::{
+    AllocateReply, AllocateRequest, AttachmentType, AttachmentView, CollectGarbageReply,
+    CollectGarbageRequest, EniView, EventReply, EventRequest, EventsReply, EventsRequest, ExplainReply,
+    ExplainRequest, HistoryReply, HistoryRequest, InfoReply, InfoRequest, InspectReply, InspectRequest,
+    Interface, PoolView, ReleaseReply, ReleaseRequest, RetireReply, RetireRequest, StatusReply,
+    StatusRequest, WatchPoolRequest,
+};
 use terway_types::Fault;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status};

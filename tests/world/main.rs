@@ -12,6 +12,7 @@ mod cloud_trouble;
 mod crash;
 mod detach;
 mod disk;
+mod earlier;
 mod fabric;
 mod faults;
 mod garbage;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
             shared::scenarios(),
             policy_route::scenarios(),
             disk::scenarios(),
+            earlier::scenarios(),
             fabric::scenarios(),
             faults::scenarios(),
             cloud_trouble::scenarios(),

@@ -52,6 +52,8 @@ pub struct Names {
     pub instance: &'static str,
     /// The gateways of the vSwitch of pods, by the cloud's rule.
     pub gateways: [&'static str; 2],
+    /// The IPv4 gateway of the vSwitch of nodes, by that rule.
+    pub home_gateway: &'static str,
     /// The address of the instance metadata service.
     pub metadata: &'static str,
     /// The ends of the paths by which it tells region and zone.
@@ -123,6 +125,7 @@ const ALIYUN: Names = Names {
     kind: "ecs.sim",
     instance: "i-",
     gateways: ["10.1.15.253", "fd00:10:0:1:ffff:ffff:ffff:fffd"],
+    home_gateway: "10.2.0.253",
     metadata: "100.100.100.200",
     places: ["region-id", "zone-id"],
     session: Some(["X-aliyun-ecs-metadata-token-ttl-seconds", "X-aliyun-ecs-metadata-token"]),
@@ -149,6 +152,7 @@ const TENCENT: Names = Names {
     kind: "S5.SIM",
     instance: "ins-",
     gateways: ["10.1.0.1", "fe80::feee:ffff:feff:ffff"],
+    home_gateway: "10.2.0.1",
     metadata: "169.254.0.23",
     places: ["placement/region", "placement/zone"],
     session: None,

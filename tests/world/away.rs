@@ -37,7 +37,8 @@ fn running(plan: &Plan) -> Result<()> {
         world.nodes[0].wait_ready()?;
         icmp::ping(&pods[0].netns, pods[1].address(6)?, 56, LIMIT)?;
     }
-    ensure!(before == reader::recording(&pods[0].netns)?, "a restart changed a running pod");
+    let after = reader::recording(&pods[0].netns)?;
+    ensure!(before == after, "a restart changed a running pod:\n{before}\ninto\n{after}");
     for pod in &pods {
         pod.call_with_result("CHECK").run()?.expect_ok("CHECK after restarts")?;
     }

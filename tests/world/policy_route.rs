@@ -101,7 +101,8 @@ fn symmetric_routing(plan: &Plan) -> Result<()> {
         whole(&seen).then(|| seen.clone())
     });
     let there = there.with_context(|| seen.clone())?;
-    ensure!(there.contains("default via 10.2.0.253 dev eth0 table 100 proto 157"), "{there}");
+    let way = format!("default via {} dev eth0 table 100 proto 157", plan.cloud.names().home_gateway);
+    ensure!(there.contains(&way), "{there}");
     let rules = reader::text(&host, "nft", &["list", "table", "ip", "terway_symmetric"])?;
     ensure!(rules.contains("ct mark set ct mark | 0x00000010"), "only our bits: {rules}");
 

@@ -46,6 +46,9 @@ pub struct Plan {
     pub quota: u32,
     /// Whether pods share ENIs; the water marks then count addresses.
     pub shared: bool,
+    /// Whether pods get addresses of ranges that the VPC's route table leads to their nodes, and of which size those of
+    /// IPv4 are.
+    pub routed: Option<u8>,
     /// Addresses per family that an ENI takes.
     pub addresses: u32,
     /// Whether the nodes are Lingjun nodes, whose ENIs come from an API of their own (only on the cloud that has them).
@@ -71,6 +74,7 @@ impl Default for Plan {
             latency: [5, 30, 30, 5],
             quota: 1000,
             shared: false,
+            routed: None,
             addresses: 10,
             lingjun: false,
             gateway: None,
@@ -106,7 +110,14 @@ impl World {
                 namespace::create(&netns)?;
                 let mut node = Node::new(plan.cloud, name, &netns, directory.join(name), binaries)?;
                 node.configure(&eni_conf(plan))?;
-                node.mode = if plan.shared { "ENIMultiIP" } else { "ENIOnly" };
+                node.mode = match plan.routed {
+                    Some(_) => "VPC",
+                    None if plan.shared => "ENIMultiIP",
+                    None => "ENIOnly",
+                };
+                for cidr in pod_cidrs(plan, name) {
+                    node.flags.extend(["--pod-cidr".to_owned(), cidr]);
+                }
                 Ok(node)
             })
             .collect::<Result<Vec<_>>>()?;
@@ -195,6 +206,13 @@ fn netns_path(name: &str) -> PathBuf {
     Path::new("/run/netns").join(name)
 }
 
+/// The ranges of a node in VPC mode, as its Node object would have them.
+pub fn pod_cidrs(plan: &Plan, node: &str) -> Vec<String> {
+    let number = node.trim_start_matches("node");
+    let v6 = plan.dual_stack.then(|| format!("fd00:20:0:{number}::/64"));
+    plan.routed.iter().map(|size| format!("172.20.{number}.0/{size}")).chain(plan.routed.and(v6)).collect()
+}
+
 /// The daemon's configuration, with the keys users already have.
 pub fn eni_conf(plan: &Plan) -> Value {
     let names = plan.cloud.names();
@@ -227,10 +245,16 @@ fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
     let kind = if plan.lingjun { "efg2.sim" } else { names.kind };
     let instance = |node: &Node| json!({ "id": node.instance, "type": kind, "vswitch": names.nodes, "netns": node.netns });
     let instances: Vec<Value> = nodes.iter().map(instance).collect();
+    let leads_to = |node: &Node| {
+        let route = |cidr| json!({ "destination": cidr, "instance": node.instance });
+        pod_cidrs(plan, &node.name).into_iter().map(route).collect::<Vec<_>>()
+    };
+    let routes: Vec<Value> = nodes.iter().flat_map(leads_to).collect();
     json!({
         "cloud": plan.cloud.name(),
         "region": names.region,
-        "vpc": { "id": names.vpc, "netns": vpc, "ipv4_cidr": "10.0.0.0/8", "ipv6_cidr": "fd00:10::/48" },
+        "vpc": { "id": names.vpc, "netns": vpc, "ipv4_cidr": "10.0.0.0/8", "ipv6_cidr": "fd00:10::/48",
+                 "routes": routes },
         "vswitches": [
             { "id": names.pods, "zone": names.zone, "ipv4": "10.1.0.0/20", "ipv6": "fd00:10:0:1::/64" },
             { "id": names.nodes, "zone": names.zone, "ipv4": "10.2.0.0/24", "ipv6": "fd00:10:0:2::/64",

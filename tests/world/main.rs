@@ -30,6 +30,7 @@ mod recovery;
 mod shared;
 mod support;
 mod transport;
+mod vpc_route;
 
 use std::process::ExitCode;
 
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
             bad_input::scenarios(),
             place::scenarios(),
             transport::scenarios(),
+            vpc_route::scenarios(),
         ];
         let any = support::any_cloud()?;
         let trials: Vec<Trial> =

@@ -40,7 +40,7 @@ fn shared(plan: &Plan) -> Plan {
     Plan { shared: true, enis: 4, pool: (4, 60), addresses: 20, ..plan.clone() }
 }
 
-fn all_held(plan: &Plan, world: &mut World) -> Result<()> {
+pub(crate) fn all_held(plan: &Plan, world: &mut World) -> Result<()> {
     let gateways = plan.cloud.names().gateways.map(|text| text.parse().ok());
     let gateways = [gateways[0].context("no gateway")?, gateways[1].context("no gateway")?];
     let rows = reach::explore(world, gateways)?;
@@ -129,7 +129,7 @@ fn exclusive(plan: &Plan) -> Result<()> {
 }
 
 /// What of pods is on a node: rules and routes of our making, links of pods, without the shared ENIs themselves.
-fn left(pod: &Pod) -> Result<String> {
+pub(crate) fn left(pod: &Pod) -> Result<String> {
     let mut left = Vec::new();
     for (words, sign) in [
         (&["-4", "rule"][..], "157"),
@@ -307,7 +307,7 @@ fn many(plan: &Plan) -> Result<()> {
 }
 
 /// Does the same with all pods at once.
-fn at_once(pods: &mut [Pod], deed: fn(&mut Pod) -> Result<()>) -> Result<()> {
+pub(crate) fn at_once(pods: &mut [Pod], deed: fn(&mut Pod) -> Result<()>) -> Result<()> {
     thread::scope(|scope| {
         let all: Vec<_> = pods.iter_mut().map(|pod| scope.spawn(move || deed(pod))).collect();
         all.into_iter().try_for_each(|one| one.join().map_err(|_| anyhow!("a call panicked"))?)

@@ -19,6 +19,8 @@ struct Explanation {
     since_unix_ms: u64,
     host_link: Option<String>,
     eni: Option<Eni>,
+    /// The attachment's own; a shared ENI has others too.
+    addresses: Vec<String>,
     gateways: Vec<String>,
     service_cidrs: Vec<String>,
     default_route: bool,
@@ -57,6 +59,7 @@ fn view(message: &AttachmentView) -> Explanation {
             .as_ref()
             .and_then(|key| pool::host_link(key, &message.pod_namespace, &message.pod_name)),
         eni: message.eni.as_ref().map(Eni::from),
+        addresses: texts(&interface, |basic| basic.pod_ip.as_ref()),
         gateways: texts(&interface, |basic| basic.gateway.as_ref()),
         service_cidrs: texts(&interface, |basic| basic.service_cidr.as_ref()),
         default_route: interface.default_route,
@@ -88,13 +91,14 @@ fn text(explanation: &Explanation, now: Timestamp) -> String {
     ];
     if let Some(eni) = &explanation.eni {
         let name = eni.id.as_deref().unwrap_or("-");
-        let mac = eni.mac.as_deref().unwrap_or("-");
-        lines.push(("eni", format!("{name}, {mac}, {}", eni.phase)));
-        let addresses = [&eni.addresses.ipv4, &eni.addresses.ipv6];
-        lines.push(("addresses", addresses.into_iter().flatten().cloned().collect::<Vec<_>>().join(", ")));
+        let said = eni.mac.as_deref().map(|mac| format!("{name}, {mac}, {}", eni.phase));
+        lines.push(("eni", said.unwrap_or_else(|| "none: the VPC leads the address to the node".to_owned())));
     }
+    lines.push(("addresses", explanation.addresses.join(", ")));
     let default = if explanation.default_route { " (default route)" } else { "" };
-    lines.push(("gateways", format!("{}{default}", explanation.gateways.join(", "))));
+    let gateways =
+        if explanation.gateways.is_empty() { "the node" } else { &explanation.gateways.join(", ") };
+    lines.push(("gateways", format!("{gateways}{default}")));
     if let Some(link) = &explanation.host_link {
         lines.push(("host link", link.clone()));
     }
@@ -123,6 +127,7 @@ mod tests {
             eni: Some(samples::pool().enis[2].clone()),
             interface: Some(Interface {
                 basic: Some(BasicInfo {
+                    pod_ip: Some(AddressPair { ipv4: "10.0.0.7".into(), ipv6: String::new() }),
                     gateway: Some(AddressPair { ipv4: "10.0.0.253".into(), ipv6: String::new() }),
                     service_cidr: Some(AddressPair { ipv4: "172.16.0.0/16".into(), ipv6: String::new() }),
                     ..Default::default()

@@ -16,7 +16,7 @@ pub(crate) struct Pool {
     pub(crate) in_use: u32,
     pub(crate) capacity_now: u32,
     pub(crate) capacity_later: u32,
-    /// exclusive (the numbers count ENIs) or shared (they count addresses).
+    /// exclusive (the numbers count ENIs), shared or vpc-route (they count addresses).
     pub(crate) mode: String,
     /// Cloud operations under way.
     pub(crate) operations: u32,

@@ -76,13 +76,7 @@ fn text(status: &Status, now: Timestamp) -> String {
             ),
         ),
         ("mode", mode(status)),
-        (
-            if pool.mode == "shared" { "addresses" } else { "enis" },
-            format!(
-                "{} in use, {} idle (target {} to {}), {} ENIs at most",
-                pool.in_use, pool.idle, pool.min_idle, pool.max_idle, pool.max_enis
-            ),
-        ),
+        (if pool.mode == "exclusive" { "enis" } else { "addresses" }, numbers(pool)),
         ("room", format!("{} at once, {} in all", pool.capacity_now, pool.capacity_later)),
         ("cloud", cloud(status, now)),
     ]);
@@ -97,6 +91,17 @@ fn text(status: &Status, now: Timestamp) -> String {
     text
 }
 
+fn numbers(pool: &Pool) -> String {
+    let Pool { in_use, idle, min_idle, max_idle, max_enis, .. } = pool;
+    match pool.mode.as_str() {
+        // They are there or not: nothing is made or given back.
+        "vpc-route" => format!("{in_use} in use, {idle} idle"),
+        _ => {
+            format!("{in_use} in use, {idle} idle (target {min_idle} to {max_idle}), {max_enis} ENIs at most")
+        }
+    }
+}
+
 fn mode(status: &Status) -> String {
     if status.mode == status.wanted_mode {
         status.mode.clone()
@@ -107,6 +112,9 @@ fn mode(status: &Status) -> String {
 
 /// What goes on there, and what was last seen.
 fn cloud(status: &Status, now: Timestamp) -> String {
+    if status.mode == "vpc-route" {
+        return "not asked: the addresses are the node's own".to_owned();
+    }
     let operations = status.pool.operations;
     let seen =
         status.inventory.as_ref().map_or_else(|| "not looked at yet".to_owned(), |seen| seen.line(now));

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use ipnetwork::{Ipv4Network, Ipv6Network};
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use serde::{Deserialize, Serialize};
 
 use crate::faults::Fault;
@@ -86,6 +86,20 @@ pub struct VpcConfig {
     /// Where the namespace is bound.
     #[serde(default = "default_vpc_netns")]
     pub netns: PathBuf,
+    /// Its route table, besides the vSwitches.
+    #[serde(default)]
+    pub routes: Vec<RouteConfig>,
+}
+
+/// An entry of the VPC's route table: what is for the destination goes to the instance's primary ENI, which may also send
+/// from there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteConfig {
+    /// A range outside all vSwitches.
+    pub destination: IpNetwork,
+    /// The instance's id.
+    pub instance: String,
 }
 
 /// Another VPC of the account.

@@ -58,7 +58,9 @@ fn host_facts(
     let in_use = |family: &IpFamily| plans.iter().any(|plan| plan.addresses.get(*family).is_some());
     let families = [IpFamily::V4, IpFamily::V6].into_iter().filter(in_use);
     let shared = |plan: &&InterfacePlan| plan.datapath.shares_the_eni();
-    let needs_the_node = auto_mtu || plans.iter().any(|plan| plan.host_peer || shared(&plan));
+    let meets_the_node =
+        |plan: &InterfacePlan| plan.host_peer || plan.datapath.is_a_pair() || plan.datapath.shares_the_eni();
+    let needs_the_node = auto_mtu || plans.iter().any(meets_the_node);
     let mut facts = match HostFacts::observe(host, families) {
         Ok(facts) => facts,
         Err(_) if !needs_the_node => HostFacts::default(),

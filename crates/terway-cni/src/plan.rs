@@ -262,9 +262,16 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_the_nodes_range_is_routed_by_the_vpc_whatever_the_virtual_type() {
+        let options = Options { virtual_type: crate::virtual_type::VirtualType::Ipvlan, ..options() };
+        let routed = wire::AttachmentType::TypeVpcip as i32;
+        let plan = plans(routed, &[interface()], &key(), &options).unwrap().remove(0);
+        assert_eq!(plan.datapath, Datapath::VpcRoute);
+    }
+
+    #[test]
     fn other_data_paths_and_broken_values_are_refused_by_name() {
-        let fault = plans(wire::AttachmentType::TypeVpcip as i32, &[interface()], &key(), &options());
-        assert!(fault.unwrap_err().cause.contains("TypeVPCIP"));
+        assert!(plans(9, &[interface()], &key(), &options()).unwrap_err().cause.contains("type is 9"));
         let mut function = interface();
         function.eni.as_mut().unwrap().vf_id = Some(3);
         let shared = wire::AttachmentType::TypeEniMultiIp as i32;

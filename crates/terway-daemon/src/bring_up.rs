@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use terway_cloud::{CallSink, Cloud, EniSource, EniWatch, InstanceIdentity, Metadata, WatchPace};
 use terway_ledger::{Ledger, LedgerReader};
-use terway_types::{Fault, FaultCode, MacAddr, NodeMode};
+use terway_types::{Fault, FaultCode, MacAddr, NodeMode, Subnets};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::sync::watch;
@@ -29,7 +29,9 @@ use crate::mode::Standing;
 use crate::node::{InterfaceSettings, Node, Serving};
 use crate::node_facts::{NodeFacts, discover};
 use crate::node_kind::NodeKind;
+use crate::pod_ranges;
 use crate::reconfigure::Keeper;
+use crate::recover::Traces;
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::subnets::SubnetBook;
@@ -37,6 +39,10 @@ use crate::targets::{Holder, targets};
 
 /// The ledger's file in the state directory.
 pub const LEDGER: &str = "ledger.redb";
+
+/// What an operator of VPC mode should know.
+const VPC_MODE_DEPRECATED: &str = "--daemon-mode VPC is deprecated: pods have no ENIs, security groups or vSwitches of their \
+                                   own, and a VPC's route table has few places; new node pools should use ENIMultiIP or ENIOnly";
 
 /// What the client of the cloud must be able to do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,12 +61,17 @@ pub type WatchLinks = dyn Fn(MacAddr) -> Result<Receiver<NicChange>, Fault> + Se
 /// The hardware addresses of the node's links.
 pub type HostMacs = dyn Fn() -> Vec<MacAddr> + Send + Sync;
 
+/// What the kernel shows of attachments.
+pub type KernelTraces = dyn Fn() -> Result<Traces, Fault> + Send + Sync;
+
 /// Everything it takes to run a pool.
 pub struct BringUp {
     /// The operator's file.
     pub configuration: Configuration,
     /// The mode the flags ask for.
     pub wanted: NodeMode,
+    /// The ranges that the VPC's route table leads to the node.
+    pub pod_ranges: Subnets,
     /// Whether the node's label says that it is a Lingjun node.
     pub lingjun: bool,
     /// The node's name and cluster, for tags.
@@ -77,6 +88,8 @@ pub struct BringUp {
     pub links: Box<WatchLinks>,
     /// The node's links as they are now.
     pub macs: Box<HostMacs>,
+    /// What the kernel shows of attachments.
+    pub traces: Box<KernelTraces>,
     /// How often ENIs on their way are looked at.
     pub pace: WatchPace,
     /// For crash tests.
@@ -115,6 +128,7 @@ impl BringUp {
             let what = format!("failed to make the spool in {}", self.state_dir.display());
             Fault::new(FaultCode::StateUnwritable, what).caused_by(&error)
         })?;
+        self.admit()?;
         // First: what is wrong with the disk does not wait for the cloud to be told.
         let mut ledger = Ledger::open(&self.state_dir.join(LEDGER)).map_err(|error| error.fault())?;
         let standing = Standing::of(&mut ledger, self.wanted)?;
@@ -122,7 +136,10 @@ impl BringUp {
         let settings = configuration.settings(standing.mode).map_err(|error| {
             Fault::new(FaultCode::ConfigInvalid, error.to_string()).remedy("mend the keys named")
         })?;
-        let Ground { cloud, calls, facts, remembered } = self.ground(node, &settings).await?;
+        pod_ranges::check(&self.pod_ranges, standing.mode, &settings).map_err(|error| {
+            Fault::new(FaultCode::ConfigInvalid, error.to_string()).remedy("mend the flags named")
+        })?;
+        let Ground { cloud, calls, facts, remembered } = self.ground(node, standing.mode, &settings).await?;
         standing.permit(&facts, settings.exclusive_min_enis)?;
         let history = ledger.reader();
         let subnets = Arc::new(SubnetBook::new(Arc::clone(&cloud), &facts.vswitches));
@@ -141,8 +158,24 @@ impl BringUp {
         Ok((Arc::new(serving), spool))
     }
 
+    /// Refuses to begin anew in VPC mode beside pods that a ledger must have known: it would give their addresses away a
+    /// second time. Asked before a ledger is made, so that a recovery can make one.
+    fn admit(&self) -> Result<(), Fault> {
+        let known = self.state_dir.join(LEDGER).try_exists().unwrap_or(true);
+        if known || self.wanted != NodeMode::VpcRoute {
+            return Ok(());
+        }
+        let mut unknown = (self.traces)()?.holders.into_iter().filter(|(_, routed)| !routed.is_empty());
+        let Some((key, routed)) = unknown.next() else { return Ok(()) };
+        let address = routed.first().map(ToString::to_string).unwrap_or_default();
+        let what = format!(
+            "there is no ledger, and {key} lives here with {address}: a new one would give the address again"
+        );
+        Err(Fault::new(FaultCode::LedgerCorrupt, what))
+    }
+
     /// Who this node is and what it may have, from the cloud; where that is away, from an earlier life.
-    async fn ground(&self, node: &Node, settings: &Settings) -> Result<Ground, Fault> {
+    async fn ground(&self, node: &Node, mode: NodeMode, settings: &Settings) -> Result<Ground, Fault> {
         let calls = Arc::new(CallLog::new(clock::system));
         let connect = |identity: &InstanceIdentity, way: Way<'_>| {
             let cloud = (self.connect)(identity, way, Arc::clone(&calls) as Arc<dyn CallSink>)?;
@@ -159,8 +192,11 @@ impl BringUp {
                 EniSource::Compute => ordinary,
                 source @ EniSource::Eflo => connect(&identity, Way { source, ..Way::default() })?,
             };
-            let facts = discover(&*cloud, identity, settings, kind).await?;
-            Ok::<_, Fault>((cloud, facts))
+            let facts = match mode {
+                NodeMode::VpcRoute => NodeFacts::without_enis(identity, kind),
+                NodeMode::Exclusive | NodeMode::Shared => discover(&*cloud, identity, settings, kind).await?,
+            };
+            Ok::<_, Fault>((cloud, self.with_ranges(facts)))
         };
         match asked.await {
             Ok::<_, Fault>((cloud, facts)) => {
@@ -180,11 +216,16 @@ impl BringUp {
                 let Some((facts, provider)) = cache.load(&(self.macs)()) else { return Err(fault) };
                 let message = format!("serving what is warm, by the facts of the start before: {fault}");
                 node.events.note("CloudAway", message);
+                let facts = self.with_ranges(facts);
                 let way = Way { source: facts.kind.source, remembered: Some(&provider) };
                 let cloud = connect(&facts.identity, way)?;
                 Ok(Ground { cloud, calls, facts, remembered: true })
             }
         }
+    }
+
+    fn with_ranges(&self, facts: NodeFacts) -> NodeFacts {
+        NodeFacts { pod_ranges: self.pod_ranges, ..facts }
     }
 
     fn start_driver(&self, mut ledger: Ledger, basis: &Basis, node: &Node) -> Result<DriverHandle, Fault> {
@@ -235,10 +276,15 @@ impl BringUp {
             nic_kinds: self.nic_kinds.clone(),
             ipv6: live.settings.ipv6,
             mode: standing.mode,
+            node_mac: live.facts.identity.primary_mac,
         };
+        let routed = standing.mode == NodeMode::VpcRoute;
+        if routed {
+            node.events.note("VpcModeDeprecated", VPC_MODE_DEPRECATED);
+        }
         let kind = live.facts.kind;
         let (sender, live) = watch::channel(Arc::new(live));
-        let inspector = Witness {
+        let inspector = (!routed).then(|| Witness {
             cloud: Arc::clone(&cloud),
             metadata: Arc::clone(&self.metadata),
             driver: driver.clone(),
@@ -248,8 +294,8 @@ impl BringUp {
             metrics: Arc::clone(&node.metrics),
             clock: clock::system,
             apart: self.pace.longest,
-        }
-        .start();
+        });
+        let inspector = inspector.map(Witness::start);
         tokio::spawn(evidence::offer(driver.clone(), evidence::CONNECTIONS.into()));
         let keeper = Keeper {
             configuration,

@@ -23,7 +23,7 @@ pub fn allowed(source: Vec<u8>, mode: NodeMode) -> Chain {
     let as_it_is = |content| Chain { content, refused: Vec::new() };
     let parsed = match mode {
         NodeMode::Exclusive => serde_json::from_slice::<Value>(&source).ok(),
-        NodeMode::Shared => None,
+        NodeMode::Shared | NodeMode::VpcRoute => None,
     };
     let Some(mut list) = parsed else { return as_it_is(source) };
     let Some(plugins) = list.get_mut("plugins").and_then(Value::as_array_mut) else {

@@ -113,7 +113,7 @@ impl FactsCache {
 
 impl Stored {
     fn of(facts: &NodeFacts, provider: &str) -> Self {
-        let NodeFacts { identity, limits, vswitches, security_groups, kind, remarks: _ } = facts;
+        let NodeFacts { identity, limits, vswitches, security_groups, kind, .. } = facts;
         Self {
             version: VERSION,
             provider: provider.to_owned(),
@@ -194,6 +194,7 @@ impl Stored {
             kind: NodeKind { lingjun, source: if eflo { EniSource::Eflo } else { EniSource::Compute } },
             // They were told when they were found.
             remarks: Vec::new(),
+            pod_ranges: Subnets::default(),
         })
     }
 }

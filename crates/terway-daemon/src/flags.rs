@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
+use ipnetwork::IpNetwork;
 use terway_cloud::Provider;
 use terway_types::NodeMode;
 
@@ -45,10 +46,15 @@ pub struct Flags {
     /// Write log lines as JSON
     #[arg(long)]
     pub log_json: bool,
-    /// How pods get addresses: ENIOnly, a whole ENI per pod, or ENIMultiIP, an address of a shared one. Decided
-    /// by the first start on a state directory; a later change is refused
+    /// How pods get addresses: ENIOnly, a whole ENI per pod; ENIMultiIP, an address of a shared one; or VPC
+    /// (deprecated), one of the node's --pod-cidr. Decided by the first start on a state directory; a later change
+    /// is refused
     #[arg(long, value_name = "MODE", default_value = "ENIOnly", value_parser = daemon_mode)]
     pub daemon_mode: DaemonMode,
+    /// With --daemon-mode VPC: the ranges that the VPC's route table leads to this node, one per family (repeat the flag
+    /// or separate by commas): spec.podCIDRs of its Node object
+    #[arg(long = "pod-cidr", value_name = "CIDR", env = "POD_CIDRS", value_delimiter = ',')]
+    pub pod_cidrs: Vec<IpNetwork>,
     /// The value of the node's label k8s.aliyun.com/exclusive-mode-eni-type; eniOnly asks for a whole ENI per pod
     /// whatever --daemon-mode says
     #[arg(long, value_name = "VALUE", env = "EXCLUSIVE_MODE_ENI_TYPE", default_value = "", hide_default_value = true, value_parser = exclusive_label)]
@@ -128,6 +134,8 @@ pub enum DaemonMode {
     EniOnly,
     /// An address of a shared ENI per pod.
     EniMultiIp,
+    /// An address of a range that the VPC leads to the node.
+    Vpc,
 }
 
 /// What the node's label says.
@@ -145,6 +153,7 @@ impl Flags {
         match (self.exclusive_mode_eni_type, self.daemon_mode) {
             (ExclusiveLabel::EniOnly, _) | (_, DaemonMode::EniOnly) => NodeMode::Exclusive,
             (ExclusiveLabel::Default, DaemonMode::EniMultiIp) => NodeMode::Shared,
+            (ExclusiveLabel::Default, DaemonMode::Vpc) => NodeMode::VpcRoute,
         }
     }
 }
@@ -153,8 +162,8 @@ fn daemon_mode(text: &str) -> Result<DaemonMode, String> {
     match text {
         "ENIOnly" => Ok(DaemonMode::EniOnly),
         "ENIMultiIP" => Ok(DaemonMode::EniMultiIp),
-        "VPC" => Err("the VPC mode was dropped long ago; use ENIMultiIP or ENIOnly".to_owned()),
-        _ => Err("the modes are ENIOnly and ENIMultiIP".to_owned()),
+        "VPC" => Ok(DaemonMode::Vpc),
+        _ => Err("the modes are ENIOnly, ENIMultiIP and VPC".to_owned()),
     }
 }
 
@@ -214,10 +223,18 @@ mod tests {
 
     #[test]
     fn modes_we_do_not_serve_are_refused_with_the_reason() {
-        for (mode, reason) in [("VPC", "dropped"), ("x", "the modes are")] {
-            let error = parse(&["--daemon-mode", mode]).unwrap_err();
-            assert!(error.contains(reason), "{error}");
-        }
+        let error = parse(&["--daemon-mode", "x"]).unwrap_err();
+        assert!(error.contains("the modes are ENIOnly, ENIMultiIP and VPC"), "{error}");
+    }
+
+    #[test]
+    fn ranges_are_repeated_or_separated() {
+        let two = ["--daemon-mode", "VPC", "--pod-cidr", "10.9.1.0/24,fd00:9::/64"];
+        let flags = parse(&two).unwrap();
+        assert_eq!((flags.mode(), flags.pod_cidrs.len()), (NodeMode::VpcRoute, 2));
+        let repeated = ["--pod-cidr", "10.9.1.0/24", "--pod-cidr", "fd00:9::/64"];
+        assert_eq!(parse(&repeated).unwrap().pod_cidrs, flags.pod_cidrs);
+        assert!(parse(&["--pod-cidr", "10.9.1.0/33"]).unwrap_err().contains("--pod-cidr"));
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl Inspection {
         match self.node.progress().map(|serving| serving.standing.mode) {
             Ok(NodeMode::Exclusive) => "ENIOnly",
             Ok(NodeMode::Shared) => "ENIMultiIP",
+            Ok(NodeMode::VpcRoute) => "VPC",
             Err(_) => "not decided yet",
         }
     }
@@ -163,7 +164,12 @@ fn mapping(pool: &PoolView) -> Vec<wire::ResourceMapping> {
         wire::ResourceMapping {
             eni_id: name(eni),
             mac: mac(eni),
-            r#type: if pool.mode == NodeMode::Shared { "Secondary" } else { "Exclusive" }.to_owned(),
+            r#type: match pool.mode {
+                NodeMode::Exclusive => "Exclusive",
+                NodeMode::Shared => "Secondary",
+                NodeMode::VpcRoute => "Primary",
+            }
+            .to_owned(),
             inhibit_expires_at: String::new(),
             status: phase.to_owned(),
             info: if eni.addresses.is_empty() {

@@ -11,7 +11,7 @@ use terway_cloud::{
     Access, AccessOptions, Budget, CallSink, Cloud, InstanceIdentity, Metadata, Trust, WatchPace,
 };
 use terway_daemon::actions::Owner;
-use terway_daemon::bring_up::{BringUp, Way, kernel_links, kernel_macs};
+use terway_daemon::bring_up::{BringUp, KernelTraces, Way, kernel_links, kernel_macs};
 use terway_daemon::call_log::CallLog;
 use terway_daemon::config::ConfigError;
 use terway_daemon::configuration::Configuration;
@@ -24,9 +24,9 @@ use terway_daemon::metrics::Metrics;
 use terway_daemon::node::Node;
 use terway_daemon::recover::{Recovery, kernel_traces};
 use terway_daemon::settings::Settings;
-use terway_daemon::{clock, logging};
+use terway_daemon::{clock, logging, pod_ranges};
 use terway_datapath::kernel::NicRule;
-use terway_types::{Fault, FaultCode};
+use terway_types::{Fault, FaultCode, Subnets};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What `sysexits.h` calls a configuration error: trying again without mending it is pointless.
@@ -51,7 +51,9 @@ fn main() -> ExitCode {
 
 fn run(flags: Flags) -> anyhow::Result<()> {
     let (configuration, settings) = read_config(&flags)?;
-    for warning in &settings.warnings {
+    let pod_ranges = pod_ranges::read(&flags.pod_cidrs)?;
+    let unheeded = pod_ranges::check(&pod_ranges, flags.mode(), &settings)?;
+    for warning in settings.warnings.iter().chain(&unheeded) {
         tracing::warn!("{warning}");
     }
     let _lock = InstanceLock::take(&flags.state_dir).map_err(|error| error.fault())?;
@@ -60,7 +62,7 @@ fn run(flags: Flags) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let daemon = assemble(&flags, configuration, &settings)?;
+    let daemon = assemble(&flags, configuration, &settings, pod_ranges)?;
     let (node, state) = Node::new(Arc::new(Metrics::default()), clock::system(), flags.config);
     runtime.block_on(async {
         let mut term = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
@@ -84,7 +86,12 @@ fn read_config(flags: &Flags) -> anyhow::Result<(Configuration, Settings)> {
     Ok((configuration, settings))
 }
 
-fn assemble(flags: &Flags, configuration: Configuration, settings: &Settings) -> anyhow::Result<Daemon> {
+fn assemble(
+    flags: &Flags,
+    configuration: Configuration,
+    settings: &Settings,
+    pod_ranges: Subnets,
+) -> anyhow::Result<Daemon> {
     let access = access(flags, settings)?;
     let cloud = Arc::clone(&access);
     let owner = Owner { cluster: flags.cluster_id.clone(), node: flags.node_name.clone() };
@@ -94,6 +101,7 @@ fn assemble(flags: &Flags, configuration: Configuration, settings: &Settings) ->
         bring_up: BringUp {
             configuration,
             wanted: flags.mode(),
+            pod_ranges,
             lingjun: flags.lingjun_worker,
             owner,
             state_dir: flags.state_dir.clone(),
@@ -102,6 +110,7 @@ fn assemble(flags: &Flags, configuration: Configuration, settings: &Settings) ->
             connect: Box::new(move |identity, way, calls| connect(&cloud, identity, way, calls)),
             links: kernel_links(flags.nic_kinds.clone()),
             macs: kernel_macs(),
+            traces: traces_of(flags.nic_kinds.clone()),
             pace: WatchPace::default(),
             fuse: flags.die_after_effects.map_or(Fuse::NONE, |effects| Fuse::new(effects, kill_self)),
         },
@@ -114,6 +123,10 @@ fn assemble(flags: &Flags, configuration: Configuration, settings: &Settings) ->
             repairs: !flags.no_host_guard,
         }),
     })
+}
+
+fn traces_of(nic_kinds: Vec<String>) -> Box<KernelTraces> {
+    Box::new(move || kernel_traces(&NicRule::with_kinds(&nic_kinds)).map_err(|error| error.fault()))
 }
 
 /// The way to the cloud, whichever it is.
@@ -160,6 +173,8 @@ fn connect(
 /// `terwayd recover`: a new ledger from cloud and kernel.
 fn recover(flags: &Flags, options: RecoveryOptions) -> anyhow::Result<()> {
     let (_, settings) = read_config(flags)?;
+    let pod_ranges = pod_ranges::read(&flags.pod_cidrs)?;
+    pod_ranges::check(&pod_ranges, flags.mode(), &settings)?;
     let access = access(flags, &settings)?;
     let owner = Owner { cluster: flags.cluster_id.clone(), node: flags.node_name.clone() };
     let traces = kernel_traces(&NicRule::with_kinds(flags.nic_kinds.clone()))
@@ -167,6 +182,7 @@ fn recover(flags: &Flags, options: RecoveryOptions) -> anyhow::Result<()> {
     let recovery = Recovery {
         state_dir: flags.state_dir.clone(),
         mode: flags.mode(),
+        pod_ranges,
         metadata: Arc::clone(&access) as Arc<dyn Metadata>,
         lingjun: flags.lingjun_worker,
         marks: owner.marks(),

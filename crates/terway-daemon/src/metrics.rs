@@ -257,7 +257,7 @@ impl Metrics {
         }
         let (kind, total) = match pool.mode {
             NodeMode::Exclusive => ("ENI", pool.enis.len()),
-            NodeMode::Shared => ("LocalIP", addresses().count()),
+            NodeMode::Shared | NodeMode::VpcRoute => ("LocalIP", addresses().count()),
         };
         let labels = [("type", kind.to_owned()), ("ipStack", "ipv4".to_owned())];
         self.pool_total.get_or_create(&labels).set(i64::try_from(total).unwrap_or(i64::MAX));

@@ -32,7 +32,7 @@ impl Standing {
     /// already goes on: its pods are there.
     pub fn permit(self, facts: &NodeFacts, exclusive_min_enis: u32) -> Result<(), Fault> {
         let enis = facts.limits.enis;
-        if self.kept || self.mode == NodeMode::Shared || enis >= exclusive_min_enis {
+        if self.kept || self.mode != NodeMode::Exclusive || enis >= exclusive_min_enis {
             return Ok(());
         }
         let kind = &facts.identity.instance_type;

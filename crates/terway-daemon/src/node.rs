@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 use terway_ledger::LedgerReader;
 use terway_pool::{Pool, PoolView};
 use terway_rpc::InterfaceParts;
-use terway_types::{Addresses, EniRecord, Fault, FaultCode, NodeMode, Timestamp};
+use terway_types::{Addresses, EniRecord, Fault, FaultCode, MacAddr, NodeMode, Timestamp};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -45,8 +45,8 @@ pub struct Serving {
     pub interface: InterfaceSettings,
     /// The node's mode.
     pub standing: Standing,
-    /// Who looks at all ENIs.
-    pub inspector: Inspector,
+    /// Who looks at all ENIs; nobody where a node has none.
+    pub inspector: Option<Inspector>,
     /// What was.
     pub history: LedgerReader,
     /// Whether the node goes away.
@@ -77,8 +77,10 @@ pub struct InterfaceSettings {
     pub nic_kinds: Vec<String>,
     /// Whether pods get IPv6.
     pub ipv6: bool,
-    /// Whether pods get ENIs or addresses of shared ones.
+    /// Whether pods get ENIs, addresses of shared ones, or addresses that the VPC leads to the node.
     pub mode: NodeMode,
+    /// The hardware address of the node's own NIC.
+    pub node_mac: MacAddr,
 }
 
 /// The daemon as its services see it.
@@ -142,6 +144,7 @@ impl InterfaceSettings {
         let parts = match self.mode {
             NodeMode::Exclusive => InterfaceParts::of_eni(eni),
             NodeMode::Shared => InterfaceParts::of_shared_eni(eni, addresses),
+            NodeMode::VpcRoute => InterfaceParts::of_route(eni, addresses, self.node_mac),
         };
         let parts = parts.map_err(|error| {
             Fault::new(FaultCode::Internal, format!("ENI {} cannot be described", eni.token))
@@ -159,6 +162,7 @@ impl InterfaceSettings {
         match self.mode {
             NodeMode::Exclusive => terway_rpc::wire::AttachmentType::TypeVpceni,
             NodeMode::Shared => terway_rpc::wire::AttachmentType::TypeEniMultiIp,
+            NodeMode::VpcRoute => terway_rpc::wire::AttachmentType::TypeVpcip,
         }
     }
 }

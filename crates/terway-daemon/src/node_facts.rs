@@ -2,7 +2,7 @@
 //! follows from these and the settings is in `targets`.
 
 use terway_cloud::{Cloud, EniFilter, InstanceIdentity, InstanceLimits, VSwitch};
-use terway_types::{Fault, FaultCode, SecurityGroupId, VSwitchId};
+use terway_types::{Fault, FaultCode, SecurityGroupId, Subnets, VSwitchId};
 
 use crate::gateway_check::{Verdict, judge};
 use crate::node_kind::NodeKind;
@@ -23,6 +23,25 @@ pub struct NodeFacts {
     pub kind: NodeKind,
     /// What about its vSwitches the operator should hear of.
     pub remarks: Vec<String>,
+    /// The ranges that the VPC's route table leads to it. Told by the flags, not by the cloud.
+    pub pod_ranges: Subnets,
+}
+
+impl NodeFacts {
+    /// A node in VPC mode, about whose ENIs the cloud is not asked.
+    pub fn without_enis(identity: InstanceIdentity, kind: NodeKind) -> Self {
+        let limits = InstanceLimits {
+            enis: 0,
+            ipv4_per_eni: 0,
+            ipv6_per_eni: 0,
+            members: 0,
+            trunk: false,
+            prefixes_per_eni: 0,
+            assign_batch: 0,
+        };
+        let (vswitches, security_groups, pod_ranges) = (Vec::new(), Vec::new(), Subnets::default());
+        Self { identity, limits, vswitches, security_groups, kind, remarks: Vec::new(), pod_ranges }
+    }
 }
 
 /// Asks the cloud. Every failure is worth another try later: somebody may mend it there.
@@ -37,7 +56,8 @@ pub async fn discover(
         vswitches(cloud, &identity, settings, kind),
         security_groups(cloud, &identity, settings),
     )?;
-    Ok(NodeFacts { identity, limits, vswitches, security_groups, kind, remarks })
+    let pod_ranges = Subnets::default();
+    Ok(NodeFacts { identity, limits, vswitches, security_groups, kind, remarks, pod_ranges })
 }
 
 async fn limits(cloud: &dyn Cloud, identity: &InstanceIdentity) -> Result<InstanceLimits, Fault> {
@@ -174,6 +194,7 @@ pub(crate) mod tests {
             security_groups: Vec::new(),
             kind: NodeKind::default(),
             remarks: Vec::new(),
+            pod_ranges: Subnets::default(),
         }
     }
 }

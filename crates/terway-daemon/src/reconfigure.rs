@@ -155,6 +155,9 @@ impl Keeper {
         } else {
             old.facts.identity.clone()
         };
+        if self.mode == NodeMode::VpcRoute {
+            return Ok(NodeFacts { identity, ..old.facts.clone() });
+        }
         let facts = discover(&*self.cloud, identity, settings, self.kind).await;
         facts.map_err(|fault| match fault.code {
             FaultCode::ConfigInvalid => Refusal::Wrong(fault.to_string()),

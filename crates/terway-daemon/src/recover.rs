@@ -4,6 +4,7 @@
 
 mod kernel;
 mod rebuild;
+mod routed;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,10 +13,12 @@ use std::time::Duration;
 
 use terway_cloud::{Cloud, EniSource, InstanceIdentity, Metadata};
 use terway_ledger::{Ledger, OpenError, create_with, set_aside};
-use terway_types::{Fault, FaultCode, NodeMode, Timestamp};
+use terway_pool::SeenEni;
+use terway_types::{Fault, FaultCode, NodeMode, Subnets, Timestamp};
 
 pub use self::kernel::{Traces, read as kernel_traces};
 pub use self::rebuild::{Rebuilt, rebuild};
+pub use self::routed::rebuild_routed;
 use crate::bring_up::LEDGER;
 use crate::instance_lock::InstanceLock;
 use crate::node_kind::NodeKind;
@@ -29,6 +32,8 @@ pub struct Recovery {
     pub state_dir: PathBuf,
     /// The mode the new ledger is for.
     pub mode: NodeMode,
+    /// The ranges that the VPC's route table leads to the node.
+    pub pod_ranges: Subnets,
     /// Who the node is.
     pub metadata: Arc<dyn Metadata>,
     /// Whether the node's label says that it is a Lingjun node.
@@ -54,6 +59,30 @@ impl Recovery {
     ) -> Result<Vec<String>, Fault> {
         let _lock = InstanceLock::take(&self.state_dir).map_err(|error| error.fault())?;
         let damage = self.damage()?;
+        let rebuilt = match self.mode {
+            NodeMode::VpcRoute => rebuild_routed(self.pod_ranges, traces, now),
+            NodeMode::Exclusive | NodeMode::Shared => {
+                rebuild(self.mode, &self.seen(connect).await?, traces, now, self.quarantine)
+            }
+        };
+        let mut lines = vec![match &damage {
+            Some(damage) => format!("the ledger is damaged: {damage}"),
+            None => "there is no ledger".to_owned(),
+        }];
+        lines.extend(rebuilt.lines());
+        if self.dry_run {
+            lines.push("nothing was changed: --dry-run".to_owned());
+        } else {
+            lines.extend(self.write(&rebuilt, damage.is_some(), now)?);
+        }
+        Ok(lines)
+    }
+
+    /// What the cloud shows.
+    async fn seen(
+        &self,
+        connect: impl Fn(&InstanceIdentity, EniSource) -> Result<Arc<dyn Cloud>, Fault>,
+    ) -> Result<Vec<SeenEni>, Fault> {
         let identity = self.metadata.identity().await.map_err(|failure| terway_cloud::fault(&failure))?;
         let ordinary = connect(&identity, EniSource::Compute)?;
         let kind = NodeKind::of(&identity, self.lingjun, &*ordinary).await;
@@ -69,19 +98,7 @@ impl Recovery {
             filter: &self.filter,
             subnets: &subnets,
         };
-        let seen = eyes.look(&*cloud).await.map_err(|failure| terway_cloud::fault(&failure))?;
-        let rebuilt = rebuild(self.mode, &seen, traces, now, self.quarantine);
-        let mut lines = vec![match &damage {
-            Some(damage) => format!("the ledger is damaged: {damage}"),
-            None => "there is no ledger".to_owned(),
-        }];
-        lines.extend(rebuilt.lines());
-        if self.dry_run {
-            lines.push("nothing was changed: --dry-run".to_owned());
-        } else {
-            lines.extend(self.write(&rebuilt, damage.is_some(), now)?);
-        }
-        Ok(lines)
+        eyes.look(&*cloud).await.map_err(|failure| terway_cloud::fault(&failure))
     }
 
     /// What is wrong with the ledger; nothing if there is none. A sound one is not for recovery.

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::clock;
 use crate::deadline::patience;
+use crate::inventory::Inspector;
 use crate::node::{Node, Serving};
 use crate::views;
 
@@ -211,7 +212,7 @@ impl Backend {
             serving.standing.mode.name().clone_into(&mut reply.mode);
             serving.standing.wanted.name().clone_into(&mut reply.wanted_mode);
             reply.notices = serving.notices();
-            reply.inventory = serving.inspector.last().as_ref().map(views::look);
+            reply.inventory = serving.inspector.as_ref().and_then(Inspector::last).as_ref().map(views::look);
         }
         reply
     }
@@ -384,7 +385,7 @@ impl TerwayBackend for Backend {
         &self,
         _request: Request<wire::InspectRequest>,
     ) -> Result<Response<wire::InspectReply>, Status> {
-        self.answer("Inspect", async { Ok(views::look(&self.node.serving()?.inspector.look().await?)) }).await
+        self.answer("Inspect", inquiry::look(&self.node)).await
     }
 
     async fn retire(

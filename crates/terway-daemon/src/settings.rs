@@ -13,7 +13,7 @@ use terway_types::{NodeMode, SecurityGroupId, VSwitchId, ZoneId};
 use crate::config::{self, Config, ConfigError, IpStack};
 use crate::credentials;
 use crate::json_keys::Problem;
-use crate::sizes::{Sizes, unheeded_when_exclusive};
+use crate::sizes::{Sizes, unheeded_when_exclusive, unheeded_without_enis};
 
 #[cfg(test)]
 mod tests;
@@ -147,6 +147,11 @@ fn warnings(config: &Config, mode: NodeMode) -> Vec<String> {
         warnings.extend(
             shared.map(|key| format!("`{key}` has no effect: it concerns ENIs shared by several pods")),
         );
+    }
+    if mode == NodeMode::VpcRoute {
+        let of_enis = unheeded_without_enis(config).into_iter();
+        warnings
+            .extend(of_enis.map(|key| format!("`{key}` has no effect: a node in VPC mode makes no ENIs")));
     }
     if config.service_cidr.is_empty() {
         warnings.push("`service_cidr` is empty: pods reach no service address through this node".to_owned());

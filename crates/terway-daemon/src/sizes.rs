@@ -44,7 +44,7 @@ impl Sizes {
         }
         let (least_key, least) = match (mode, min_eni) {
             (NodeMode::Shared, count) => ("min_eni", count.unwrap_or(0)),
-            (NodeMode::Exclusive, _) => (floor_key, min_idle),
+            (NodeMode::Exclusive | NodeMode::VpcRoute, _) => (floor_key, min_idle),
         };
         if let Some(max_eni) = config.max_eni.filter(|count| *count > 0 && *count < least) {
             wrong("max_eni", format!("{max_eni} is less than {least_key}, {least}"));
@@ -72,6 +72,23 @@ impl Sizes {
             prefixes: config.enable_ip_prefix.then(|| config.ipv4_prefix_count.unwrap_or(0)),
         }
     }
+}
+
+/// What was said and concerns ENIs, of which a node in VPC mode has none of its own making.
+pub fn unheeded_without_enis(config: &Config) -> Vec<&'static str> {
+    let sized = |size: Option<u32>| size.is_some_and(|size| size > 0);
+    let own = [
+        ("vswitches", !config.vswitches.is_empty()),
+        ("security_group", config.security_group.is_some()),
+        ("security_groups", !config.security_groups.is_empty()),
+        ("max_pool_size", sized(config.max_pool_size)),
+        ("min_pool_size", sized(config.min_pool_size)),
+        ("ip_warm_up_size", sized(config.ip_warm_up_size)),
+        ("max_eni", sized(config.max_eni)),
+        ("min_eni", sized(config.min_eni)),
+    ];
+    let said = own.into_iter().filter_map(|(key, said)| said.then_some(key));
+    said.chain(unheeded_when_exclusive(config)).collect()
 }
 
 /// What was said about sizes and concerns ENIs shared by several pods, which this node has none of.

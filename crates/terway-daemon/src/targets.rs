@@ -43,6 +43,14 @@ pub fn targets(
     mode: NodeMode,
     holder: Holder<'_>,
 ) -> Result<(PoolSettings, Vec<String>), Fault> {
+    if mode == NodeMode::VpcRoute {
+        let pool = PoolSettings {
+            mode: Mode::Routed(facts.pod_ranges),
+            max_enis: 1,
+            ..common(facts, settings, holder)
+        };
+        return Ok((pool, Vec::new()));
+    }
     let kind = &facts.identity.instance_type;
     let mut clamp = Clamp { warnings: Vec::new() };
     if !settings.vswitches.is_empty() && !settings.vswitches.contains_key(&facts.identity.zone) {
@@ -63,7 +71,7 @@ pub fn targets(
             return Err(Fault::new(FaultCode::ConfigInvalid, what)
                 .remedy("start terwayd with --daemon-mode ENIOnly on Lingjun nodes"));
         }
-        NodeMode::Shared => {
+        NodeMode::Shared | NodeMode::VpcRoute => {
             let sharing = sharing(facts, settings, max_enis, &mut clamp)?;
             (Mode::Shared(sharing), addresses(kind, max_enis, sharing))
         }
@@ -80,13 +88,20 @@ pub fn targets(
         // A count of prefixes is a stock of addresses that is there from the start and is not given back.
         (warm_up, max_idle) = (warm_up.max(whole), max_idle.max(whole));
     }
+    let pool =
+        PoolSettings { mode, min_idle, max_idle, warm_up, max_enis, ..common(facts, settings, holder) };
+    Ok((pool, clamp.warnings))
+}
+
+/// What does not depend on the mode.
+fn common(facts: &NodeFacts, settings: &Settings, holder: Holder<'_>) -> PoolSettings {
     let identity = facts.identity.id.as_str();
-    let pool = PoolSettings {
-        mode,
-        min_idle,
-        max_idle,
-        warm_up,
-        max_enis,
+    PoolSettings {
+        mode: Mode::Exclusive,
+        min_idle: 0,
+        max_idle: 0,
+        warm_up: 0,
+        max_enis: 0,
         release: settings.release,
         reclaim: settings.reclaim,
         vswitches: facts.vswitches.iter().map(|vswitch| vswitch.id.clone()).collect(),
@@ -106,8 +121,7 @@ pub fn targets(
         generation: 0,
         // Each node chooses in its own order.
         seed: digest(&[identity]),
-    };
-    Ok((pool, clamp.warnings))
+    }
 }
 
 struct Clamp {

@@ -62,6 +62,7 @@ fn mode_in(table: &impl ReadableTable<&'static str, u64>) -> Result<Option<NodeM
         None => Ok(None),
         Some(1) => Ok(Some(NodeMode::Exclusive)),
         Some(2) => Ok(Some(NodeMode::Shared)),
+        Some(3) => Ok(Some(NodeMode::VpcRoute)),
         Some(other) => Err(redb::Error::Corrupted(format!("node mode {other} was never in use"))),
     }
 }
@@ -70,5 +71,6 @@ fn number_of(mode: NodeMode) -> u64 {
     match mode {
         NodeMode::Exclusive => 1,
         NodeMode::Shared => 2,
+        NodeMode::VpcRoute => 3,
     }
 }

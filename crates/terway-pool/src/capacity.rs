@@ -4,6 +4,7 @@ use terway_types::Timestamp;
 
 use crate::effect::Capacity;
 use crate::engine::Pool;
+use crate::routed::ranges;
 use crate::sharing::sharing;
 use crate::tally::Tally;
 use crate::wishes::DEFAULT;
@@ -13,6 +14,9 @@ impl Pool {
     pub(crate) fn capacity(&self, now: Timestamp) -> Capacity {
         if self.retired {
             return Capacity::default();
+        }
+        if ranges(&self.settings).is_some() {
+            return self.routed_capacity();
         }
         let can_create = self.supply.can_create(self.wishes.get(DEFAULT), now);
         if sharing(&self.settings).is_some() {

@@ -21,6 +21,7 @@ use crate::outbox::Outbox;
 use crate::pace::Pace;
 use crate::quarantine::extended;
 use crate::random::Random;
+use crate::routed::ranges;
 use crate::settings::PoolSettings;
 use crate::sharing::{Shared, sharing};
 use crate::supply::Supply;
@@ -177,8 +178,9 @@ impl Pool {
             self.balance(out);
             return self.shrink(out);
         };
+        self.keep_ranges(out);
         self.serve_shared(out);
-        if !self.retired {
+        if !self.retired && ranges(&self.settings).is_none() {
             self.provide_claims(out);
             self.balance_shared(sharing, out);
         }

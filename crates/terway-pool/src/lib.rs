@@ -62,6 +62,7 @@ mod reason;
 mod reconcile;
 mod regrouping;
 mod requests;
+mod routed;
 pub mod settings;
 mod sharing;
 mod shrinking;
@@ -79,5 +80,6 @@ pub use engine::Pool;
 pub use event::{
     Claim, ClaimFate, CloudAnswer, CloudEni, Event, Inventory, Keep, Place, SeenEni, VSwitchSeen, Wants,
 };
+pub use routed::node_record;
 pub use settings::{EniPolicy, Mode, PoolSettings, Reclaim, ReleasePace, Sharing, VSwitchPolicy};
 pub use view::{AddressView, EniView, PoolView, WaiterView};

@@ -10,6 +10,7 @@ use crate::eni::{Eni, Service, Work};
 use crate::eni_life::{Proof, Step};
 use crate::outbox::Outbox;
 use crate::quarantine::{Rest, rest};
+use crate::routed::ranges;
 use crate::settings::PoolSettings;
 use crate::sharing::sharing;
 use crate::supply::Job;
@@ -106,7 +107,7 @@ impl Pool {
     pub(crate) fn advance(&mut self, number: EniNo, out: &mut Outbox) {
         while let Some(eni) = self.books.get(number) {
             // A claim's ENI goes by who waits for the claim.
-            let leave = self.retired && eni.record.claim.is_none();
+            let leave = self.retired && eni.record.claim.is_none() && ranges(&self.settings).is_none();
             let Some(next) = next_move(eni, || self.wanted(eni), leave, self.now, &self.settings) else {
                 return;
             };

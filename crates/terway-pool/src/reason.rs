@@ -6,6 +6,7 @@ use terway_types::{AttachmentKey, Fault, FaultCode};
 
 use crate::engine::Pool;
 use crate::event::Claim;
+use crate::routed::ranges;
 use crate::sharing::sharing;
 use crate::waiters::Waiter;
 use crate::wishes::DEFAULT;
@@ -20,6 +21,8 @@ pub(crate) struct Reason {
     pub(crate) why: String,
     /// The last failure of the cloud or the node, if it is to blame.
     pub(crate) cause: Option<Fault>,
+    /// What helps, where the code's own remedy does not.
+    pub(crate) remedy: Option<String>,
 }
 
 impl Pool {
@@ -27,6 +30,7 @@ impl Pool {
     pub(crate) fn reason(&self, waiter: &Waiter) -> Reason {
         match &waiter.claim {
             Some(claim) => self.claim_reason(waiter, claim),
+            None if ranges(&self.settings).is_some() => self.routed_reason(),
             None if sharing(&self.settings).is_some() => self.shared_reason(),
             None => self.line_reason(waiter),
         }
@@ -49,6 +53,7 @@ impl Pool {
                 code: trouble.code,
                 why: format!("ENIs do not come ({numbers})"),
                 cause: Some(trouble.clone()),
+                remedy: None,
             },
             _ if on_the_way => plain(format!("an ENI is on its way ({numbers})")),
             _ if at_limit => plain(format!("the limit of {limit} ENIs is reached ({numbers})")),
@@ -65,12 +70,12 @@ impl Pool {
         let why = format!("ENI {id} of claim {} is {}", claim.id, eni.record.phase.name());
         let fault = eni.last_fault.as_deref();
         let code = fault.map_or(FaultCode::ClaimUnusable, |fault| fault.code);
-        Reason { what: "ENI", code, why, cause: fault.cloned() }
+        Reason { what: "ENI", code, why, cause: fault.cloned(), remedy: None }
     }
 }
 
 fn plain(why: String) -> Reason {
-    Reason { what: "ENI", code: FaultCode::PoolExhausted, why, cause: None }
+    Reason { what: "ENI", code: FaultCode::PoolExhausted, why, cause: None, remedy: None }
 }
 
 impl Reason {
@@ -78,6 +83,7 @@ impl Reason {
     pub(crate) fn into_fault(self, key: &AttachmentKey, waited: Duration) -> Fault {
         let what = format!("no {} for {key} within {:.1} s: {}", self.what, waited.as_secs_f64(), self.why);
         let fault = Fault::new(self.code, what);
+        let fault = self.remedy.map_or(fault.clone(), |remedy| fault.remedy(remedy));
         match self.cause {
             Some(cause) if cause.cause.is_empty() => fault.because(cause.what).remedy(cause.remedy),
             Some(cause) => fault.because(format!("{}: {}", cause.what, cause.cause)).remedy(cause.remedy),
@@ -114,8 +120,7 @@ mod tests {
     #[test]
     fn the_cloud_is_blamed_when_it_is_to_blame() {
         let cause = Fault::new(FaultCode::CloudDenied, "failed to create").because("Forbidden.RAM");
-        let reason =
-            Reason { what: "ENI", code: cause.code, why: "ENIs do not come".to_owned(), cause: Some(cause) };
+        let reason = Reason { cause: Some(cause), ..plain("ENIs do not come".to_owned()) };
         assert!(reason.to_string().contains("cloud-denied"), "{reason}");
         let fault = reason.into_fault(&key(1), Duration::from_secs(1));
         assert_eq!(fault.code, FaultCode::CloudDenied);

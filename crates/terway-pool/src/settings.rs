@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use terway_types::{SecurityGroupId, VSwitchId};
+use terway_types::{SecurityGroupId, Subnets, VSwitchId};
 
 /// What attachments get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +11,9 @@ pub enum Mode {
     Exclusive,
     /// An address per family of an ENI they share. The water marks count addresses (pairs in dual stack).
     Shared(Sharing),
+    /// An address per family out of ranges that the VPC's route table leads to this node, one per family. No cloud is
+    /// asked for anything.
+    Routed(Subnets),
 }
 
 /// How ENIs are shared.

@@ -112,12 +112,13 @@ impl Pool {
         let shared = self.shared.stock.totals();
         let (idle, in_use) = match self.settings.mode {
             Mode::Exclusive => (tally.idle, tally.held),
-            Mode::Shared(_) => (shared.idle, shared.in_use + tally.held),
+            Mode::Shared(_) | Mode::Routed(_) => (shared.idle, shared.in_use + tally.held),
         };
         PoolView {
             mode: match self.settings.mode {
                 Mode::Exclusive => NodeMode::Exclusive,
                 Mode::Shared(_) => NodeMode::Shared,
+                Mode::Routed(_) => NodeMode::VpcRoute,
             },
             enis: enis.collect(),
             waiters: waiters.collect(),

@@ -15,6 +15,9 @@ pub enum Datapath {
     /// The pod gets an address of an ENI that stays on the node: a pair of links, and rules that send the pod's
     /// packets out by that ENI.
     PolicyRoute,
+    /// The pod gets an address of a range that the VPC's route table leads to the node: a pair of links, and a route
+    /// to it on the node.
+    VpcRoute,
     /// The pod gets an address of an ENI that stays on the node: a child of the ENI's netdev (IPVlan, mode L2).
     Ipvlan,
     /// The pod gets a member of a trunk ENI: what the trunk, which stays on the node, sends and receives in one VLAN.
@@ -33,7 +36,12 @@ pub enum Datapath {
 impl Datapath {
     /// Whether the ENI's netdev stays on the node and serves other pods too.
     pub fn shares_the_eni(self) -> bool {
-        !matches!(self, Self::Exclusive)
+        !matches!(self, Self::Exclusive | Self::VpcRoute)
+    }
+
+    /// Whether the pod's interface itself is a pair of links to the node, through which everything goes.
+    pub fn is_a_pair(self) -> bool {
+        self.is_by_policy() || self == Self::VpcRoute
     }
 
     /// Whether a pair of links and rules on the node lead the pod to its ENI.
@@ -45,7 +53,7 @@ impl Datapath {
     pub fn vlan(self) -> Option<u16> {
         match self {
             Self::Vlan { id } | Self::VlanTag { id } => Some(id),
-            Self::Exclusive | Self::PolicyRoute | Self::Ipvlan => None,
+            Self::Exclusive | Self::PolicyRoute | Self::VpcRoute | Self::Ipvlan => None,
         }
     }
 }

@@ -223,6 +223,8 @@ pub enum NodeMode {
     Exclusive,
     /// Pods have addresses of ENIs they share.
     Shared,
+    /// Pods have addresses of a range that the VPC's route table leads to the node.
+    VpcRoute,
 }
 
 impl NodeMode {
@@ -231,6 +233,7 @@ impl NodeMode {
         match self {
             Self::Exclusive => "exclusive",
             Self::Shared => "shared",
+            Self::VpcRoute => "vpc-route",
         }
     }
 }

@@ -40,7 +40,8 @@ fn rules(nic: &Nic, gateway: Option<Ipv4Addr>) -> Vec<RuleBody> {
     let set = &nic.addresses;
     let (v4_prefixes, v6_prefixes): (Vec<_>, Vec<_>) = set.prefixes.iter().partition(|net| net.is_ipv4());
     let hosts = set.ipv4.iter().map(|address| IpNetwork::from(IpAddr::V4(*address)));
-    for source in hosts.chain(v4_prefixes.iter().copied().copied()) {
+    let (v4_routes, v6_routes): (Vec<_>, Vec<_>) = nic.routes.iter().copied().partition(IpNetwork::is_ipv4);
+    for source in hosts.chain(v4_prefixes.iter().copied().copied()).chain(v4_routes) {
         rules.push(new().ethertype(EtherType::Ip).saddr(source).accept());
     }
     let in_prefixes = v4_prefixes.iter().flat_map(|net| ipv4s_of(net));
@@ -51,7 +52,8 @@ fn rules(nic: &Nic, gateway: Option<Ipv4Addr>) -> Vec<RuleBody> {
     if !set.ipv6.is_empty() || !v6_prefixes.is_empty() {
         let link_local = Ipv6Network::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10).ok();
         let hosts = set.ipv6.iter().copied().chain([Ipv6Addr::UNSPECIFIED]).map(Ipv6Network::from);
-        let sources = hosts.chain(link_local).map(IpNetwork::V6).chain(v6_prefixes.into_iter().copied());
+        let prefixes = v6_prefixes.into_iter().copied();
+        let sources = hosts.chain(link_local).map(IpNetwork::V6).chain(prefixes).chain(v6_routes);
         for source in sources {
             rules.push(new().ethertype(EtherType::Ip6).saddr(source).accept());
         }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
+use ipnetwork::IpNetwork;
 use terway_datapath::kernel::nft::Deletion;
-use terway_datapath::kernel::{LinkChange, Netns, NewLink, Request};
+use terway_datapath::kernel::{LinkChange, Netns, NewLink, Request, Route};
 
 use super::vpc::{Home, Vpc, index_of};
 use super::{FabricError, guard, neighbours, node};
@@ -57,6 +58,7 @@ pub(super) fn plug(vpc: &mut Vpc, nic: &Nic, node: &Path) -> Result<Port, Fabric
     let outcome = finish(vpc, nic, &name, &home).and_then(|port| {
         if nic.primary {
             node::boot(&netns, nic, &home)?;
+            vpc.netlink.transact(&table_entries(nic, &home))?;
         }
         Ok(port)
     });
@@ -65,6 +67,16 @@ pub(super) fn plug(vpc: &mut Vpc, nic: &Nic, node: &Path) -> Result<Port, Fabric
         let _ = vpc.netlink.transact(&[Request::delete_link(&*name)]);
     }
     outcome
+}
+
+/// The VPC's route table, as far as it leads to this node.
+fn table_entries(nic: &Nic, home: &Home) -> Vec<Request> {
+    let own = |net: &IpNetwork| match net {
+        IpNetwork::V4(_) => nic.addresses.ipv4.first().map(|address| IpAddr::V4(*address)),
+        IpNetwork::V6(_) => nic.addresses.ipv6.first().map(|address| IpAddr::V6(*address)),
+    };
+    let entries = nic.routes.iter().filter_map(|net| Some(Route::to(*net).dev(home.bridge).via(own(net)?)));
+    entries.map(|route| Request::replace_route(&route)).collect()
 }
 
 fn finish(vpc: &mut Vpc, nic: &Nic, name: &str, home: &Home) -> Result<Port, FabricError> {

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use terway_types::{AddressSet, EniId, InstanceId, MacAddr, SecurityGroupId, Timestamp, VSwitchId};
 
@@ -34,7 +35,7 @@ pub use tasks::{Goal, Progress};
 pub use view::{By, Lag, View};
 pub use vswitch::VSwitch;
 
-use crate::config::{Config, ConfigError, InstanceTypeConfig, Latency, Quota};
+use crate::config::{Config, ConfigError, InstanceTypeConfig, Latency, Quota, RouteConfig};
 use crate::faults::FaultKind;
 use crate::manners::Manners;
 use crate::spread::{Dice, Spread};
@@ -70,6 +71,8 @@ pub struct Nic {
     pub addresses: AddressSet,
     /// Whether it is the instance's own, configured at boot.
     pub primary: bool,
+    /// What the VPC's route table leads to it, which it may send from too.
+    pub routes: Vec<IpNetwork>,
 }
 
 /// A node.
@@ -310,13 +313,18 @@ impl World {
 
     fn nic(&self, id: &EniId) -> Option<Nic> {
         let eni = self.enis.get(id)?;
+        let (instance, primary) = (eni.instance()?.clone(), eni.kind == EniKind::Primary);
+        let leads_here = |route: &&RouteConfig| primary && route.instance == instance.as_str();
+        let routes =
+            self.config.vpc.routes.iter().filter(leads_here).map(|route| route.destination).collect();
         Some(Nic {
             eni: eni.id.clone(),
-            instance: eni.instance()?.clone(),
+            instance,
             vswitch: eni.vswitch.clone(),
             mac: eni.mac,
             addresses: eni.addresses.clone(),
-            primary: eni.kind == EniKind::Primary,
+            primary,
+            routes,
         })
     }
 

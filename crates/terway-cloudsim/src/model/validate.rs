@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::{Config, ConfigError};
+use ipnetwork::IpNetwork;
+
+use crate::config::{Config, ConfigError, VSwitchConfig};
 
 /// Checks the description as a whole.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
@@ -31,7 +33,31 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             return wrong(format!("instance {} is in unknown vSwitch {}", instance.id, instance.vswitch));
         }
     }
+    routes(config)
+}
+
+/// The route table leads to instances, and nowhere where a vSwitch is.
+fn routes(config: &Config) -> Result<(), ConfigError> {
+    for (at, route) in config.vpc.routes.iter().enumerate() {
+        let net = route.destination;
+        if !config.instances.iter().any(|instance| instance.id == route.instance) {
+            return wrong(format!("the route to {net} leads to unknown instance {}", route.instance));
+        }
+        let ranges = |home: &VSwitchConfig| {
+            [Some(IpNetwork::V4(home.ipv4)), home.ipv6.map(IpNetwork::V6)].into_iter().flatten()
+        };
+        if let Some(home) = config.vswitches.iter().find(|home| ranges(home).any(|own| overlap(own, net))) {
+            return wrong(format!("the route to {net} overlaps vSwitch {}", home.id));
+        }
+        if config.vpc.routes[..at].iter().any(|other| overlap(other.destination, net)) {
+            return wrong(format!("the route to {net} overlaps another one"));
+        }
+    }
     Ok(())
+}
+
+fn overlap(one: IpNetwork, other: IpNetwork) -> bool {
+    one.contains(other.network()) || other.contains(one.network())
 }
 
 /// vSwitches lie inside the VPC, apart from each other, and have room for a gateway.

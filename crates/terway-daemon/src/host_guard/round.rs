@@ -210,6 +210,7 @@ fn plan(subject: &Subject, end: &Link) -> InterfacePlan {
             NodeMode::Exclusive => Datapath::Exclusive,
             NodeMode::Shared if end.child.is_some() => Datapath::Ipvlan,
             NodeMode::Shared => Datapath::PolicyRoute,
+            NodeMode::VpcRoute => Datapath::VpcRoute,
         },
         eni: parts.eni,
         mac: parts.mac,

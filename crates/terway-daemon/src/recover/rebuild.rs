@@ -160,7 +160,7 @@ impl Work<'_> {
                 EniPhase::Detaching
             }
             (_, NodeMode::Shared) if home => EniPhase::Ready,
-            (_, NodeMode::Shared) => EniPhase::Attached,
+            (_, NodeMode::Shared | NodeMode::VpcRoute) => EniPhase::Attached,
             (_, NodeMode::Exclusive) => {
                 let held = eni.addresses.iter().find_map(|address| {
                     let (key, on) = self.holder.get_mut(&address)?;

@@ -15,6 +15,18 @@ use crate::views;
 /// Entries in an answer unless asked otherwise.
 const LIMIT: usize = 100;
 
+/// A look at all ENIs, now.
+pub(super) async fn look(node: &Node) -> Result<wire::InspectReply, Fault> {
+    let serving = node.serving()?;
+    let Some(inspector) = &serving.inspector else {
+        let what = "a node in vpc-route mode has no ENIs to look for: its pods' addresses are of --pod-cidr";
+        return Err(
+            Fault::new(FaultCode::ConfigInvalid, what).remedy("see `terway-cli mapping` for its addresses")
+        );
+    };
+    Ok(views::look(&inspector.look().await?))
+}
+
 /// Those who hold it now, and those who did.
 pub(super) async fn history(node: &Node, request: wire::HistoryRequest) -> Result<wire::HistoryReply, Fault> {
     let container = match request.container_id.as_str() {

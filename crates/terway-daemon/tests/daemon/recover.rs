@@ -11,7 +11,7 @@ use terway_daemon::clock;
 use terway_daemon::instance_lock::InstanceLock;
 use terway_daemon::recover::{Recovery, Traces};
 use terway_rpc::attachment_key;
-use terway_types::{Fault, FaultCode, MacAddr, NodeMode};
+use terway_types::{Fault, FaultCode, MacAddr, NodeMode, Subnets};
 
 use crate::support::Site;
 
@@ -23,6 +23,7 @@ fn recover(site: &Site, traces: &Traces, dry_run: bool) -> Result<Vec<String>, F
     let recovery = Recovery {
         state_dir: site.path("state"),
         mode: NodeMode::Exclusive,
+        pod_ranges: Subnets::default(),
         lingjun: false,
         metadata: Arc::new(site.cloud.clone()),
         marks: owner.marks(),

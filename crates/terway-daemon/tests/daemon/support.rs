@@ -17,8 +17,9 @@ use terway_daemon::driver::Fuse;
 use terway_daemon::flags::Listen;
 use terway_daemon::metrics::Metrics;
 use terway_daemon::node::Node;
+use terway_daemon::recover::Traces;
 use terway_rpc::{DaemonClient, wire};
-use terway_types::{Fault, MacAddr, NodeMode};
+use terway_types::{Fault, MacAddr, NodeMode, Subnets};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -33,6 +34,8 @@ pub(crate) struct Site {
     pub(crate) cloud: FakeCloud,
     /// What the flags ask for.
     pub(crate) mode: NodeMode,
+    /// Its ranges in VPC mode.
+    pub(crate) pod_ranges: Subnets,
     /// The hardware addresses of the node's links at start.
     pub(crate) macs: Vec<MacAddr>,
 }
@@ -49,7 +52,7 @@ impl Site {
     pub(crate) fn new(config: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (cloud, mode, macs) = (FakeCloud::default(), NodeMode::Exclusive, vec![PRIMARY]);
-        let site = Self { directory, cloud, mode, macs };
+        let site = Self { directory, cloud, mode, pod_ranges: Subnets::default(), macs };
         site.configure(config);
         std::fs::create_dir(site.path("net.d")).unwrap();
         std::fs::write(site.path("source.conflist"), "{}").unwrap();
@@ -74,6 +77,7 @@ impl Site {
             bring_up: BringUp {
                 configuration: Configuration::read(self.path("etc/eni_conf")).unwrap(),
                 wanted: self.mode,
+                pod_ranges: self.pod_ranges,
                 lingjun: false,
                 owner: Owner { cluster: "c1".to_owned(), node: "n1".to_owned() },
                 state_dir: self.path("state"),
@@ -85,6 +89,7 @@ impl Site {
                 }),
                 links: Box::new(move |_| Ok(links.links())),
                 macs: Box::new(move || macs.clone()),
+                traces: Box::new(|| Ok(Traces::default())),
                 pace: WatchPace {
                     shortest: Duration::from_millis(1),
                     longest: Duration::from_millis(10),

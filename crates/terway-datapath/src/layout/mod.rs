@@ -11,6 +11,7 @@ mod shared_nic;
 mod validate;
 mod vlan;
 mod vlan_tag;
+mod vpc_route;
 mod ways;
 
 use terway_types::{AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, PodRef};
@@ -50,6 +51,7 @@ pub fn layout(
     }
     match (plan.datapath, facts.nic(plan.mac)) {
         (Datapath::Exclusive, _) => Ok(exclusive::layout(plan, key, pod, facts)),
+        (Datapath::VpcRoute, _) => Ok(vpc_route::layout(plan, key, pod, facts)),
         (Datapath::PolicyRoute, Some(nic)) => Ok(policy_route::layout(plan, key, pod, facts, nic)),
         (Datapath::Ipvlan, Some(nic)) => Ok(ipvlan::layout(plan, key, pod, facts, nic)),
         (Datapath::Vlan { id }, Some(trunk)) => Ok(vlan::layout(plan, key, pod, facts, trunk, id)),
@@ -62,12 +64,12 @@ pub fn layout(
 
 /// Whether the interface is the one that leads to the node beside the VPC: by a pair of links or a child of the ENI.
 fn leads_to_the_node(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
-    !plan.datapath.is_by_policy() && plan.host_peer && plan.ifname == key.ifname
+    !plan.datapath.is_a_pair() && plan.host_peer && plan.ifname == key.ifname
 }
 
 /// Whether the node itself speaks with the interface, and needs an address of its own for that.
 fn meets_the_node(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
-    plan.datapath.is_by_policy() || leads_to_the_node(plan, key)
+    plan.datapath.is_a_pair() || leads_to_the_node(plan, key)
 }
 
 fn list(problems: &[Problem]) -> String {

@@ -49,7 +49,7 @@ pub(super) fn layout(
 }
 
 /// The pod's address, and the node as its only next hop: what the interface is for is decided on the node.
-fn pod_ways(plan: &InterfacePlan, pod: &mut NamespaceLayout) {
+pub(super) fn pod_ways(plan: &InterfacePlan, pod: &mut NamespaceLayout) {
     let link = plan.ifname.as_str();
     for family in FAMILIES {
         let Some(address) = plan.addresses.get(family) else { continue };

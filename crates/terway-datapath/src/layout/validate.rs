@@ -156,6 +156,8 @@ fn addresses(plan: &InterfacePlan, key: &AttachmentKey, facts: &HostFacts, all: 
     for address in plan.addresses.iter() {
         let family = IpFamily::of(&address);
         match plan.gateways.get(family) {
+            // There the node itself is the only next hop.
+            None if plan.datapath == Datapath::VpcRoute => {}
             None => all.push(Problem::NoGateway(address, family)),
             Some(gateway) if gateway == address => all.push(Problem::GatewaysAddress(address)),
             Some(_) => {}

@@ -14,8 +14,17 @@ use crate::world::{Pod, World};
 
 pub(crate) fn every_object_taken_away_is_named() {
     let world = World::new();
-    let mut eni = shared::eni(&world, 4, 1);
-    let mut pod = eni.pod(&world, &[V4, V6]);
+    let pod = shared::eni(&world, 4, 1).pod(&world, &[V4, V6]);
+    each_object(&world, pod);
+}
+
+pub(crate) fn every_object_of_a_vpc_route_taken_away_is_named() {
+    let world = World::new();
+    let pod = shared::routed(shared::eni(&world, 4, 1).pod(&world, &[V4, V6]));
+    each_object(&world, pod);
+}
+
+fn each_object(world: &World, mut pod: Pod) {
     let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
     (pod.plan.ingress, pod.plan.egress, pod.plan.own_table) = (limit, limit, true);
     let layout = world.layout(&pod);
@@ -25,7 +34,7 @@ pub(crate) fn every_object_taken_away_is_named() {
     {
         world.add(&pod);
         assert_eq!(world.check(&pod, &layout), Vec::<String>::new());
-        break_it(&world, &pod, is_in_pod, object);
+        break_it(world, &pod, is_in_pod, object);
         let drifts = diff(&layout, &observe(&layout, &world.node, &pod.netns).unwrap());
         // Deleting an address takes routes along, and so on: what was broken must be among the named.
         assert!(drifts.iter().any(|drift| drift.object == *object), "{object}: {drifts:?}");

@@ -51,6 +51,10 @@ fn main() -> ExitCode {
         ("packets::foreign_sources_go_nowhere", packets::foreign_sources_go_nowhere),
         ("packets::each_interface_speaks_for_itself", packets::each_interface_speaks_for_itself),
         ("check::every_object_taken_away_is_named", check::every_object_taken_away_is_named),
+        (
+            "check::every_object_of_a_vpc_route_taken_away_is_named",
+            check::every_object_of_a_vpc_route_taken_away_is_named,
+        ),
         ("check::a_repair_touches_nothing_else", check::a_repair_touches_nothing_else),
         (
             "check::links_set_down_come_up_with_all_that_hangs_on_them",
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         ("undo::stopped_before_each_step", undo::stopped_before_each_step),
         ("undo::refused_within_a_batch", undo::refused_within_a_batch),
         ("undo::each_request_refused_once", undo::each_request_refused_once),
+        ("undo::each_request_of_a_vpc_route_refused_once", undo::each_request_of_a_vpc_route_refused_once),
         ("del::all_is_as_before", del::all_is_as_before),
         ("del::after_an_add_that_died_at_each_step", del::after_an_add_that_died_at_each_step),
         ("del::the_namespace_is_gone", del::the_namespace_is_gone),

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use terway_types::{Addresses, Datapath, IfName, IpFamily, MacAddr};
+use terway_types::{Addresses, Datapath, Gateways, IfName, IpFamily, MacAddr};
 
 use crate::sandbox::run;
 use crate::world::{Eni, PATIENCE, Pod, World};
@@ -91,6 +91,13 @@ impl SharedEni {
         let links: Vec<serde_json::Value> = serde_json::from_str(&said).unwrap();
         1000 + u32::try_from(links[0]["ifindex"].as_u64().unwrap()).unwrap()
     }
+}
+
+/// The same pod with its address from the VPC's route table instead of an ENI.
+pub(crate) fn routed(mut pod: Pod) -> Pod {
+    pod.plan.datapath = Datapath::VpcRoute;
+    pod.plan.gateways = Gateways::default();
+    pod
 }
 
 /// A recording without what stays changed of the node itself: the ENIs are up and have the addresses the kernel gives

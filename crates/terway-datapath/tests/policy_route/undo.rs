@@ -6,7 +6,7 @@ use terway_types::{Bandwidth, IpFamily::V4, IpFamily::V6};
 
 use crate::refused;
 use crate::shared;
-use crate::world::{World, similar};
+use crate::world::{Pod, World, similar};
 
 pub(crate) fn stopped_before_each_step() {
     let world = World::new();
@@ -71,12 +71,20 @@ pub(crate) fn refused_within_a_batch() {
 }
 
 pub(crate) fn each_request_refused_once() {
+    each_request(|pod| pod, 10);
+}
+
+pub(crate) fn each_request_of_a_vpc_route_refused_once() {
+    each_request(shared::routed, 5);
+}
+
+fn each_request(made: fn(Pod) -> Pod, least: usize) {
     // With one family only, no rule of the other leads to the ENI's table.
     for families in [&[V4, V6][..], &[V4], &[V6]] {
         let world = World::new();
         let mut eni = shared::eni(&world, 4, 2);
         shared::used(&world, &mut eni);
-        let mut pod = eni.pod(&world, families);
+        let mut pod = made(eni.pod(&world, families));
         let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
         (pod.plan.ingress, pod.plan.egress) = (limit, limit);
         let layout = world.layout(&pod);
@@ -88,6 +96,6 @@ pub(crate) fn each_request_refused_once() {
                 similar(&before.1, &pod.record());
             },
         );
-        assert!(count > 10 * families.len(), "{families:?}: {count}");
+        assert!(count > least * families.len(), "{families:?}: {count}");
     }
 }

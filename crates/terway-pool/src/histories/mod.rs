@@ -10,6 +10,7 @@ pub(crate) mod past;
 mod provision;
 mod regrouping;
 mod retiring;
+mod routed;
 mod scenarios;
 pub(crate) mod shared;
 pub(crate) mod soak;

@@ -6,6 +6,7 @@ use crate::effect::Note;
 use crate::engine::Pool;
 use crate::eni::{Eni, Service};
 use crate::outbox::Outbox;
+use crate::routed::ranges;
 use crate::settings::PoolSettings;
 use crate::sharing::{rules, sharing};
 use crate::stock::{Learned, Life, Shelf, Stage, Work};
@@ -91,6 +92,9 @@ impl Pool {
         let rules = rules(&self.settings);
         self.shared.stock.resettle(rules);
         (self.shared.paused, self.shared.failures) = (Timestamp(0), 0);
+        if ranges(&self.settings).is_some() {
+            return;
+        }
         let (from, to) = if rules.prefixes {
             (PrefixPhase::Frozen, PrefixPhase::Ready)
         } else {

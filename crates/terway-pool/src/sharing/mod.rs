@@ -7,7 +7,7 @@ mod asking;
 mod demand;
 mod following;
 mod looks;
-mod numbers;
+pub(crate) mod numbers;
 mod serving;
 mod supplying;
 mod viewing;
@@ -96,20 +96,25 @@ pub(crate) fn sharing(settings: &PoolSettings) -> Option<Sharing> {
     match settings.mode {
         Mode::Exclusive => None,
         Mode::Shared(sharing) => Some(sharing),
+        // The ranges are prefixes of one ENI that asks for nothing and gives nothing back.
+        Mode::Routed(_) => Some(Sharing { prefixes: true, ..NOTHING }),
     }
 }
+
+/// Sharing that asks for nothing.
+const NOTHING: Sharing =
+    Sharing { per_eni: 0, prefixes: false, assign_batch: 0, eni_policy: EniPolicy::MostIps, min_enis: 0 };
 
 /// What the settings say about sharing. In exclusive mode nothing is asked for; addresses of an earlier shared mode
 /// are served until their release.
 fn rules(settings: &PoolSettings) -> Rules {
-    let exclusive =
-        Sharing { per_eni: 0, prefixes: false, assign_batch: 0, eni_policy: EniPolicy::MostIps, min_enis: 0 };
-    let sharing = sharing(settings).unwrap_or(exclusive);
+    let sharing = sharing(settings).unwrap_or(NOTHING);
     Rules {
         dual: settings.ipv6,
         per_eni: sharing.per_eni,
         prefixes: sharing.prefixes,
         batch: sharing.assign_batch,
         policy: sharing.eni_policy,
+        subnets: matches!(settings.mode, Mode::Routed(_)),
     }
 }

@@ -44,12 +44,12 @@ impl Pool {
             }
             _ => (FaultCode::PoolExhausted, format!("no address is idle ({numbers})"), None),
         };
-        Reason { what: "address", code, why, cause }
+        Reason { what: "address", code, why, cause, remedy: None }
     }
 }
 
 /// `3 in use, 1 in quarantine`: what there is, without zeros.
-struct Numbers<'a>(&'a Totals);
+pub(crate) struct Numbers<'a>(pub(crate) &'a Totals);
 
 impl fmt::Display for Numbers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

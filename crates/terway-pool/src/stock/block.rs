@@ -38,6 +38,17 @@ impl Block {
         Self { net, phase, since, trust, taken, next: 0, entries: BTreeMap::new() }
     }
 
+    /// The same prefix as a subnet of its own, of which the first address (the network, or of IPv6 all routers of the
+    /// subnet), the second (by custom the gateway) and of IPv4 the last (broadcast) are nobody's.
+    pub(crate) fn as_subnet(mut self) -> Self {
+        let last = self.size() - 1;
+        let broadcast = Some(last).filter(|_| self.net.is_ipv4() && last + 1 < LARGEST);
+        for offset in [0, 1].into_iter().chain(broadcast).filter(|offset| *offset <= last) {
+            self.taken.take(u16::try_from(offset).unwrap_or(u16::MAX));
+        }
+        self
+    }
+
     /// The same prefix, trusted like this.
     pub(crate) fn with(self, trust: Trust) -> Self {
         Self { trust, ..self }
@@ -58,6 +69,11 @@ impl Block {
     /// How many addresses are not idle.
     pub(crate) fn taken(&self) -> u32 {
         self.taken.taken()
+    }
+
+    /// Whether all its addresses are idle or nobody's.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// How many addresses can be given.

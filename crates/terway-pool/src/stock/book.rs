@@ -40,6 +40,8 @@ pub(crate) struct Rules {
     /// Addresses or prefixes per family and call.
     pub(crate) batch: u32,
     pub(crate) policy: EniPolicy,
+    /// Prefixes are subnets of their own, in which some addresses are nobody's.
+    pub(crate) subnets: bool,
 }
 
 /// All shared ENIs.

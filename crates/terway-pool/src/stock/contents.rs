@@ -56,7 +56,7 @@ impl Stock {
                 _ => {
                     let phase = if self.rules.prefixes { PrefixPhase::Ready } else { PrefixPhase::Frozen };
                     let trust = if life == Life::Idle { Trust::Sure } else { Trust::Suspect };
-                    self.add_block(no, Block::new(net, phase, now).with(trust));
+                    self.add_block(no, self.block(net, phase, now).with(trust));
                     self.write_prefix(no, net, out);
                 }
             }
@@ -153,6 +153,11 @@ impl Stock {
         self.edit(no, |shelf| shelf.add(slot));
     }
 
+    fn block(&self, net: IpNetwork, phase: PrefixPhase, since: Timestamp) -> Block {
+        let block = Block::new(net, phase, since);
+        if self.rules.subnets { block.as_subnet() } else { block }
+    }
+
     fn add_block(&mut self, no: EniNo, block: Block) {
         self.prefixes.insert(block.net.network(), (block.net, no));
         self.edit(no, |shelf| shelf.add_block(block));
@@ -177,7 +182,7 @@ impl Stock {
         if self.overlapped(record.prefix).is_some() {
             return Adopted::Misplaced;
         }
-        self.add_block(no, Block::new(record.prefix, record.phase, record.since));
+        self.add_block(no, self.block(record.prefix, record.phase, record.since));
         Adopted::Yes
     }
 

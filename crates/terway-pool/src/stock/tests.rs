@@ -20,7 +20,7 @@ use crate::settings::EniPolicy;
 use crate::testing::key;
 
 pub(super) fn rules(dual: bool) -> Rules {
-    Rules { dual, per_eni: 10, prefixes: false, batch: 10, policy: EniPolicy::MostIps }
+    Rules { dual, per_eni: 10, prefixes: false, batch: 10, policy: EniPolicy::MostIps, subnets: false }
 }
 
 fn v4(eni: u8, host: u8) -> IpAddr {

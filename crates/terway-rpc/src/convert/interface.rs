@@ -80,7 +80,7 @@ pub fn datapath(kind: i32) -> Result<Datapath, InterfaceError> {
     match AttachmentType::try_from(kind) {
         Ok(AttachmentType::TypeVpceni) => Ok(Datapath::Exclusive),
         Ok(AttachmentType::TypeEniMultiIp) => Ok(Datapath::PolicyRoute),
-        Ok(other) => Err(unsupported("type", &other.as_str_name())),
+        Ok(AttachmentType::TypeVpcip) => Ok(Datapath::VpcRoute),
         Err(_) => Err(unsupported("type", &kind)),
     }
 }
@@ -109,6 +109,16 @@ impl InterfaceParts {
             vlan: None,
             vf: None,
         })
+    }
+
+    /// The only interface of an attachment that holds these addresses of the ranges that the VPC leads to the node.
+    /// `node_mac` is that of the node's own NIC. Fails where there are none.
+    pub fn of_route(
+        eni: &EniRecord,
+        addresses: Addresses,
+        node_mac: MacAddr,
+    ) -> Result<Self, InterfaceError> {
+        Self::of_shared_eni(&EniRecord { addresses, mac: Some(node_mac), ..eni.clone() }, addresses)
     }
 
     /// The only interface of an attachment that holds these addresses of an ENI it shares. Fails where there are

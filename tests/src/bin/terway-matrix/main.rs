@@ -19,9 +19,11 @@ fn main() -> ExitCode {
         let options = Options::read(env::args().skip(1))?;
         let exclusive = Plan { name: "exclusive".to_owned(), pool: (2, 4), ..Plan::default() };
         let shared = Plan { name: "shared".to_owned(), shared: true, pool: (4, 20), ..Plan::default() };
+        let routed = Plan { name: "routed".to_owned(), routed: Some(24), ..Plan::default() };
         let modes = [
             ("exclusive", explore(&exclusive, &options.binaries)?),
             ("policy routing", explore(&shared, &options.binaries)?),
+            ("VPC route", explore(&routed, &options.binaries)?),
         ];
         let table = reach::table(&modes);
         println!("{table}");

@@ -51,6 +51,31 @@ fn a_pod_on_a_shared_eni() {
     ");
 }
 
+/// One route to the pod, and nothing about any ENI.
+#[test]
+fn a_pod_whose_address_the_vpc_leads_to_the_node() {
+    let (nics, gateways) = (vec![], Gateways::default());
+    let routed = InterfacePlan { datapath: Datapath::VpcRoute, gateways, ..dual() };
+    let text = layout(&routed, &key(), &pod(), &HostFacts { nics, ..facts() }).unwrap().to_string();
+    let on_node: Vec<_> = text.lines().skip_while(|line| *line != "host:").skip(1).map(str::trim).collect();
+    insta::assert_snapshot!(on_node.join("\n"), @"
+    link cali68caf03a5f4 veth (peer eth0) address 76:11:d8:09:fb:73 mtu 1500 up alias terway:terway/c0ffee/eth0
+    sysctl net/ipv4/conf/cali68caf03a5f4/forwarding = 1
+    sysctl net/ipv4/conf/cali68caf03a5f4/rp_filter = 1
+    sysctl net/ipv4/conf/ens3/forwarding = 1
+    sysctl net/ipv6/conf/cali68caf03a5f4/accept_ra = 0
+    sysctl net/ipv6/conf/cali68caf03a5f4/disable_ipv6 = 0
+    sysctl net/ipv6/conf/all/forwarding = 1
+    sysctl net/ipv6/conf/cali68caf03a5f4/forwarding = 1
+    route 10.0.1.5 dev cali68caf03a5f4 src 10.0.0.9
+    route fd00:1::5 dev cali68caf03a5f4 src fd00::9
+    neighbour 10.0.1.5 lladdr 32:13:a0:03:0f:59 dev cali68caf03a5f4 permanent
+    neighbour fd00:1::5 lladdr 32:13:a0:03:0f:59 dev cali68caf03a5f4 permanent
+    ");
+    let in_pod = |text: &str| text.lines().take_while(|line| *line != "host:").count();
+    assert_eq!(in_pod(&text), in_pod(&self::text(&shared())), "inside it looks like one on a shared ENI");
+}
+
 #[test]
 fn a_pod_on_the_nodes_own_nic_changes_nothing_of_it() {
     let facts = HostFacts { uplink: "eth1".into(), ..facts() };

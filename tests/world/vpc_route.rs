@@ -1,0 +1,360 @@
+//! Pods with addresses of their node's podCIDR, by the shipped plugin and `terwayd --daemon-mode VPC`: who reaches whom,
+//! that no address has two owners through crashes, restarts and lost ledgers, and that nothing stays on the node.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use terway_rig::eventually::eventually;
+use terway_rig::node::Node;
+use terway_rig::pod::Pod;
+use terway_rig::world::{Plan, World};
+use terway_rig::{namespace, reach, reader};
+
+use crate::policy_route::{all_held, at_once, left};
+use crate::support::{LIMIT, Scenario, both, events, once, started, text, unguarded};
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![
+        both("vpc_route::every_path_is_as_it_should_be", reachability),
+        both("vpc_route::the_cloud_is_asked_for_nothing", no_calls),
+        once("vpc_route::result_kernel_and_check_agree", result_and_kernel),
+        once("vpc_route::every_drift_is_named", drifts),
+        once("vpc_route::del_leaves_nothing_whatever_way_a_pod_ends", ends),
+        once("vpc_route::gc_takes_what_is_left", garbage),
+        once("vpc_route::a_route_to_a_pod_that_somebody_takes_is_put_back", guarded),
+        once("vpc_route::a_full_range_says_so_and_a_released_address_rests", full),
+        once("vpc_route::a_daemon_that_dies_anywhere_gives_no_address_twice", dies),
+        once("vpc_route::a_lost_ledger_gives_nothing_until_it_is_made_anew", lost),
+        once("vpc_route::another_range_leaves_pods_their_addresses", other_range),
+        once("vpc_route::forty_at_once", many),
+        once("vpc_route::a_start_without_a_range_is_refused", refused),
+    ]
+}
+
+fn routed(plan: &Plan) -> Plan {
+    Plan { routed: Some(24), ..plan.clone() }
+}
+
+fn booted(plan: &Plan) -> Result<World> {
+    let mut world = started(plan)?;
+    world.boot()?;
+    Ok(world)
+}
+
+fn reachability(plan: &Plan) -> Result<()> {
+    let mut world = started(&routed(&Plan { nodes: 2, ..plan.clone() }))?;
+    reach::prepare(&world)?;
+    world.boot()?;
+    all_held(plan, &mut world)
+}
+
+/// Not even for what other modes must know at the start; and the operator hears that the mode is deprecated.
+fn no_calls(plan: &Plan) -> Result<()> {
+    let mut world = booted(&routed(plan))?;
+    let mut pod = world.nodes[0].pod("web")?;
+    pod.add()?;
+    pod.del()?;
+    let calls = world.cloud_calls(0)?;
+    let of_api: Vec<_> = calls.iter().filter(|call| call["action"] != "metadata").collect();
+    ensure!(of_api.is_empty(), "{of_api:?}");
+    let told = events(&world.nodes[0], "VpcModeDeprecated")?;
+    ensure!(told.len() == 1 && told[0].contains("ENIMultiIP"), "{told:?}");
+    Ok(())
+}
+
+fn cli(node: &Node, words: &[&str]) -> Result<String> {
+    let output = node.cli(words)?;
+    Ok(said(&output))
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn result_and_kernel(plan: &Plan) -> Result<()> {
+    let mut world = booted(&routed(plan))?;
+    let mut pod = world.nodes[0].pod("web")?;
+    let result = pod.add()?.output.clone();
+    ensure!(result["ips"][0]["address"] == "172.20.1.2/32", "the first after network and gateway: {result}");
+    ensure!(result["ips"][1]["address"] == "fd00:20:0:1::2/128", "{result}");
+    ensure!(result["ips"][0]["gateway"] == "169.254.1.1", "{result}");
+    let end = text(&result["interfaces"][1], "name");
+    let rules = reader::text(&pod.host, "ip", &["rule"])?;
+    ensure!(!rules.contains("172.20."), "no rule is needed: {rules}");
+    let route = reader::text(&pod.host, "ip", &["route", "show", "172.20.1.2"])?;
+    ensure!(route.contains(&format!("dev {end}")) && route.contains("src 10.2.0.1"), "{route}");
+    pod.call_with_result("CHECK").run()?.expect_ok("CHECK")?;
+
+    let node = &world.nodes[0];
+    let shown = cli(node, &["show", "addresses"])?;
+    ensure!(
+        shown.contains("172.20.1.2") && shown.contains("web") && shown.contains("172.20.1.0/24"),
+        "{shown}"
+    );
+    let explained = cli(node, &["explain", "default/web"])?;
+    ensure!(explained.contains("172.20.1.2") && explained.contains(&end), "{explained}");
+    let status = cli(node, &["status"])?;
+    ensure!(status.contains("vpc-route") && status.contains("1 in use, 252 idle"), "{status}");
+    let looked = cli(node, &["inventory"])?;
+    ensure!(looked.contains("no ENIs to look for"), "{looked}");
+    pod.del()?;
+    ensure!(left(&pod)?.is_empty(), "{}", left(&pod)?);
+    Ok(())
+}
+
+/// What somebody does to a pod or its node, and the words CHECK must say about it.
+const DAMAGE: &[(&str, bool, &[&str], &str)] = &[
+    ("default route gone", true, &["route", "del", "default"], "default"),
+    ("IPv6 address gone", true, &["-6", "address", "flush", "dev", "eth0", "scope", "global"], "fd00"),
+    ("pair gone", true, &["link", "del", "eth0"], "eth0"),
+    ("routes to pods gone", false, &["route", "flush", "protocol", "157"], "route"),
+    ("IPv6 routes to pods gone", false, &["-6", "route", "flush", "protocol", "157"], "route"),
+    ("neighbours gone", false, &["neighbour", "flush", "nud", "permanent"], "neighbour"),
+];
+
+fn drifts(plan: &Plan) -> Result<()> {
+    let mut world = unguarded(&routed(plan))?;
+    for (what, inside, words, expected) in DAMAGE {
+        let mut pod = world.nodes[0].pod("web")?;
+        pod.add()?;
+        pod.call_with_result("CHECK").run()?.expect_ok("CHECK of a sound pod")?;
+        reader::text(if *inside { &pod.netns } else { &pod.host }, "ip", words).context(*what)?;
+        let (code, text) = pod.call_with_result("CHECK").run()?.expect_error(what)?;
+        ensure!(code == 103 && text.contains(expected), "{what}: code {code}, {text}");
+        pod.del()?;
+        ensure!(left(&pod)?.is_empty(), "{what}: {}", left(&pod)?);
+    }
+    Ok(())
+}
+
+fn ends(plan: &Plan) -> Result<()> {
+    let mut world = booted(&routed(plan))?;
+    let mut stays = world.nodes[0].pod("stays")?;
+    stays.add()?;
+    let before = left(&stays)?;
+    for way in ["usual", "again", "namespace gone", "daemon away", "daemon away, namespace gone"] {
+        let mut pod = world.nodes[0].pod("goes")?;
+        pod.add()?;
+        let del = pod.call_with_result("DEL");
+        if way.contains("namespace gone") {
+            pod.vanish()?;
+        }
+        if way.contains("daemon away") {
+            world.nodes[0].kill()?;
+        }
+        for _ in 0..=usize::from(way == "again") {
+            del.run()?.expect_ok(way)?;
+        }
+        ensure!(left(&stays)? == before, "{way}: {before}\nbecame\n{}", left(&stays)?);
+        if way.contains("daemon away") {
+            world.nodes[0].start()?;
+            world.nodes[0].wait_ready()?;
+        }
+        stays.call_with_result("CHECK").run()?.expect_ok(way)?;
+        // What was spooled is released too: nobody but the one that stays has an address.
+        let status = cli(&world.nodes[0], &["status"])?;
+        ensure!(status.contains("1 in use"), "{way}: {status}");
+    }
+    Ok(())
+}
+
+fn garbage(plan: &Plan) -> Result<()> {
+    let mut world = booted(&routed(plan))?;
+    let mut stays = world.nodes[0].pod("stays")?;
+    stays.add()?;
+    let before = left(&stays)?;
+    let mut goes = world.nodes[0].pod("goes")?;
+    goes.add()?;
+    goes.vanish()?;
+    let names = ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS"];
+    let call = names.iter().fold(stays.call("GC"), |call, key| call.without(key));
+    let valid = json!([{ "containerID": stays.container, "ifname": "eth0" }]);
+    call.configured("cni.dev/valid-attachments", valid).run()?.expect_ok("GC")?;
+    ensure!(left(&stays)? == before, "{before}\nbecame\n{}", left(&stays)?);
+    let status = cli(&world.nodes[0], &["status"])?;
+    ensure!(status.contains("1 in use"), "{status}");
+    stays.call_with_result("CHECK").run()?.expect_ok("CHECK of the pod that stays")?;
+    Ok(())
+}
+
+fn guarded(plan: &Plan) -> Result<()> {
+    let mut world = booted(&routed(plan))?;
+    let mut pod = world.nodes[0].pod("web")?;
+    pod.add()?;
+    for words in [&["route", "flush", "protocol", "157"][..], &["-6", "route", "flush", "protocol", "157"]] {
+        reader::text(&pod.host, "ip", words)?;
+    }
+    eventually("CHECK is content again", LIMIT, || {
+        pod.call_with_result("CHECK").run().ok()?.expect_ok("CHECK").ok().map(drop)
+    })?;
+    let own = reader::text(&pod.host, "ip", &["-4", "address", "show", "dev", "eth0"])?;
+    ensure!(own.contains("10.2.0.1/24"), "the node keeps its own address: {own}");
+    let told = events(&world.nodes[0], "HostStateRepaired")?;
+    ensure!(!told.is_empty(), "{:?}", cli(&world.nodes[0], &["events"])?);
+    Ok(())
+}
+
+fn v4(pods: &[Pod]) -> Result<BTreeSet<IpAddr>> {
+    pods.iter().map(|pod| pod.address(4)).collect()
+}
+
+/// Five pods fit into a /29.
+fn full(plan: &Plan) -> Result<()> {
+    let plan = Plan { routed: Some(29), quarantine: "2s".to_owned(), ..plan.clone() };
+    let mut world = booted(&plan)?;
+    world.nodes[0].tell_plugin("allocate_timeout", json!(1))?;
+    let mut pods =
+        (0..5).map(|number| world.nodes[0].pod(&format!("p{number}"))).collect::<Result<Vec<_>>>()?;
+    pods.iter_mut().try_for_each(|pod| pod.add().map(drop))?;
+    let wanted = (2..=6).map(|last| IpAddr::from([172, 20, 1, last])).collect();
+    ensure!(v4(&pods)? == wanted, "all but network, gateway and broadcast: {:?}", v4(&pods)?);
+
+    let late = world.nodes[0].pod("late")?;
+    let (code, text) = late.call("ADD").run()?.expect_error("a sixth pod")?;
+    ensure!(code == 11 && text.contains("172.20.1.0/29") && text.contains("5 addresses in use"), "{text}");
+    ensure!(text.contains("maxPods"), "a remedy: {text}");
+
+    let freed = pods[0].address(4)?;
+    pods[0].del()?;
+    let (_, text) = late.call("ADD").run()?.expect_error("before the rest is over")?;
+    ensure!(text.contains("1 in quarantine"), "{text}");
+    let mut last = world.nodes[0].pod("last")?;
+    eventually("the address has rested", LIMIT, || last.add().ok().map(drop))?;
+    ensure!(last.address(4)? == freed, "{} is not {freed}", last.address(4)?);
+    Ok(())
+}
+
+/// The daemon dies before each effect of an ADD and a DEL in turn, and comes back.
+fn dies(plan: &Plan) -> Result<()> {
+    let mut world = booted(&routed(plan))?;
+    world.nodes[0].tell_plugin("allocate_timeout", json!(2))?;
+    let flags = world.nodes[0].flags.clone();
+    let mut pods: Vec<Pod> = Vec::new();
+    for effects in 0..6 {
+        let node = &mut world.nodes[0];
+        node.kill()?;
+        node.flags.clone_from(&flags);
+        node.flags.extend(["--die-after-effects".to_owned(), effects.to_string()]);
+        node.start()?;
+        let mut pod = node.pod(&format!("p{effects}"))?;
+        // Told or not: the runtime repeats what failed.
+        let _ = pod.call("ADD").run()?;
+        node.kill()?;
+        node.flags.clone_from(&flags);
+        node.start()?;
+        node.wait_ready()?;
+        if pod.add().is_err() {
+            pod.call("DEL").run()?.expect_ok("DEL of what failed")?;
+            pod.add().with_context(|| format!("after {effects} effects"))?;
+        }
+        pods.push(pod);
+        ensure!(v4(&pods)?.len() == pods.len(), "after {effects} effects: {:?}", v4(&pods)?);
+    }
+    pods.iter().try_for_each(|pod| pod.call_with_result("CHECK").run()?.expect_ok("CHECK").map(drop))?;
+    let status = cli(&world.nodes[0], &["status"])?;
+    ensure!(status.contains("6 in use"), "{status}");
+    Ok(())
+}
+
+fn recover(node: &Node) -> Result<String> {
+    let daemon = node.daemon_command();
+    let mut command = Command::new(daemon.get_program());
+    command.arg("recover").args(daemon.get_args());
+    let output = namespace::inside(&node.netns, move || command.output())?.context("no terwayd recover")?;
+    ensure!(output.status.success(), "{}", said(&output));
+    Ok(said(&output))
+}
+
+fn lost(plan: &Plan) -> Result<()> {
+    let mut world = booted(&routed(plan))?;
+    let mut pods = vec![world.nodes[0].pod("web")?, world.nodes[0].pod("db")?];
+    pods.iter_mut().try_for_each(|pod| pod.add().map(drop))?;
+    world.nodes[0].kill()?;
+    fs::remove_file(world.nodes[0].path("state/ledger.redb"))?;
+    world.nodes[0].start()?;
+    eventually("the loss is said", LIMIT, || {
+        let status = cli(&world.nodes[0], &["status"]).ok()?;
+        (status.contains("would give the address again") && status.contains("terwayd recover")).then_some(())
+    })
+    .with_context(|| world.nodes[0].log_tail())?;
+    world.nodes[0].kill()?;
+    let lines = recover(&world.nodes[0])?;
+    ensure!(lines.contains("holds 172.20.1.2 and fd00:20:0:1::2"), "{lines}");
+    world.nodes[0].start()?;
+    world.nodes[0].wait_ready()?;
+    pods.push(world.nodes[0].pod("new")?);
+    pods[2].add()?;
+    ensure!(v4(&pods)?.len() == 3, "{:?}", v4(&pods)?);
+    for pod in &mut pods {
+        pod.call_with_result("CHECK").run()?.expect_ok("CHECK")?;
+        pod.del()?;
+    }
+    ensure!(left(&pods[0])?.is_empty(), "{}", left(&pods[0])?);
+    Ok(())
+}
+
+fn other_range(plan: &Plan) -> Result<()> {
+    let mut world = booted(&routed(plan))?;
+    let mut before = world.nodes[0].pod("before")?;
+    before.add()?;
+    world.nodes[0].kill()?;
+    world.nodes[0].flags = ["--pod-cidr", "172.21.0.0/24,fd00:21::/64"].map(str::to_owned).to_vec();
+    world.nodes[0].start()?;
+    world.nodes[0].wait_ready()?;
+    before.call_with_result("CHECK").run()?.expect_ok("CHECK of the pod from before")?;
+    let mut after = world.nodes[0].pod("after")?;
+    after.add()?;
+    ensure!(after.address(4)?.to_string() == "172.21.0.2", "{}", after.address(4)?);
+    let told = events(&world.nodes[0], "PodCidrChanged")?;
+    ensure!(told.len() == 2 && told[0].contains("172.20.1.0/24"), "{told:?}");
+    let shown = cli(&world.nodes[0], &["show", "addresses"])?;
+    ensure!(shown.contains("172.20.1.2"), "{shown}");
+    before.del()?;
+    eventually("the former range is gone", LIMIT, || {
+        let shown = cli(&world.nodes[0], &["show", "addresses"]).ok()?;
+        (shown.contains("172.21.0.2") && !shown.contains("172.20.1.")).then_some(())
+    })
+}
+
+fn many(plan: &Plan) -> Result<()> {
+    let mut world = booted(&routed(plan))?;
+    let mut pods =
+        (0..40).map(|number| world.nodes[0].pod(&format!("web{number}"))).collect::<Result<Vec<_>>>()?;
+    at_once(&mut pods, |pod| pod.add().map(drop)).with_context(|| world.nodes[0].log_tail())?;
+    ensure!(v4(&pods)?.len() == 40, "{:?}", v4(&pods)?);
+    at_once(&mut pods, |pod| pod.call_with_result("CHECK").run()?.expect_ok("CHECK").map(drop))?;
+    at_once(&mut pods, |pod| pod.del().map(drop))?;
+    ensure!(left(&pods[0])?.is_empty(), "{}", left(&pods[0])?);
+    Ok(())
+}
+
+fn refused(plan: &Plan) -> Result<()> {
+    let mut world = started(&routed(plan))?;
+    let node = &mut world.nodes[0];
+    let mut starts = |flags: &[&str]| -> Result<(Option<i32>, String)> {
+        node.flags = flags.iter().map(|word| (*word).to_owned()).collect();
+        let mut command = node.daemon_command();
+        let output = namespace::inside(&node.netns, move || command.output())??;
+        Ok((output.status.code(), said(&output)))
+    };
+    for (flags, words) in [
+        (&[][..], "--pod-cidr: is missing: give the IPv4 range"),
+        (&["--pod-cidr", "172.20.1.0/24"], "--pod-cidr: has no IPv6 range, but `ip_stack` is \"dual\""),
+        (
+            &["--pod-cidr", "172.20.1.9/24"],
+            "172.20.1.9/24 is an address, not a range: the range is 172.20.1.0/24",
+        ),
+        (
+            &["--pod-cidr", "172.16.9.0/24,fd00:20::/64"],
+            "172.16.9.0/24 overlaps `service_cidr` 172.16.0.0/16",
+        ),
+    ] {
+        let (code, text) = starts(flags)?;
+        ensure!(code == Some(78) && text.contains(words), "{flags:?}: {code:?} {text}");
+    }
+    Ok(())
+}

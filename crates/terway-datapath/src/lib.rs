@@ -29,7 +29,8 @@ pub mod symmetric;
 mod tags;
 
 pub use apply::{
-    Applied, ApplyError, AttachmentContext, RepairError, Step, apply, apply_spoiled, can_repair, repair,
+    Applied, ApplyError, Asked, AttachmentContext, RepairError, Step, apply, apply_spoiled, can_repair,
+    repair,
 };
 pub use describe::Layout;
 pub use diff::{Drift, diff, diff_host};

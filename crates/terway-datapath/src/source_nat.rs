@@ -41,18 +41,22 @@ pub(crate) fn rules(nat: &SourceNat) -> [RuleBody; 2] {
     ]
 }
 
-/// Adds the rules of an attachment, all or none.
-pub(crate) fn install(wanted: &[SourceNat], mark: &Mark, netns: &Netns) -> Result<(), KernelError> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
+/// What adds the rules of an attachment.
+pub(crate) fn additions(wanted: &[SourceNat], mark: &Mark) -> Batch {
     let comment = Comment::new(mark.as_str()).ok();
-    let batch = wanted.iter().fold(Batch::new(), |batch, nat| {
+    wanted.iter().fold(Batch::new(), |batch, nat| {
         let chain = chain(IpFamily::of(&nat.pod));
         let batch = batch.add_table(&chain.table).add_chain(&chain);
         rules(nat).iter().fold(batch, |batch, rule| batch.add_rule(&chain, rule, comment.as_ref()))
-    });
-    Nft::open(netns)?.commit(&batch)
+    })
+}
+
+/// Adds them, all or none.
+pub(crate) fn install(additions: &Batch, netns: &Netns) -> Result<(), KernelError> {
+    if additions.is_empty() {
+        return Ok(());
+    }
+    Nft::open(netns)?.commit(additions)
 }
 
 /// The rules of an attachment that are there.

@@ -51,7 +51,7 @@ impl Pool {
         for (net, phase) in &there {
             let to = if wanted.contains(net) { PrefixPhase::Ready } else { PrefixPhase::Frozen };
             if *phase != to && self.shared.stock.set_prefix(*net, to, self.now, out) {
-                self.tell_range(*net, to, out);
+                tell_range(*net, to, out);
             }
         }
         let gone: Vec<_> = self.idle_ranges(no).filter(|net| !wanted.contains(net)).collect();
@@ -68,16 +68,6 @@ impl Pool {
     fn idle_ranges(&self, no: EniNo) -> impl Iterator<Item = IpNetwork> + '_ {
         let blocks = self.shared.stock.get(no).into_iter().flat_map(Shelf::blocks);
         blocks.filter(|block| block.is_idle()).map(|block| block.net)
-    }
-
-    fn tell_range(&self, net: IpNetwork, phase: PrefixPhase, out: &mut Outbox) {
-        let message = match phase {
-            PrefixPhase::Ready => format!("the node has the range {net} again: its addresses are given"),
-            _ => format!(
-                "the node has the range {net} no more: pods that have an address of it keep it, and nobody gets one"
-            ),
-        };
-        out.note(Note::Event { reason: "PodCidrChanged", message });
     }
 
     /// The node's own NIC, which is made where it is missing.
@@ -132,6 +122,16 @@ impl Pool {
             remedy: Some(remedy.to_owned()),
         }
     }
+}
+
+fn tell_range(net: IpNetwork, phase: PrefixPhase, out: &mut Outbox) {
+    let message = match phase {
+        PrefixPhase::Ready => format!("the node has the range {net} again: its addresses are given"),
+        _ => format!(
+            "the node has the range {net} no more: pods that have an address of it keep it, and nobody gets one"
+        ),
+    };
+    out.note(Note::Event { reason: "PodCidrChanged", message });
 }
 
 /// The node's own NIC as the ledger has it.

@@ -1,6 +1,7 @@
 //! Makes a layout in the kernel: first everything that could speak against it is looked at, then the changes go
 //! out in as few batches as the kernel allows. If any of them fails, all are undone.
 
+mod asked;
 mod check;
 mod error;
 mod repair;
@@ -11,6 +12,8 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Instant;
 
+pub use asked::Asked;
+use asked::Spoil;
 pub use error::{ApplyError, Step, StepError};
 pub use repair::{RepairError, can_repair, repair};
 use terway_types::IpFamily;
@@ -51,11 +54,11 @@ pub fn apply(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Applied
     apply_spoiled(layout, context, &|_| {})
 }
 
-/// The same, where each request goes through `spoil` before it is sent. For tests of the way back.
+/// The same, where everything that is asked of the kernel goes through `spoil` before. For tests of the way back.
 pub fn apply_spoiled(
     layout: &Layout,
     context: &AttachmentContext<'_>,
-    spoil: &dyn Fn(&mut Request),
+    spoil: &dyn Fn(Asked<'_, '_>),
 ) -> Result<Applied, ApplyError> {
     if context.pod.is_same(context.host) {
         return Err(ApplyError::HostNamespace);
@@ -80,7 +83,7 @@ pub fn apply_spoiled(
 struct Work<'a> {
     layout: &'a Layout,
     context: &'a AttachmentContext<'a>,
-    spoil: &'a dyn Fn(&mut Request),
+    spoil: Spoil<'a>,
     host: Netlink,
     pod: Netlink,
     /// The ENI's netdev.
@@ -112,7 +115,7 @@ impl Work<'_> {
 
     /// The node's own switches stay as they are set: other attachments need them too.
     fn node_switches(&mut self) -> Result<(), StepError> {
-        switches::of_node(&self.layout.host, &self.layout.uplink, self.context.host)
+        switches::of_node(&self.layout.host, &self.layout.uplink, self.context.host, self.spoil)
     }
 
     /// Every link to its place: the pair made with its far end in the pod, the ENI moved, renamed and marked in
@@ -126,9 +129,12 @@ impl Work<'_> {
             batch.push(requests::move_nic(link, nic, self.context.pod));
         }
         let (layout, netns) = (self.layout, self.context.host);
+        let mut additions = source_nat::additions(&layout.host.source_nat, &Mark::of(&layout.key));
+        for number in 0..additions.len() {
+            (self.spoil)(Asked::Change(&mut additions, number));
+        }
         thread::scope(|scope| {
-            let mark = Mark::of(&layout.key);
-            let translation = scope.spawn(move || source_nat::install(&layout.host.source_nat, &mark, netns));
+            let translation = scope.spawn(move || source_nat::install(&additions, netns));
             self.host.transact(&spoiled(batch, self.spoil))?;
             if layout.pod.links.iter().any(|link| link.kind.is_child()) {
                 let names = requests::name_children(layout, &self.pod.links()?);
@@ -139,8 +145,8 @@ impl Work<'_> {
     }
 
     fn link_switches(&mut self) -> Result<(), StepError> {
-        switches::of_links(&self.layout.pod, self.context.pod)?;
-        switches::of_links(&self.layout.host, self.context.host)
+        switches::of_links(&self.layout.pod, self.context.pod, self.spoil)?;
+        switches::of_links(&self.layout.host, self.context.host, self.spoil)
     }
 
     fn pod_side(&mut self) -> Result<u32, StepError> {
@@ -245,8 +251,10 @@ impl Work<'_> {
     }
 }
 
-fn spoiled(mut batch: Vec<Request>, spoil: &dyn Fn(&mut Request)) -> Vec<Request> {
-    batch.iter_mut().for_each(spoil);
+fn spoiled(mut batch: Vec<Request>, spoil: Spoil<'_>) -> Vec<Request> {
+    for request in &mut batch {
+        spoil(Asked::Request(request));
+    }
     batch
 }
 

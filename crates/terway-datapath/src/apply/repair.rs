@@ -55,13 +55,13 @@ fn put_back(layout: &Layout, wanted: &NamespaceLayout, host: &Netns) -> Result<(
     });
     netlink.transact(&mtu_and_mark.collect::<Vec<_>>())?;
     // In a container the switches may be read-only; the rest can come back nevertheless.
-    let switched =
-        switches::of_node(wanted, &layout.uplink, host).and_then(|()| switches::of_links(wanted, host));
+    let switched = switches::of_node(wanted, &layout.uplink, host, &|_| {})
+        .and_then(|()| switches::of_links(wanted, host, &|_| {}));
     if !wanted.source_nat.is_empty() {
         // One rule of a translation may be left: all go and come again, or that one would be there twice.
         let mark = Mark::of(&layout.key);
         source_nat::remove(&mark, host)?;
-        source_nat::install(&layout.host.source_nat, &mark, host)?;
+        source_nat::install(&source_nat::additions(&layout.host.source_nat, &mark), host)?;
     }
     let rules = rules_there(wanted, &mut netlink)?;
     netlink.transact(&requests::inside(wanted, &links, &rules)?)?;

@@ -72,6 +72,6 @@ pub(crate) fn each_request_refused_once() {
             similar(&before.1, &pod.record());
         },
     );
-    // Links, addresses, neighbours, routes and limits of both sides.
-    assert!(count > 20, "{count}");
+    // Links, addresses, neighbours, routes and limits of both sides; switches; tables, chains and rules of nf_tables.
+    assert!(count > 40, "{count}");
 }

@@ -1,23 +1,23 @@
-//! Every request of an ADD refused once, one ADD after the other: whichever it is, all must be as before.
+//! Everything an ADD asks of the kernel refused once, one ADD after the other: requests, switches, and changes of
+//! nf_tables. Whichever it is, all must be as before.
 
 use std::cell::{Cell, RefCell};
 
-use terway_datapath::kernel::Request;
-use terway_datapath::{Applied, ApplyError};
+use terway_datapath::{Applied, ApplyError, Asked};
 
-/// Applies again and again, with another request spoiled each time, until one goes through because it has no more
-/// requests. Says how many were refused.
+/// Applies again and again, with something else spoiled each time, until one goes through because nothing more is asked.
+/// Says how much was refused.
 pub(crate) fn each(
-    apply: impl Fn(&dyn Fn(&mut Request)) -> Result<Applied, ApplyError>,
+    apply: impl Fn(&dyn Fn(Asked<'_, '_>)) -> Result<Applied, ApplyError>,
     all_is_as_before: impl Fn(),
 ) -> usize {
     let mut number = 0;
     loop {
         let (sent, refused) = (Cell::new(0), RefCell::new(String::new()));
-        let spoil = |request: &mut Request| {
+        let spoil = |asked: Asked<'_, '_>| {
             if sent.replace(sent.get() + 1) == number {
-                request.what().clone_into(&mut refused.borrow_mut());
-                request.spoil();
+                *refused.borrow_mut() = asked.what();
+                asked.spoil();
             }
         };
         let outcome = apply(&spoil);

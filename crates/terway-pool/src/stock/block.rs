@@ -40,7 +40,7 @@ impl Block {
 
     /// The same prefix as a subnet of its own, of which the first address (the network, or of IPv6 all routers of the
     /// subnet), the second (by custom the gateway) and of IPv4 the last (broadcast) are nobody's.
-    pub(crate) fn as_subnet(mut self) -> Self {
+    pub(crate) fn into_subnet(mut self) -> Self {
         let last = self.size() - 1;
         let broadcast = Some(last).filter(|_| self.net.is_ipv4() && last + 1 < LARGEST);
         for offset in [0, 1].into_iter().chain(broadcast).filter(|offset| *offset <= last) {

@@ -155,7 +155,7 @@ impl Stock {
 
     fn block(&self, net: IpNetwork, phase: PrefixPhase, since: Timestamp) -> Block {
         let block = Block::new(net, phase, since);
-        if self.rules.subnets { block.as_subnet() } else { block }
+        if self.rules.subnets { block.into_subnet() } else { block }
     }
 
     fn add_block(&mut self, no: EniNo, block: Block) {

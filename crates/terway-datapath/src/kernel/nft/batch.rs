@@ -72,6 +72,24 @@ impl Batch {
         self.commands.is_empty()
     }
 
+    /// How many changes there are.
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// What the change with this number does, as the end of "failed to ...".
+    pub fn what(&self, number: usize) -> &str {
+        self.commands.get(number).map_or("", |command| &command.what)
+    }
+
+    /// Makes a change one that every kernel refuses: of a kind there is none of. For tests of what a refusal leads to.
+    pub fn spoil(&mut self, number: usize) {
+        const NO_SUCH_KIND: u16 = 0xff;
+        if let Some(kind) = self.commands.get_mut(number).and_then(|command| command.frame.0.get_mut(4..6)) {
+            kind.copy_from_slice(&(SUBSYSTEM << 8 | NO_SUCH_KIND).to_ne_bytes());
+        }
+    }
+
     /// Makes a table, unless it is there.
     #[must_use]
     pub fn add_table(self, table: &Table) -> Self {

@@ -6,7 +6,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use libtest_mimic::Trial;
-use serde_json::Value;
+use serde_json::{Value, json};
 use terway_rig::eventually::eventually;
 use terway_rig::reader;
 use terway_rig::world::Plan;
@@ -21,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("traps::a_new_plugin_is_installed_while_the_old_one_runs", upgrade),
         trial("traps::networks_of_one_pod_are_attached_at_once", two_networks),
         trial("traps::a_gc_with_null_spares_what_lives", gc_null),
+        trial("traps::a_changed_conflist_reaches_a_runtime_that_watches", changed_conflist),
     ]
 }
 
@@ -115,5 +116,34 @@ fn gc_null(name: &str) -> Result<()> {
     pod.vanish()?;
     gc.run()?.expect_ok("GC with null once no sandbox lives")?;
     wait_free(&world.nodes[0])?;
+    books_agree(&mut world, 0, &[])
+}
+
+/// containerd's watcher does not see a file that was moved in from another folder: it waits for writes, renames within,
+/// and removals. What an upgrade changes in the conflist has to reach the next pod all the same.
+fn changed_conflist(name: &str) -> Result<()> {
+    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+    let containerd = Containerd::start(&world.nodes[0])?;
+    containerd.wait_network()?;
+    let cri = containerd.cri()?;
+    let told = |number: usize| -> Result<Value> {
+        let id = cri.run(&containerd.pod(&format!("web{number}")))?;
+        let calls = containerd.plugins.calls_of(&id)?;
+        cri.stop(&id)?;
+        cri.remove(&id)?;
+        let add = calls.iter().find(|call| call.verb() == "ADD").context("no ADD was recorded")?;
+        Ok(add.input["host_stack_cidrs"].clone())
+    };
+    ensure!(told(0)? == json!(["169.254.20.10/32"]));
+    world.nodes[0].stop()?;
+    world.nodes[0].tell_plugin("host_stack_cidrs", json!(["169.254.20.10/32", "169.254.20.11/32"]))?;
+    world.nodes[0].start()?;
+    world.nodes[0].wait_ready()?;
+    let mut number = 0;
+    eventually("containerd reads the conflist anew", LIMIT, || {
+        number += 1;
+        (told(number).ok()? == json!(["169.254.20.10/32", "169.254.20.11/32"])).then_some(())
+    })
+    .with_context(|| containerd.log())?;
     books_agree(&mut world, 0, &[])
 }

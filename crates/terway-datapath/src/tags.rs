@@ -82,6 +82,12 @@ pub(crate) fn missing(host: &mut Netlink, link: u32, tagging: Tagging) -> Result
     Ok(requests)
 }
 
+/// Whether what comes in by a link loses its tag, so that no VLAN link on it hears anything.
+pub(crate) fn come_off(host: &mut Netlink, link: u32) -> Result<bool, KernelError> {
+    let wanted = filter(Tagging::Off);
+    Ok(host.filters(link, wanted.hook)?.iter().any(|installed| installed.filter == wanted))
+}
+
 /// Takes the tags of these addresses off these links.
 pub(crate) fn remove(host: &mut Netlink, sources: &BTreeSet<(u32, IpAddr)>) -> Result<(), KernelError> {
     let links: BTreeSet<_> = sources.iter().map(|(link, _)| *link).collect();

@@ -1,10 +1,11 @@
 //! What could speak against a layout, looked at before the first change.
 
 use super::{ApplyError, AttachmentContext};
-use crate::describe::{Eni, Layout, Table};
+use crate::describe::{Eni, Layout, LinkKind, Table};
 use crate::kernel::objects::{Link, MAIN_TABLE};
 use crate::kernel::{self, Netlink, NicError, Request, RouteFilter};
 use crate::mark::Mark;
+use crate::tags;
 
 /// No link of the pod has a name we need.
 pub(super) fn names_are_free(layout: &Layout, pod: &mut Netlink) -> Result<(), ApplyError> {
@@ -53,6 +54,13 @@ pub(super) fn find_nic(
     let in_use = |why| ApplyError::NicInUse { name: nic.name.clone(), mac, why };
     if let Some(master) = nic.master {
         return Err(in_use(format!("a port of link #{master}")));
+    }
+    if layout.pod.links.iter().any(|link| matches!(link.kind, LinkKind::Vlan { .. }))
+        && tags::come_off(host, nic.index)?
+    {
+        let why = "the trunk of pods without VLAN links, for which it takes all tags off; delete them before pods \
+                   with vlan_strip_type vlan";
+        return Err(in_use(why.to_owned()));
     }
     match eni {
         Eni::Moved(_) if nic.name == layout.uplink => Err(in_use("the node's uplink".to_owned())),

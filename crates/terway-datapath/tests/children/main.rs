@@ -88,6 +88,10 @@ fn main() -> ExitCode {
         ("tags::what_a_dead_pod_left_is_swept", tags::what_a_dead_pod_left_is_swept),
         ("tags::what_is_missing_on_the_node_is_put_back", tags::what_is_missing_on_the_node_is_put_back),
         ("tags::a_new_sandbox_takes_the_address_over", tags::a_new_sandbox_takes_the_address_over),
+        (
+            "tags::a_vlan_link_beside_tagged_members_is_refused",
+            tags::a_vlan_link_beside_tagged_members_is_refused,
+        ),
         ("tags::many_come_and_go_at_once", tags::many_come_and_go_at_once),
     ];
     let of_both: &[Both] = &[

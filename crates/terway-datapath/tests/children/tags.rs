@@ -6,6 +6,7 @@ use std::thread;
 use serde_json::Value;
 use terway_datapath::kernel::Netns;
 use terway_datapath::{Removal, diff, observe, remove, repair, rules};
+use terway_types::{Datapath, InterfacePlan};
 
 use crate::life::similar;
 use crate::packets::talk;
@@ -207,6 +208,24 @@ pub(crate) fn a_new_sandbox_takes_the_address_over() {
     world.del(&old, None);
     assert_eq!(world.check(&new, &layout), Vec::<String>::new());
     talk((&new.netns, "10.0.7.1:7000"), (&world.vlan(7), "172.18.0.1:7000"));
+}
+
+/// It would hear nothing.
+pub(crate) fn a_vlan_link_beside_tagged_members_is_refused() {
+    let world = World::new(Kind::VlanTag, &[7, 8]);
+    let (tagged, linked) = (world.pod("tagged", 7), world.pod("linked", 8));
+    let layout = world.add(&tagged);
+    let before = world.record(&linked);
+    let plan = InterfacePlan { datapath: Datapath::Vlan { id: 8 }, ..linked.plan() };
+    let mut wanted = world.layout_of(&plan, &linked);
+    wanted.host.source_nat.clear();
+    let error = world.apply(&linked, &wanted, None).unwrap_err();
+    let said = error.fault().to_string();
+    assert!(said.contains("eth1") && said.contains("vlan_strip_type"), "{said}");
+    similar(&before, &world.record(&linked));
+    assert_eq!(world.check(&tagged, &layout), Vec::<String>::new());
+    world.del(&tagged, None);
+    world.apply(&linked, &wanted, None).unwrap();
 }
 
 pub(crate) fn many_come_and_go_at_once() {

@@ -7,6 +7,9 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 
+/// The annotation by which a pod asks for a class of traffic, on every cloud.
+pub const CLASS: &str = "k8s.aliyun.com/network-priority";
+
 /// A cloud there is a provider for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cloud {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use crate::cloud::CLASS;
 use crate::namespace;
 use crate::plugin::{Call, Outcome};
 
@@ -94,6 +95,13 @@ impl Pod {
         if let Some(object) = self.configuration.as_object_mut() {
             object.insert("runtimeConfig".to_owned(), json!({ "bandwidth": bandwidth }));
         }
+    }
+
+    /// A class of traffic, which the network's configuration says there are.
+    pub fn ask_for_class(&mut self, class: &str) {
+        let annotations = json!({ CLASS: class });
+        self.configuration["enable_network_priority"] = json!(true);
+        self.configuration["runtimeConfig"] = json!({ "io.kubernetes.cri.pod-annotations": annotations });
     }
 
     /// Ends the sandbox's namespace without a DEL.

@@ -278,6 +278,12 @@ fn limits(plan: &Plan) -> Result<()> {
         ensure!(qdisc[0]["kind"] == "tbf" && qdisc[0]["options"]["rate"] == rate, "{link}: {qdisc}");
     }
     slow.call_with_result("CHECK").run()?.expect_ok("CHECK")?;
+    ensure!(events(&world.nodes[0], "NetworkPriorityUnheeded")?.is_empty(), "nobody asked for a class");
+    let mut classed = world.nodes[0].pod("classed")?;
+    classed.ask_for_class("guaranteed");
+    classed.add()?;
+    let told = events(&world.nodes[0], "NetworkPriorityUnheeded")?;
+    ensure!(told.len() == 1 && told[0].contains("classed") && told[0].contains("guaranteed"), "{told:?}");
     slow.limit(Some(100), None);
     let (_, text) = world_again(&mut world, &slow)?.expect_error("a limit below one packet")?;
     ensure!(text.contains("bandwidth.ingressRate 100 is") && text.contains("ask for 480000 to"), "{text}");

@@ -70,6 +70,9 @@ fn build(
         let what = format!("terwayd answered without an interface for {}", subject.key);
         return Err(Fault::new(FaultCode::Internal, what));
     }
+    if let Some(notice) = &options.unheeded {
+        daemon.tell(&subject.warning("NetworkPriorityUnheeded", notice));
+    }
     if wants_ipvlan(&plans) && !kernel_has_ipvlan(&sandbox.host)? {
         let notice = fall_back(&mut plans, options.require_virtual_type)?;
         daemon.tell(&subject.warning("VirtualModeChanged", &notice));

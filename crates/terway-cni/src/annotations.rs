@@ -10,6 +10,9 @@ use crate::limits::Asked;
 /// The capability by which containerd and CRI-O hand over annotations.
 pub(crate) const CAPABILITY: &str = "io.kubernetes.cri.pod-annotations";
 
+/// The class of a pod's traffic among that of its ENI.
+pub(crate) const PRIORITY: &str = "k8s.aliyun.com/network-priority";
+
 /// Annotations and how their numbers count; the first that is there holds. The standard ones are bits per second in
 /// steps of 1000 (or 1024, `Ki`), the older ones of this component bytes per second in steps of 1024.
 const INGRESS: [(&str, Count); 2] =

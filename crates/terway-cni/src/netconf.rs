@@ -1,6 +1,7 @@
 //! Terway's own keys of the network configuration, typed and checked; everything wrong is reported at
 //! once. DEL reads only the paths, so that no other key can keep a pod from going away.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -85,6 +86,8 @@ pub(crate) struct Options {
     pub(crate) ingress: Option<Bandwidth>,
     /// The same out of the pod.
     pub(crate) egress: Option<Bandwidth>,
+    /// What the pod asks for and does not get, in words.
+    pub(crate) unheeded: Option<String>,
 }
 
 /// Bits and bits per second, as the CNI conventions have it. containerd writes the keys with a capital letter, which
@@ -140,6 +143,7 @@ impl Options {
             allocate_timeout: keys.allocate_timeout(),
             ingress,
             egress,
+            unheeded: keys.unheeded_priority(),
         };
         keys.check_keys_of_other_data_paths();
         keys.check_capabilities();
@@ -303,6 +307,19 @@ impl<'a> Keys<'a> {
                 self.refuse(format!("{key} {text:?} is none of {}", allowed[1..].join(", ")));
             }
         }
+    }
+
+    /// A class that the pod asks for where `enable_network_priority` says that there are some.
+    fn unheeded_priority(&mut self) -> Option<String> {
+        let annotations: BTreeMap<String, String> =
+            self.typed(self.conf.capability(annotations::CAPABILITY)).unwrap_or_default();
+        let class = annotations.get(annotations::PRIORITY).filter(|class| !class.is_empty())?;
+        let key = annotations::PRIORITY;
+        let notice = format!(
+            "annotation {key} {class:?} has no effect: this version has no priority classes, whatever \
+             enable_network_priority says; limit other pods by kubernetes.io/egress-bandwidth instead"
+        );
+        self.flag("enable_network_priority").then_some(notice)
     }
 
     fn check_capabilities(&mut self) {

@@ -163,6 +163,7 @@ mod tests {
             allocate_timeout: std::time::Duration::from_secs(110),
             ingress: Some(Bandwidth { bytes_per_second: 7, burst_bytes: None }),
             egress: None,
+            unheeded: None,
         };
         let mut answer = interface();
         answer.pod = Some(wire::PodInfo { ingress: 1, egress: 2, ..Default::default() });

@@ -120,6 +120,21 @@ fn limits_that_cannot_be_kept_are_refused_by_key_and_value() {
 }
 
 #[test]
+fn a_class_nobody_gives_is_said_where_classes_are_switched_on() {
+    let asked = |on: bool, class: &str| {
+        let annotations = json!({ "k8s.aliyun.com/network-priority": class });
+        let keys = json!({
+            "enable_network_priority": on,
+            "runtimeConfig": { "io.kubernetes.cri.pod-annotations": annotations },
+        });
+        options(&keys).unwrap().unheeded
+    };
+    let notice = asked(true, "guaranteed").unwrap();
+    assert!(notice.contains("k8s.aliyun.com/network-priority \"guaranteed\" has no effect"), "{notice}");
+    assert_eq!((asked(false, "guaranteed"), asked(true, "")), (None, None));
+}
+
+#[test]
 fn everything_wrong_is_named_at_once() {
     let fault = options(&json!({
         "mtu": 100, "host_stack_cidrs": ["10.0.0.0/33", "10.0.0.1", "::/0"], "bandwidth_mode": "magic",

@@ -122,14 +122,12 @@ struct Commits {
 
 impl Commits {
     fn of(metrics: &str) -> Self {
-        let value = |name: &str| {
-            let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        let value = |end: &str| {
+            let name = format!("terway_ledger_commit_seconds_{end}{{error=\"false\"}} ");
+            let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
             line.and_then(|text| text.trim().parse().ok()).unwrap_or_default()
         };
-        Self {
-            seconds: value("terway_ledger_commit_seconds_sum "),
-            count: value("terway_ledger_commit_seconds_count "),
-        }
+        Self { seconds: value("sum"), count: value("count") }
     }
 
     fn mean_us_since(self, before: &Self) -> f64 {
@@ -182,10 +180,12 @@ mod tests {
 
     #[test]
     fn commits_are_counted_from_the_metrics() {
-        let before =
-            Commits::of("# x\nterway_ledger_commit_seconds_sum 1.5\nterway_ledger_commit_seconds_count 3\n");
-        let after =
-            Commits::of("terway_ledger_commit_seconds_sum 1.501\nterway_ledger_commit_seconds_count 5\n");
+        let name = "terway_ledger_commit_seconds";
+        let metrics = |sum: &str, count: u8| {
+            let label = "{error=\"false\"}";
+            Commits::of(&format!("# x\n{name}_sum{label} {sum}\n{name}_count{label} {count}\n"))
+        };
+        let (before, after) = (metrics("1.5", 3), metrics("1.501", 5));
         assert_eq!(format!("{:.0}", after.mean_us_since(&before)), "500");
         assert_eq!(format!("{:.0}", after.mean_us_since(&after)), "0");
     }

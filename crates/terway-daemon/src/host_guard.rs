@@ -10,7 +10,7 @@ mod enis;
 mod losses;
 mod round;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use terway_datapath::kernel::{Netns, NicRule};
 use terway_types::fault::chain;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::concern::concerns;
+use self::concern::resolve;
 use self::enis::Enis;
 use self::round::{Memory, Report, Round, Subject};
 use crate::driver::DriverHandle;
@@ -122,10 +122,14 @@ impl HostGuard {
     /// The attachments and ENIs concerned by what was heard; none if the pool's thread has ended.
     async fn prepare(&self, heard: Heard, host: &Netns, memory: Memory) -> Option<Round> {
         let Heard { touched, enis, by } = heard;
+        let node = host.clone();
+        let mut concern = tokio::task::spawn_blocking(move || resolve(touched, &node)).await.ok()?;
         let concerned = self.driver.look(move |pool, _| {
-            let all = pool.attachments().filter(|(held, eni)| concerns(&touched, held, eni));
-            let macs = pool.enis().filter(|_| enis).filter_map(|eni| eni.mac).collect();
-            (all.map(|(held, eni)| (held.clone(), eni.clone())).collect::<Vec<_>>(), macs)
+            let macs: BTreeSet<_> = pool.enis().filter_map(|eni| eni.mac).collect();
+            let at_enis = concern.settle(&macs) || enis;
+            let all = pool.attachments().filter(|(held, eni)| concern.is_about(held, eni));
+            let all = all.map(|(held, eni)| (held.clone(), eni.clone())).collect::<Vec<_>>();
+            (all, if at_enis { macs } else { BTreeSet::new() })
         });
         let describe = |(held, eni): (terway_types::AttachmentRecord, terway_types::EniRecord)| {
             let parts = self.interface.interface(&eni, held.addresses).ok()?;
@@ -188,7 +192,6 @@ impl Heard {
 
     fn extend(&mut self, touched: impl IntoIterator<Item = Touched>) {
         for what in touched {
-            self.enis |= matches!(what, Touched::OnLink(_) | Touched::Anything);
             self.touched.insert(what);
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cni_protocol::{AddRequest, CniResult};
-use terway_datapath::apply::{Applied, AttachmentContext};
+use terway_datapath::apply::{Applied, AttachmentContext, Step};
 use terway_datapath::attachment_lock;
 use terway_rpc::wire;
 use terway_types::{Fault, FaultCode, Timestamp};
@@ -13,14 +13,14 @@ use terway_types::{Fault, FaultCode, Timestamp};
 use crate::blueprint::{Blueprint, lay_out};
 use crate::daemon_client::{Daemon, is_away};
 use crate::netconf::{Options, Paths};
-use crate::plan::{plans, settle_default_route, virtual_functions};
+use crate::plan::{plans, seen_at, settle_default_route, virtual_functions};
 use crate::release::release;
 use crate::sandbox::Sandbox;
 use crate::subject::{Subject, refuse_unknown_args};
 use crate::teardown::{Known, tear_down};
 use crate::virtual_function::make_ready;
 use crate::virtual_type::{fall_back, kernel_has_ipvlan, wants_ipvlan};
-use crate::{outcome, spool};
+use crate::{outcome, spool, timeline};
 
 /// How long an older call for the same attachment may take to end.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -40,8 +40,11 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
     settle_default_route(&mut options, &subject.key, || sandbox.is_empty())?;
     spool::withdraw(&paths.spool(), &subject.key)?;
 
+    timeline::until("prepare");
     let daemon = Daemon::connect(&paths.socket)?;
+    timeline::until("connect");
     let reply = daemon.allocate(&subject.allocate_request(&request.netns, context), until);
+    timeline::until("daemon");
     let built = match reply {
         Ok(reply) => build(&reply, &subject, &options, &sandbox, &daemon),
         // It may have been given without our hearing of it.
@@ -80,7 +83,10 @@ fn build(
     for (vf, mac) in virtual_functions(&reply.interfaces) {
         make_ready(Path::new("/"), vf, mac, &sandbox.host)?;
     }
-    let blueprints = lay_out(plans, subject, &sandbox.host, options.auto_mtu, Instant::now() + NIC_PATIENCE)?;
+    let seen = seen_at(&reply.interfaces);
+    let deadline = Instant::now() + NIC_PATIENCE;
+    let blueprints = lay_out(plans, subject, &sandbox.host, options.auto_mtu, &seen, deadline)?;
+    timeline::until("facts");
     let mut on_the_bus = Vec::new();
     for (at, blueprint) in blueprints.iter().enumerate() {
         match apply(blueprint, sandbox) {
@@ -106,10 +112,13 @@ fn apply(blueprint: &Blueprint, sandbox: &Sandbox) -> Result<Applied, Fault> {
         host: &sandbox.host,
         pod: &sandbox.pod,
         rule: &blueprint.nic_rule(),
+        nic_index: blueprint.nic_index,
         deadline: Instant::now() + NIC_PATIENCE,
-        before_step: None,
+        before_step: Some(&timeline::steps()),
     };
-    terway_datapath::apply(&blueprint.layout, &context).map_err(|error| error.fault())
+    let applied = terway_datapath::apply(&blueprint.layout, &context);
+    timeline::until(timeline::name(Step::Loopback));
+    applied.map_err(|error| error.fault())
 }
 
 fn undo(built: &[Blueprint], subject: &Subject, sandbox: &Sandbox) -> Result<(), Fault> {

@@ -11,11 +11,11 @@ use terway_types::{Fault, FaultCode};
 use crate::blueprint::{Blueprint, lay_out};
 use crate::daemon_client::Daemon;
 use crate::netconf::{Options, Paths};
-use crate::outcome;
-use crate::plan::{plans, settle_default_route};
+use crate::plan::{plans, seen_at, settle_default_route};
 use crate::sandbox::Sandbox;
 use crate::subject::Subject;
 use crate::virtual_type::as_built;
+use crate::{outcome, timeline};
 
 /// How long an ADD or DEL of the same attachment may take to end.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -28,7 +28,11 @@ pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
     let sandbox = Sandbox::open(&request.netns)?;
     let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
 
-    let reply = Daemon::connect(&paths.socket)?.info(&subject.info_request())?;
+    timeline::until("prepare");
+    let daemon = Daemon::connect(&paths.socket)?;
+    timeline::until("connect");
+    let reply = daemon.info(&subject.info_request())?;
+    timeline::until("daemon");
     let ifname = &subject.key.ifname;
     settle_default_route(&mut options, &subject.key, || sandbox.leads_everywhere_by(ifname))?;
     let mut plans = plans(reply.r#type, &reply.interfaces, &subject.key, &options)?;
@@ -41,8 +45,11 @@ pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
         Fault::new(FaultCode::ConfigInvalid, "CHECK needs prevResult, the result of ADD")
             .remedy("call CHECK through a runtime that has kept the result")
     })?;
-    let blueprints = lay_out(plans, &subject, &sandbox.host, options.auto_mtu, Instant::now())?;
+    let seen = seen_at(&reply.interfaces);
+    let blueprints = lay_out(plans, &subject, &sandbox.host, options.auto_mtu, &seen, Instant::now())?;
+    timeline::until("facts");
     let mut drifts = kernel_drifts(&blueprints, &sandbox)?;
+    timeline::until("observe");
     drifts.extend(kept_drifts(&kept.result, &blueprints, &request.netns));
     verdict(&subject, &drifts)
 }

@@ -12,9 +12,9 @@ use terway_types::{AttachmentKey, Datapath, Fault, FaultCode, MacAddr, Timestamp
 use crate::daemon_client::Daemon;
 use crate::netconf::Paths;
 use crate::release::release;
-use crate::sandbox;
 use crate::subject::Subject;
 use crate::teardown::{Known, still_holds_nic, tear_down};
+use crate::{sandbox, timeline};
 
 /// How long an older call for the same attachment may take to end.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
@@ -23,12 +23,16 @@ pub(crate) fn del(request: &DelRequest, now: Timestamp) -> Result<(), Fault> {
     let paths = Paths::read(&request.context.config)?;
     let subject = Subject::of(&request.attachment, &request.context)?;
     let lock = lock(&paths, &subject.key)?;
+    timeline::until("prepare");
     let daemon = Daemon::connect(&paths.socket);
+    timeline::until("connect");
     let known = known(daemon.as_ref(), &subject, request.prev_result.as_ref());
+    timeline::until("daemon");
     let host = sandbox::host()?;
     let pod = pod_namespace(request.netns.as_deref(), &host)?;
 
     let torn_down = tear_down(&subject.key, &known, &host, pod.as_ref());
+    timeline::until("remove");
     if let Err(fault) = &torn_down
         && pod.as_ref().is_some_and(|pod| still_holds_nic(&subject.key, &known, pod))
     {
@@ -36,6 +40,7 @@ pub(crate) fn del(request: &DelRequest, now: Timestamp) -> Result<(), Fault> {
         return Err(fault.clone());
     }
     release(daemon.as_ref(), &paths, &subject, known.mac, "DEL", now)?;
+    timeline::until("release");
     torn_down?;
     if let Some(lock) = lock {
         lock.retire();
@@ -77,10 +82,19 @@ fn pod_namespace(path: Option<&str>, host: &Netns) -> Result<Option<Netns>, Faul
 /// the runtime kept from ADD is asked only while the daemon cannot give the ENI to anyone else.
 fn known(daemon: Result<&Daemon, &Fault>, subject: &Subject, prev: Option<&PrevResult>) -> Known {
     let answer = daemon.map_err(Clone::clone).and_then(|daemon| daemon.info(&subject.info_request()));
-    match answer {
+    let known = match answer {
         Ok(reply) => held(&reply, &subject.key),
         Err(_) => prev.map(|prev| kept(prev, &subject.key)).unwrap_or_default(),
-    }
+    };
+    // What links are called stays true whoever has the ENI now: each is looked at for its mark.
+    Known { host_links: prev.map(host_links).unwrap_or_default(), ..known }
+}
+
+/// The links on the node that the result of ADD names.
+fn host_links(prev: &PrevResult) -> Vec<String> {
+    let on_the_node = |sandbox: &Option<String>| sandbox.as_ref().is_none_or(String::is_empty);
+    let links = prev.result.interfaces.iter().filter(|interface| on_the_node(&interface.sandbox));
+    links.map(|interface| interface.name.clone()).collect()
 }
 
 /// An answer that is not for this attachment, or that this build cannot read, says nothing; marks do then.
@@ -95,6 +109,7 @@ fn held(reply: &wire::InfoReply, key: &AttachmentKey) -> Known {
         mac: is_own.then_some(main.mac),
         addresses: parts.iter().flat_map(|parts| parts.addresses.iter()).collect(),
         nic_kinds: main.nic_kinds.clone(),
+        host_links: Vec::new(),
     }
 }
 
@@ -104,6 +119,7 @@ fn kept(prev: &PrevResult, key: &AttachmentKey) -> Known {
         mac: kept_mac(prev, key),
         addresses: prev.result.ips.iter().map(|ip| ip.address.ip()).collect(),
         nic_kinds: Vec::new(),
+        host_links: Vec::new(),
     }
 }
 

@@ -21,6 +21,7 @@ mod spool;
 mod status;
 mod subject;
 mod teardown;
+mod timeline;
 mod virtual_function;
 mod virtual_type;
 
@@ -41,9 +42,13 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     report_panics();
+    let verb = std::env::var("CNI_COMMAND").unwrap_or_default();
+    timeline::begin(std::env::var_os(timeline::VARIABLE).map(Into::into), &verb);
     let plugin = Terway { now: now() };
     let outcome = dispatch(&plugin, &|name: &str| std::env::var_os(name), standard_input());
-    finish(&outcome)
+    let code = finish(&outcome);
+    timeline::end("print");
+    code
 }
 
 /// A person at a terminal sends no configuration; nobody shall wait for one.

@@ -6,12 +6,19 @@ use terway_types::{Fault, FaultCode};
 
 use crate::daemon_client::Daemon;
 use crate::netconf::{Options, Paths};
+use crate::timeline;
 
 pub(crate) fn status(request: &StatusRequest) -> Result<(), Fault> {
     let conf = &request.context.config;
     Options::read(conf)?;
     let paths = Paths::read(conf)?;
-    let reply = match Daemon::connect(&paths.socket).and_then(|daemon| daemon.status()) {
+    timeline::until("prepare");
+    let asked = Daemon::connect(&paths.socket).and_then(|daemon| {
+        timeline::until("connect");
+        daemon.status()
+    });
+    timeline::until("daemon");
+    let reply = match asked {
         Ok(reply) => reply,
         // The daemon we replace has no such method: that it answers is all there is to know.
         Err(fault) if fault.code == FaultCode::DaemonOutdated => return Ok(()),

@@ -16,14 +16,16 @@ pub mod watch;
 pub(crate) mod decode;
 mod dump;
 mod support;
+mod traffic;
 mod transport;
 
 pub use error::{Cause, KernelError};
 pub use filter::{Action, Filter, Hook, InstalledFilter, Match};
 pub use namespace::{Netns, NetnsError, NetnsId};
 pub use netlink::Netlink;
-pub use nic::{NicError, NicRule, find_nic};
+pub use nic::{NicError, NicRule, find_nic, nic_at};
 pub use objects::{Address, Child, Link, Neighbour, Qdisc, Route, RouteFilter, RouteKind, Rule, Scope};
 pub use request::{IpvlanMode, LinkChange, LinkRef, NewLink, Request};
 pub use tbf::Tbf;
+pub use traffic::{Traffic, traffic};
 pub use watch::wait_for_nic;

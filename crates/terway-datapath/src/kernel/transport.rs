@@ -15,6 +15,7 @@ use nix::sys::socket::{MsgFlags, setsockopt, sockopt::RcvBufForce};
 
 use super::error::{Cause, Refusal};
 use super::namespace::Netns;
+use super::traffic;
 use frame::{NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP};
 
 /// Thousands of queued answers or events. Beyond the system's limit this needs privilege in the initial user
@@ -155,6 +156,7 @@ impl Transport {
     pub(super) fn receive(&mut self, mut each: impl FnMut(&Message<'_>)) -> io::Result<()> {
         let flags = (MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC).bits();
         let length = self.socket.recv(&mut &mut self.buffer[..], flags)?;
+        traffic::told(length);
         let mut rest = self.buffer.get(..length).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, format!("a datagram of {length} bytes was cut off"))
         })?;
@@ -166,6 +168,7 @@ impl Transport {
     }
 
     fn push(&mut self, bytes: &mut Vec<u8>, frame: &Frame) {
+        traffic::asked();
         self.sequence = self.sequence.wrapping_add(1);
         let start = bytes.len();
         bytes.extend(&frame.0);

@@ -16,6 +16,7 @@ mod earlier;
 mod fabric;
 mod faults;
 mod garbage;
+mod growth;
 mod guard;
 mod keys;
 mod leftovers;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
             meddling::scenarios(),
             shared::scenarios(),
             policy_route::scenarios(),
+            growth::scenarios(),
             disk::scenarios(),
             earlier::scenarios(),
             fabric::scenarios(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use terway_datapath::kernel::{Netns, NicRule};
 use terway_datapath::{HostFacts, Layout, layout};
-use terway_types::{Fault, InterfacePlan, IpFamily};
+use terway_types::{Fault, InterfacePlan, IpFamily, MacAddr};
 
 use crate::subject::Subject;
 
@@ -16,6 +16,8 @@ pub(crate) struct Blueprint {
     pub(crate) plan: InterfacePlan,
     /// How that looks in the kernel.
     pub(crate) layout: Layout,
+    /// The index its ENI's netdev was last seen under.
+    pub(crate) nic_index: Option<u32>,
 }
 
 impl Blueprint {
@@ -25,16 +27,17 @@ impl Blueprint {
     }
 }
 
-/// Lays out every plan. Nothing is changed by this; the netdevs of ENIs that stay on the node are awaited until the
-/// deadline.
+/// Lays out every plan. Nothing is changed by this; the netdevs of ENIs that stay on the node are looked for where they
+/// were seen, and awaited until the deadline.
 pub(crate) fn lay_out(
     plans: Vec<InterfacePlan>,
     subject: &Subject,
     host: &Netns,
     auto_mtu: bool,
+    seen: &[(MacAddr, u32)],
     deadline: Instant,
 ) -> Result<Vec<Blueprint>, Fault> {
-    let facts = host_facts(&plans, host, auto_mtu, deadline)?;
+    let facts = host_facts(&plans, host, auto_mtu, seen, deadline)?;
     plans
         .into_iter()
         .map(|mut plan| {
@@ -42,9 +45,14 @@ pub(crate) fn lay_out(
                 plan.mtu = facts.uplink_mtu;
             }
             let layout = layout(&plan, &subject.key, &subject.pod, &facts).map_err(|error| error.fault())?;
-            Ok(Blueprint { plan, layout })
+            let nic_index = index_of(seen, plan.mac);
+            Ok(Blueprint { plan, layout, nic_index })
         })
         .collect()
+}
+
+fn index_of(seen: &[(MacAddr, u32)], mac: MacAddr) -> Option<u32> {
+    seen.iter().find(|(one, _)| *one == mac).map(|(_, index)| *index)
 }
 
 /// The node's address per family is needed by links to the node, its MTU where the pods' follows it. Without these the
@@ -53,6 +61,7 @@ fn host_facts(
     plans: &[InterfacePlan],
     host: &Netns,
     auto_mtu: bool,
+    seen: &[(MacAddr, u32)],
     deadline: Instant,
 ) -> Result<HostFacts, Fault> {
     let in_use = |family: &IpFamily| plans.iter().any(|plan| plan.addresses.get(*family).is_some());
@@ -68,7 +77,8 @@ fn host_facts(
     };
     for plan in plans.iter().filter(shared) {
         let rule = NicRule::with_kinds(&plan.nic_kinds);
-        facts.find_nic(host, plan.mac, &rule, deadline).map_err(|error| error.fault())?;
+        let found = facts.find_nic(host, plan.mac, &rule, index_of(seen, plan.mac), deadline);
+        found.map_err(|error| error.fault())?;
     }
     Ok(facts)
 }

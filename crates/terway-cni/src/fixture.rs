@@ -107,5 +107,5 @@ pub(crate) fn blueprint() -> Blueprint {
     let kind = wire::AttachmentType::TypeVpceni as i32;
     let plan = plans(kind, &[interface()], &key(), &options()).unwrap().remove(0);
     let layout = layout(&plan, &key(), &pod(), &facts).unwrap();
-    Blueprint { plan, layout }
+    Blueprint { plan, layout, nic_index: None }
 }

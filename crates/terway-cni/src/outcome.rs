@@ -13,7 +13,7 @@ use crate::blueprint::Blueprint;
 /// it by name and sandbox), then the host's side, then whatever else is in the pod.
 pub(crate) fn result(built: &[Blueprint], netns: &str) -> CniResult {
     let mut result = CniResult::default();
-    for Blueprint { plan, layout } in built {
+    for Blueprint { plan, layout, .. } in built {
         let index = result.interfaces.len();
         let inside = |link: &Link| interface(link, Some(netns));
         result.interfaces.extend(layout.main().map(inside));

@@ -39,6 +39,14 @@ pub(crate) fn virtual_functions(interfaces: &[wire::Interface]) -> Vec<(u32, Mac
     parts.filter_map(|parts| Some((parts.vf?, parts.mac))).collect()
 }
 
+/// Where the node last saw the netdevs of ENIs, by index: a hint that spares a look at all links.
+pub(crate) fn seen_at(interfaces: &[wire::Interface]) -> Vec<(MacAddr, u32)> {
+    let enis = interfaces.iter().filter_map(|interface| interface.eni.as_ref());
+    enis.filter_map(|eni| Some((eni.mac.parse().ok()?, eni.link_index)))
+        .filter(|(_, index)| *index > 0)
+        .collect()
+}
+
 /// The name runtimes give to a pod's first interface.
 const FIRST: &str = "eth0";
 

@@ -16,6 +16,8 @@ pub(crate) struct Known {
     pub(crate) addresses: Vec<IpAddr>,
     /// Link kinds that count as a NIC besides those without any.
     pub(crate) nic_kinds: Vec<String>,
+    /// The names of its links on the node.
+    pub(crate) host_links: Vec<String>,
 }
 
 impl Known {
@@ -42,7 +44,12 @@ pub(crate) fn tear_down(
     host: &Netns,
     pod: Option<&Netns>,
 ) -> Result<(), Fault> {
-    let removal = Removal { key: key.clone(), mac: known.mac, addresses: known.addresses.clone() };
+    let removal = Removal {
+        key: key.clone(),
+        mac: known.mac,
+        addresses: known.addresses.clone(),
+        host_links: known.host_links.clone(),
+    };
     let rule = NicRule::with_kinds(&known.nic_kinds);
     remove(&removal, host, pod, &rule).map(drop).map_err(|error| error.fault())
 }

@@ -22,7 +22,7 @@ use crate::driver::{self, DriverHandle, Fuse, Parts};
 use crate::evidence;
 use crate::facts_cache::FactsCache;
 use crate::inventory::Witness;
-use crate::links::NicChange;
+use crate::links::{NicChange, Places};
 use crate::live::Live;
 use crate::metered::Metered;
 use crate::mode::Standing;
@@ -150,11 +150,12 @@ impl BringUp {
             Ok(links) => links,
             Err(fault) => return Err(abandon(driver, fault).await),
         };
-        tokio::spawn(feed(links, driver.clone()));
+        let places = Arc::<Places>::default();
+        tokio::spawn(feed(links, driver.clone(), Arc::clone(&places)));
         if let Err(fault) = spool.drain(&driver, &node.turns, &node.metrics).await {
             return Err(abandon(driver, fault).await);
         }
-        let serving = self.look_after(basis, driver, history, node);
+        let serving = self.look_after(basis, driver, history, places, node);
         Ok((Arc::new(serving), spool))
     }
 
@@ -269,7 +270,14 @@ impl BringUp {
     }
 
     /// Starts everything that keeps a running pool informed.
-    fn look_after(&self, basis: Basis, driver: DriverHandle, history: LedgerReader, node: &Node) -> Serving {
+    fn look_after(
+        &self,
+        basis: Basis,
+        driver: DriverHandle,
+        history: LedgerReader,
+        places: Arc<Places>,
+        node: &Node,
+    ) -> Serving {
         let Basis { configuration, standing, cloud, subnets, live, .. } = basis;
         let interface = InterfaceSettings {
             service_cidrs: live.settings.service_cidrs.clone(),
@@ -315,6 +323,7 @@ impl BringUp {
             live,
             provider: cloud.provider(),
             interface,
+            places,
             standing,
             inspector,
             history,
@@ -329,9 +338,11 @@ async fn abandon(driver: DriverHandle, fault: Fault) -> Fault {
     fault
 }
 
-async fn feed(mut links: Receiver<NicChange>, driver: DriverHandle) {
-    while let Some(NicChange { mac, present }) = links.recv().await {
-        tracing::debug!(%mac, present, "NIC changed");
+async fn feed(mut links: Receiver<NicChange>, driver: DriverHandle, places: Arc<Places>) {
+    while let Some(change) = links.recv().await {
+        let NicChange { mac, present, index } = change;
+        tracing::debug!(%mac, present, index, "NIC changed");
+        places.learn(change);
         driver.link(mac, present);
     }
 }

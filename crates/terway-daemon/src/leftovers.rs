@@ -108,7 +108,7 @@ impl Leftovers {
         }
         let (key, host, rule) = (key.clone(), host.clone(), NicRule::with_kinds(&self.nic_kinds));
         blocking(move || {
-            let removal = Removal { key, mac: None, addresses: Vec::new() };
+            let removal = Removal { key, mac: None, addresses: Vec::new(), host_links: Vec::new() };
             remove(&removal, &host, None, &rule).map_err(|error| error.fault())?;
             lock.retire();
             Ok(true)

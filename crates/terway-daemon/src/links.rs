@@ -1,7 +1,8 @@
 //! From the kernel's link events to "this NIC is at home" and "it left", by MAC. The primary NIC is never
 //! mentioned: it is not ours to give away.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use terway_datapath::kernel::{Link, Netns, NicRule};
@@ -19,6 +20,31 @@ pub struct NicChange {
     pub mac: MacAddr,
     /// Whether it is in the host's namespace now.
     pub present: bool,
+    /// The index of its link.
+    pub index: u32,
+}
+
+/// Under which index each NIC was seen last. Only a hint: it may have left since.
+#[derive(Debug, Default)]
+pub struct Places(Mutex<HashMap<MacAddr, BTreeSet<u32>>>);
+
+impl Places {
+    /// Learns what an event told.
+    pub fn learn(&self, change: NicChange) {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if change.present {
+            places.entry(change.mac).or_default().insert(change.index);
+        } else {
+            places.remove(&change.mac);
+        }
+    }
+
+    /// The index of a NIC; none where there is none, or which of several is not clear.
+    pub fn of(&self, mac: MacAddr) -> Option<u32> {
+        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = places.get(&mac)?;
+        all.first().copied().filter(|_| all.len() == 1)
+    }
 }
 
 /// The NICs of the host's namespace, kept up to date by events.
@@ -73,8 +99,8 @@ impl Nics {
         }
         // Another link may carry the MAC for a moment while one replaces the other.
         let left = before.filter(|mac| self.by_index.values().all(|other| other != mac));
-        let left = left.map(|mac| NicChange { mac, present: false });
-        left.into_iter().chain(mac.map(|mac| NicChange { mac, present: true })).collect()
+        let left = left.map(|mac| NicChange { mac, present: false, index });
+        left.into_iter().chain(mac.map(|mac| NicChange { mac, present: true, index })).collect()
     }
 }
 
@@ -138,11 +164,11 @@ mod tests {
     #[test]
     fn a_nic_is_told_once_until_it_leaves() {
         let mut nics = nics();
-        let up = NicChange { mac: ENI, present: true };
+        let up = NicChange { mac: ENI, present: true, index: 2 };
         assert_eq!(nics.resync(&[link(1, PRIMARY, None), link(2, ENI, None)]), [up]);
         assert_eq!(nics.apply(LinkEvent::Changed(link(2, ENI, None))), []);
         let gone = LinkEvent::Gone { index: 2, name: "eth2".to_owned(), mac: Some(ENI) };
-        assert_eq!(nics.apply(gone.clone()), [NicChange { mac: ENI, present: false }]);
+        assert_eq!(nics.apply(gone.clone()), [NicChange { mac: ENI, present: false, index: 2 }]);
         assert_eq!(nics.apply(gone), []);
     }
 
@@ -162,8 +188,31 @@ mod tests {
         let changes = nics.apply(LinkEvent::Resync(vec![link(4, other, None)]));
         assert_eq!(
             changes,
-            [NicChange { mac: ENI, present: false }, NicChange { mac: other, present: true }]
+            [
+                NicChange { mac: ENI, present: false, index: 2 },
+                NicChange { mac: other, present: true, index: 4 }
+            ]
         );
+    }
+
+    #[test]
+    fn the_place_of_a_nic_is_told_only_where_it_is_the_only_one() {
+        let (mut nics, places) = (nics(), Places::default());
+        let mut hear = |event| {
+            for change in nics.apply(event) {
+                places.learn(change);
+            }
+        };
+        hear(LinkEvent::Changed(link(2, ENI, None)));
+        assert_eq!((places.of(ENI), places.of(PRIMARY)), (Some(2), None));
+        hear(LinkEvent::Changed(link(7, ENI, None)));
+        assert_eq!(places.of(ENI), None, "two have the address");
+        for index in [2, 7] {
+            hear(LinkEvent::Gone { index, name: String::new(), mac: Some(ENI) });
+        }
+        assert_eq!(places.of(ENI), None);
+        hear(LinkEvent::Changed(link(9, ENI, None)));
+        assert_eq!(places.of(ENI), Some(9));
     }
 
     #[test]
@@ -172,7 +221,7 @@ mod tests {
         nics.resync(&[link(2, ENI, None)]);
         assert_eq!(
             nics.apply(LinkEvent::Changed(link(5, ENI, None))),
-            [NicChange { mac: ENI, present: true }]
+            [NicChange { mac: ENI, present: true, index: 5 }]
         );
         let gone = LinkEvent::Gone { index: 2, name: "eth2".to_owned(), mac: Some(ENI) };
         assert_eq!(nics.apply(gone), []);

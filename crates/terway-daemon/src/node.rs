@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ipnetwork::IpNetwork;
 use terway_ledger::LedgerReader;
 use terway_pool::{Pool, PoolView};
-use terway_rpc::InterfaceParts;
+use terway_rpc::{InterfaceParts, wire};
 use terway_types::{Addresses, EniRecord, Fault, FaultCode, MacAddr, NodeMode, Timestamp};
 use tokio::sync::watch;
 
@@ -16,6 +16,7 @@ use crate::clock;
 use crate::driver::DriverHandle;
 use crate::events::Events;
 use crate::inventory::Inspector;
+use crate::links::Places;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::mode::Standing;
@@ -43,6 +44,8 @@ pub struct Serving {
     pub provider: &'static str,
     /// What every interface is told besides its ENI.
     pub interface: InterfaceSettings,
+    /// Where the node's NICs are.
+    pub places: Arc<Places>,
     /// The node's mode.
     pub standing: Standing,
     /// Who looks at all ENIs; nobody where a node has none.
@@ -54,6 +57,17 @@ pub struct Serving {
 }
 
 impl Serving {
+    /// What the plugin is told about an ENI it may use, or the addresses it may use of one; with a hint where the ENI's
+    /// netdev is.
+    pub fn interface(&self, eni: &EniRecord, addresses: Addresses) -> Result<wire::Interface, Fault> {
+        let parts = self.interface.interface(eni, addresses)?;
+        let mut message = wire::Interface::from(&parts);
+        if let Some(eni) = &mut message.eni {
+            eni.link_index = self.places.of(parts.mac).unwrap_or_default();
+        }
+        Ok(message)
+    }
+
     /// What is not as the operator asked, and for how long that is so.
     pub fn notices(&self) -> Vec<String> {
         let remembered = self.live.borrow().remembered.then(|| {
@@ -158,11 +172,11 @@ impl InterfaceSettings {
     }
 
     /// What an answer says it is about.
-    pub fn attachment_type(&self) -> terway_rpc::wire::AttachmentType {
+    pub fn attachment_type(&self) -> wire::AttachmentType {
         match self.mode {
-            NodeMode::Exclusive => terway_rpc::wire::AttachmentType::TypeVpceni,
-            NodeMode::Shared => terway_rpc::wire::AttachmentType::TypeEniMultiIp,
-            NodeMode::VpcRoute => terway_rpc::wire::AttachmentType::TypeVpcip,
+            NodeMode::Exclusive => wire::AttachmentType::TypeVpceni,
+            NodeMode::Shared => wire::AttachmentType::TypeEniMultiIp,
+            NodeMode::VpcRoute => wire::AttachmentType::TypeVpcip,
         }
     }
 }

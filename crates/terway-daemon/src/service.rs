@@ -105,7 +105,7 @@ impl Backend {
             r#type: serving.interface.attachment_type().into(),
             ipv4: true,
             ipv6: serving.interface.ipv6,
-            interfaces: vec![(&serving.interface.interface(&held.eni, held.addresses)?).into()],
+            interfaces: vec![serving.interface(&held.eni, held.addresses)?],
         })
     }
 
@@ -147,7 +147,7 @@ impl Backend {
             .await?;
         let interfaces = held
             .iter()
-            .map(|(addresses, eni)| Ok((&serving.interface.interface(eni, *addresses)?).into()))
+            .map(|(addresses, eni)| serving.interface(eni, *addresses))
             .collect::<Result<_, Fault>>()?;
         Ok(wire::InfoReply {
             r#type: serving.interface.attachment_type().into(),

@@ -1,7 +1,7 @@
 //! What a layout needs to know about the node: the link its default route leaves by, its addresses there, whether
 //! that link lives by router advertisements, and what the ENIs are called that stay on the node.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use terway_types::{Addresses, Fault, FaultCode, IpFamily, MacAddr};
@@ -9,8 +9,8 @@ use terway_types::{Addresses, Fault, FaultCode, IpFamily, MacAddr};
 use crate::kernel::objects::MAIN_TABLE;
 use crate::kernel::sysctl::{Sysctl, SysctlError, ipv6_conf};
 use crate::kernel::{
-    Address, KernelError, Netlink, Netns, NetnsError, NicError, NicRule, Route, RouteFilter, RouteKind,
-    Scope, wait_for_nic,
+    Address, KernelError, Link, Netlink, Netns, NetnsError, NicError, NicRule, Route, RouteFilter, RouteKind,
+    Scope, nic_at, wait_for_nic,
 };
 
 /// Facts about the node, true at the moment they were observed.
@@ -88,18 +88,27 @@ impl HostFacts {
     pub fn observe(host: &Netns, families: impl IntoIterator<Item = IpFamily>) -> Result<Self, FactsError> {
         let mut netlink = Netlink::open(host)?;
         let mut facts = Self::default();
+        // Nearly always both families leave by one link.
+        let mut seen: Option<(Link, Vec<Address>)> = None;
         for family in families {
             let index = default_link(&mut netlink, family)?.ok_or(FactsError::NoDefaultRoute(family))?;
-            let link = netlink.link_by_index(index)?.ok_or(FactsError::NoDefaultRoute(family))?;
-            let address = primary(&netlink.addresses(Some(index))?, family)
+            let known = seen.take().filter(|(link, _)| link.index == index);
+            let (link, addresses) = if let Some(known) = known {
+                known
+            } else {
+                let link = netlink.link_by_index(index)?.ok_or(FactsError::NoDefaultRoute(family))?;
+                (link, netlink.addresses(Some(index))?)
+            };
+            let address = primary(&addresses, family)
                 .ok_or_else(|| FactsError::NoAddress { family, uplink: link.name.clone() })?;
             match address {
                 IpAddr::V4(address) => facts.addresses.v4 = Some(address),
                 IpAddr::V6(address) => facts.addresses.v6 = Some(address),
             }
             if facts.uplink.is_empty() || family == IpFamily::V4 {
-                (facts.uplink, facts.uplink_index, facts.uplink_mtu) = (link.name, index, link.mtu);
+                (facts.uplink, facts.uplink_index, facts.uplink_mtu) = (link.name.clone(), index, link.mtu);
             }
+            seen = Some((link, addresses));
         }
         if facts.addresses.v6.is_some() {
             facts.uplink_accept_ra = accept_ra(host, &facts.uplink)?;
@@ -107,17 +116,26 @@ impl HostFacts {
         Ok(facts)
     }
 
-    /// Looks for an ENI on the node, and waits for it until the deadline.
+    /// Looks for an ENI on the node, first where it was seen last, and waits for it until the deadline.
     pub fn find_nic(
         &mut self,
         host: &Netns,
         mac: MacAddr,
         rule: &NicRule,
+        hint: Option<u32>,
         deadline: Instant,
     ) -> Result<(), NicError> {
-        let link = wait_for_nic(host, mac, rule, deadline)?;
-        self.nics.push(NicFacts { mac, name: link.name, index: link.index });
+        let link = match nic_at(&mut Netlink::open(host)?, hint, mac, rule)? {
+            Some(link) => link,
+            None => wait_for_nic(host, mac, rule, deadline)?,
+        };
+        self.add_nic(&link, mac);
         Ok(())
+    }
+
+    /// Takes note of an ENI that was found.
+    pub fn add_nic(&mut self, link: &Link, mac: MacAddr) {
+        self.nics.push(NicFacts { mac, name: link.name.clone(), index: link.index });
     }
 
     /// The ENI with this hardware address, if it was found.
@@ -139,9 +157,23 @@ pub fn uplink_index(host: &mut Netlink) -> Result<Option<u32>, KernelError> {
     }
 }
 
+/// A node has a route per pod, so the kernel is asked which route it would take to an address that nobody has. Where a
+/// rule or a narrower route leads that elsewhere, all routes are looked at.
 fn default_link(host: &mut Netlink, family: IpFamily) -> Result<Option<u32>, KernelError> {
+    let taken = host.route_to(nowhere(family)).ok().flatten().filter(|route| route.table == MAIN_TABLE);
+    if let Some(index) = taken.as_ref().and_then(|route| best_way_out(std::slice::from_ref(route))) {
+        return Ok(Some(index));
+    }
     let filter = RouteFilter { family: Some(family), table: Some(MAIN_TABLE), oif: None };
     Ok(best_way_out(&host.routes(filter)?))
+}
+
+/// An address that no network has: of IPv4's reserved class (RFC 1112), of IPv6's for documentation (RFC 9637).
+fn nowhere(family: IpFamily) -> IpAddr {
+    match family {
+        IpFamily::V4 => Ipv4Addr::new(240, 0, 0, 1).into(),
+        IpFamily::V6 => Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 1).into(),
+    }
 }
 
 /// The link of the default route with the lowest metric.

@@ -1,12 +1,15 @@
 //! What is there of a layout's objects: reads the kernel, judges nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use terway_types::{Fault, FaultCode, fault::chain};
 
-use crate::describe::{Layout, NamespaceLayout, Table};
+use crate::apply::rules_there;
+use crate::describe::{self, Layout, NamespaceLayout, Table};
 use crate::kernel::nft::RuleBody;
-use crate::kernel::objects::{Address, Link, Neighbour, OUR_PROTOCOL, Qdisc, Route, RouteFilter, Rule};
+use crate::kernel::objects::{
+    Address, Link, MAIN_TABLE, Neighbour, OUR_PROTOCOL, Qdisc, Route, RouteFilter, Rule,
+};
 use crate::kernel::sysctl::{Sysctl, SysctlError};
 use crate::kernel::{Cause, Filter, Hook, KernelError, Netlink, Netns, NetnsError};
 use crate::mark::Mark;
@@ -28,9 +31,10 @@ pub struct NamespaceState {
     pub links: Vec<Link>,
     /// All addresses of those links.
     pub addresses: Vec<Address>,
-    /// All routes of the layout's tables: a foreign one may take a destination over.
+    /// The routes of the layout's tables that matter to its own: those over its links, and those that take a destination
+    /// over. Of tables of the layout's links all.
     pub routes: Vec<Route>,
-    /// All rules, in the order the kernel goes through them.
+    /// All rules about what the layout's own are about, in the order the kernel goes through them.
     pub rules: Vec<Rule>,
     /// All neighbours of those links.
     pub neighbours: Vec<Neighbour>,
@@ -126,13 +130,12 @@ fn namespace(
         state.source_nat = source_nat::installed(&Mark::of(&layout.key), netns)?;
     }
     state.routes = routes(wanted, &state, &mut netlink)?;
-    if !wanted.rules.is_empty() {
-        state.rules = netlink.rules()?;
-    }
+    state.rules = rules_there(wanted, &mut netlink)?;
     Ok(state)
 }
 
-/// Reads the tables that the layout has routes in. A shared route that somebody wanted to take away a moment ago is
+/// Reads the tables that the layout has routes in. Of the node's main table, which has a route per pod, only what leads
+/// over the layout's links and what the kernel prefers. A shared route that somebody wanted to take away a moment ago is
 /// as good as before: whoever it was looks again.
 fn routes(
     wanted: &NamespaceLayout,
@@ -142,7 +145,13 @@ fn routes(
     let tables: BTreeSet<_> = wanted.routes.iter().filter_map(|route| state.table(&route.table)).collect();
     let mut found = Vec::new();
     for table in tables {
-        found.extend(netlink.routes(RouteFilter { table: Some(table), ..RouteFilter::default() })?);
+        let filter = RouteFilter { table: Some(table), ..RouteFilter::default() };
+        let in_table = || wanted.routes.iter().filter(|route| state.table(&route.table) == Some(table));
+        if table == MAIN_TABLE && in_table().all(|route| rules::is_one_address(&route.destination)) {
+            found.extend(routes_to(in_table(), state, netlink)?);
+        } else {
+            found.extend(netlink.routes(filter)?);
+        }
     }
     for route in found.iter_mut().filter(|route| route.protocol == rules::LEAVING) {
         route.protocol = OUR_PROTOCOL;
@@ -154,6 +163,27 @@ fn filters(netlink: &mut Netlink, index: u32) -> Result<Vec<(u32, Filter)>, Kern
     let mut found = netlink.filters(index, Hook::Egress)?;
     found.extend(netlink.filters(index, Hook::Ingress)?);
     Ok(found.into_iter().map(|installed| (index, installed.filter)).collect())
+}
+
+/// Routes of the main table to single addresses: those over their links, behind those that the kernel prefers.
+fn routes_to<'a>(
+    wanted: impl Iterator<Item = &'a describe::Route>,
+    state: &NamespaceState,
+    netlink: &mut Netlink,
+) -> Result<Vec<Route>, KernelError> {
+    let (mut found, mut links) = (Vec::new(), BTreeSet::new());
+    for route in wanted {
+        let preferred = netlink.route_to(route.destination.ip())?;
+        found.extend(preferred.filter(|way| way.table == MAIN_TABLE && way.destination == route.destination));
+        links.extend(state.link(&route.link).map(|link| link.index));
+    }
+    for index in links {
+        let filter = RouteFilter { table: Some(MAIN_TABLE), oif: Some(index), ..RouteFilter::default() };
+        found.extend(netlink.routes(filter)?);
+    }
+    let mut seen = HashSet::new();
+    found.retain(|route| seen.insert(route.clone()));
+    Ok(found)
 }
 
 /// Reads the switches that are there.

@@ -29,6 +29,9 @@ pub struct Removal {
     pub mac: Option<MacAddr>,
     /// Its addresses, if known: rules that its link does not lead to any more are recognised by them.
     pub addresses: Vec<IpAddr>,
+    /// The names of its links on the node, if known. What was found in the pod's namespace then tells that there are no
+    /// others, and the node's are not all looked at.
+    pub host_links: Vec<String>,
 }
 
 /// What was there and has been removed. All empty if there was nothing.
@@ -262,7 +265,11 @@ impl<'a> Work<'a> {
     fn clear_host(&mut self, host: &Netns) -> Result<(), KernelError> {
         let mut netlink = Netlink::open(host)?;
         let uplink = uplink_index(&mut netlink);
-        for link in netlink.links()? {
+        let links = match self.expected(&mut netlink)? {
+            Some(links) => links,
+            None => netlink.links()?,
+        };
+        for link in links {
             match (self.ours(&link), &uplink) {
                 (Some(Ours::Made), _) => {
                     let outcome = delete(&link, &mut netlink);
@@ -277,6 +284,28 @@ impl<'a> Work<'a> {
         }
         // Not knowing the uplink, no NIC was touched.
         uplink.map(drop)
+    }
+
+    /// The attachment's links on the node where there can be no others: its side in the pod was there, and every ENI
+    /// that came out of it is at home under its name. None if one must look for them.
+    fn expected(&self, host: &mut Netlink) -> Result<Option<Vec<Link>>, KernelError> {
+        let (nics, known) = (&self.removed.nics, &self.removal.host_links);
+        let seen = !self.removed.links.is_empty() || !nics.is_empty();
+        if known.is_empty() || !seen || self.macs.iter().any(|mac| !nics.contains(mac)) {
+            return Ok(None);
+        }
+        let mut links = Vec::new();
+        for name in known {
+            links.extend(host.link_by_name(name)?);
+        }
+        for mac in nics {
+            let Some(home) = host.link_by_name(&names::nic_home(*mac))? else { return Ok(None) };
+            if home.mac != Some(*mac) {
+                return Ok(None);
+            }
+            links.push(home);
+        }
+        Ok(Some(links))
     }
 
     fn settle(&mut self, nic: &Link, host: &mut Netlink) -> Result<(), KernelError> {
@@ -322,7 +351,7 @@ mod tests {
             container: ContainerId::new("c0ffee").unwrap(),
             ifname: IfName::new("eth0").unwrap(),
         };
-        Removal { key, mac, addresses: Vec::new() }
+        Removal { key, mac, addresses: Vec::new(), host_links: Vec::new() }
     }
 
     fn link(name: &str, kind: Option<&str>, mac: MacAddr, alias: Option<&str>) -> Link {

@@ -55,12 +55,37 @@ fn led_to(host: &mut Netlink) -> Result<Vec<(IpAddr, Mark)>, KernelError> {
     Ok(to_pods.filter_map(|route| Some((route.destination.ip(), mark_of(of_link(route.oif?)?)?))).collect())
 }
 
-/// The rules of an attachment: those of the addresses known to be its own, and of those its links lead to.
+/// Whose link leads to an address by a route of its own.
+fn owner(host: &mut Netlink, address: IpAddr) -> Result<Option<Mark>, KernelError> {
+    let way = host.route_to(address)?.filter(|route| is_one_address(&route.destination));
+    let Some(index) = way.and_then(|route| route.oif) else { return Ok(None) };
+    let link = host.link_by_index(index)?;
+    Ok(link.and_then(|link| link.alias.as_deref().and_then(Mark::parse)))
+}
+
+/// The rules of an attachment: those of the addresses known to be its own, and of those its links lead to. If all its
+/// addresses are known, nobody else's rules and links are looked at.
 pub(crate) fn of_attachment(
     host: &mut Netlink,
     mark: &Mark,
     known: &[IpAddr],
 ) -> Result<Vec<Rule>, KernelError> {
+    if known.is_empty() {
+        return by_links(host, mark, known);
+    }
+    let mut rules = host.rules_about(known)?;
+    rules.retain(|rule| pod_of(rule).is_some_and(|address| known.contains(&address)));
+    let about: BTreeSet<IpAddr> = rules.iter().filter_map(pod_of).collect();
+    for address in about {
+        if owner(host, address)?.is_some_and(|owner| owner != *mark) {
+            rules.retain(|rule| pod_of(rule) != Some(address));
+        }
+    }
+    Ok(rules)
+}
+
+/// The same by all rules and links of the node.
+fn by_links(host: &mut Netlink, mark: &Mark, known: &[IpAddr]) -> Result<Vec<Rule>, KernelError> {
     let rules: Vec<_> = host.rules()?.into_iter().filter(|rule| pod_of(rule).is_some()).collect();
     if rules.is_empty() {
         return Ok(rules);
@@ -78,6 +103,20 @@ pub(crate) fn of_attachment(
 pub(crate) fn ways_out(rules: &[Rule]) -> BTreeSet<(u32, IpAddr)> {
     let out = rules.iter().filter(|rule| rule.priority == FROM_POD);
     out.filter_map(|rule| Some((rule.table.checked_sub(FIRST_TABLE)?, pod_of(rule)?))).collect()
+}
+
+/// Deletes whatever is said about the same addresses at the same place: an address has one owner, so all of it is what an
+/// older attachment left. How many rules the node has does not matter to this.
+pub(crate) fn clear(host: &mut Netlink, wanted: &[Rule]) -> Result<(), KernelError> {
+    let mut left: Vec<Request> = wanted.iter().map(Request::delete_rule_about).collect();
+    while !left.is_empty() {
+        let outcomes = host.transact_each(&left);
+        let mut deleted = outcomes.iter().map(Result::is_ok).collect::<Vec<_>>().into_iter();
+        // One that went may have had others behind it.
+        left.retain(|_| deleted.next().unwrap_or_default());
+        outcomes.into_iter().filter_map(Result::err).find(|error| !error.is_absent()).map_or(Ok(()), Err)?;
+    }
+    Ok(())
 }
 
 /// What is in the way of the rules wanted and what of them is there: an address has one owner, so a rule about it
@@ -159,7 +198,7 @@ pub(crate) fn free(host: &mut Netlink, family: IpFamily, table: u32) -> Result<(
 }
 
 fn is_used(host: &mut Netlink, family: IpFamily, table: u32) -> Result<bool, KernelError> {
-    Ok(host.rules()?.iter().any(|rule| rule.family == family && rule.table == table))
+    host.any_rule_to(family, table)
 }
 
 /// What is not there any more need not be changed.

@@ -64,8 +64,7 @@ pub(crate) fn installed(mark: &Mark, netns: &Netns) -> Result<Vec<RuleBody>, Ker
     let mut nft = Nft::open(netns)?;
     let mut found = Vec::new();
     for family in FAMILIES {
-        let all = nft.rules(&chain(family))?.into_iter();
-        found.extend(all.filter(|rule| rule.is_marked(mark.as_str())).map(|rule| rule.body));
+        found.extend(nft.marked(&chain(family), mark.as_str())?.into_iter().map(|rule| rule.body));
     }
     Ok(found)
 }
@@ -92,7 +91,7 @@ pub(crate) fn remove(mark: &Mark, netns: &Netns) -> Result<usize, KernelError> {
 }
 
 fn remove_of(chain: &Chain, mark: &Mark, nft: &mut Nft) -> Result<usize, KernelError> {
-    let ours: Vec<_> = nft.rules(chain)?.into_iter().filter(|rule| rule.is_marked(mark.as_str())).collect();
+    let ours = nft.marked(chain, mark.as_str())?;
     if ours.is_empty() {
         return Ok(0);
     }
@@ -103,7 +102,7 @@ fn remove_of(chain: &Chain, mark: &Mark, nft: &mut Nft) -> Result<usize, KernelE
         outcome => outcome?,
     }
     // Looked at only now: of several that remove at the same time, the last one sees that nothing is left.
-    if nft.rules(chain)?.is_empty() {
+    if nft.is_empty(chain)? {
         let batch =
             Batch::new().delete_chain(chain, Deletion::IfEmpty).delete_table(&chain.table, Deletion::IfEmpty);
         match nft.commit(&batch) {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use terway_datapath::describe::Layout;
-use terway_datapath::kernel::{Link, Netlink, Netns, NicRule};
+use terway_datapath::kernel::{Link, Netlink, Netns, NicRule, find_nic};
 use terway_datapath::{
     Drift, HostFacts, Mark, attachment_lock, can_repair, diff_host, layout, names, observe_host, repair,
 };
@@ -165,7 +165,10 @@ impl Round {
         let mut facts = self.facts(&plan, seen)?;
         if plan.datapath.shares_the_eni() {
             let nics = NicRule::with_kinds(&plan.nic_kinds);
-            facts.find_nic(&self.host, plan.mac, &nics, Instant::now()).map_err(|error| error.fault())?;
+            let index = find_nic(&seen.links, plan.mac, &nics).map_err(|error| error.fault())?.index;
+            // It may have been renamed since.
+            let found = facts.find_nic(&self.host, plan.mac, &nics, Some(index), Instant::now());
+            found.map_err(|error| error.fault())?;
         }
         layout(&plan, &subject.key, &subject.pod, &facts).map(Some).map_err(|error| error.fault())
     }
@@ -186,6 +189,7 @@ impl Round {
 /// What one round reads once for all.
 struct Seen {
     netlink: Netlink,
+    links: Vec<Link>,
     /// The names of attachments' links on the node, by their marks.
     ends: HashMap<String, String>,
     facts: Vec<(Vec<IpFamily>, HostFacts)>,
@@ -196,8 +200,9 @@ impl Seen {
         // An ENI that has come home keeps its mark until DEL.
         // A child of one has its MAC too.
         let is_end = |link: &Link| link.child.is_some() || link.mac.is_none_or(|mac| !macs.contains(&mac));
-        let ends = links.into_iter().filter(is_end).filter_map(|link| Some((link.alias?, link.name)));
-        Self { ends: ends.collect(), netlink, facts: Vec::new() }
+        let ends = links.iter().filter(|link| is_end(link));
+        let ends = ends.filter_map(|link| Some((link.alias.clone()?, link.name.clone()))).collect();
+        Self { ends, netlink, links, facts: Vec::new() }
     }
 }
 

@@ -63,7 +63,7 @@ impl FakeCloud {
         let (sender, receiver) = mpsc::channel(256);
         self.with(|state| {
             for mac in &state.home {
-                sender.try_send(NicChange { mac: *mac, present: true }).unwrap();
+                sender.try_send(NicChange { mac: *mac, present: true, index: 2 }).unwrap();
             }
             state.watchers.push(sender);
         });
@@ -137,7 +137,7 @@ impl State {
     fn nic(&mut self, mac: MacAddr, present: bool) {
         let changed = if present { self.home.insert(mac) } else { self.home.remove(&mac) };
         if changed {
-            self.watchers.retain(|watcher| watcher.try_send(NicChange { mac, present }).is_ok());
+            self.watchers.retain(|watcher| watcher.try_send(NicChange { mac, present, index: 2 }).is_ok());
         }
     }
 }

@@ -3,32 +3,35 @@
 use super::{ApplyError, AttachmentContext};
 use crate::describe::{Eni, Layout, LinkKind, Table};
 use crate::kernel::objects::{Link, MAIN_TABLE};
-use crate::kernel::{self, Netlink, NicError, Request, RouteFilter};
+use crate::kernel::{self, Netlink, Request, RouteFilter};
 use crate::mark::Mark;
 use crate::tags;
 
 /// No link of the pod has a name we need.
-pub(super) fn names_are_free(layout: &Layout, pod: &mut Netlink) -> Result<(), ApplyError> {
-    let taken = pod.links()?.into_iter().map(|link| link.name);
+pub(super) fn names_are_free(layout: &Layout, there: &[Link]) -> Result<(), ApplyError> {
+    let taken = there.iter().map(|link| link.name.clone());
     let names: Vec<_> = taken.filter(|name| layout.pod.link(name).is_some()).collect();
     if names.is_empty() { Ok(()) } else { Err(ApplyError::NameTaken { names }) }
 }
 
 /// No other link of the pod has the default route we need.
-pub(super) fn default_routes_are_free(layout: &Layout, pod: &mut Netlink) -> Result<(), ApplyError> {
+pub(super) fn default_routes_are_free(
+    layout: &Layout,
+    there: &[Link],
+    pod: &mut Netlink,
+) -> Result<(), ApplyError> {
     let wanted = layout.pod.routes.iter().filter(|route| route.table == Table::Main);
     let wanted: Vec<_> =
         wanted.map(|route| route.destination).filter(|destination| destination.prefix() == 0).collect();
-    let links = if wanted.is_empty() { Vec::new() } else { pod.links()? };
     // A pod is usually empty.
-    if links.iter().all(|link| link.loopback) {
+    if wanted.is_empty() || there.iter().all(|link| link.loopback) {
         return Ok(());
     }
     let routes = pod.routes(RouteFilter { table: Some(MAIN_TABLE), ..RouteFilter::default() })?;
     match routes.iter().find(|route| wanted.contains(&route.destination)) {
         None => Ok(()),
         Some(route) => {
-            let holder = links.iter().find(|link| Some(link.index) == route.oif);
+            let holder = there.iter().find(|link| Some(link.index) == route.oif);
             let holder = holder.map_or_else(|| "another link".to_owned(), |link| link.name.clone());
             Err(ApplyError::DefaultRouteTaken { family: route.family(), holder })
         }
@@ -44,12 +47,14 @@ pub(super) fn find_nic(
 ) -> Result<Option<Link>, ApplyError> {
     let Some(eni) = layout.eni() else { return Ok(None) };
     let mac = eni.mac();
-    let nic = match kernel::find_nic(&host.links()?, mac, context.rule) {
-        Ok(nic) => nic.clone(),
-        Err(NicError::Missing { .. }) => {
-            kernel::wait_for_nic(context.host, mac, context.rule, context.deadline)?
-        }
-        Err(error) => return Err(error.into()),
+    // Where it was seen last: a node has links for every pod.
+    let seen = match &eni {
+        Eni::Moved(_) => kernel::nic_at(host, context.nic_index, mac, context.rule)?,
+        Eni::Shared(wanted) => host.link_by_name(&wanted.name)?,
+    };
+    let nic = match seen.filter(|link| link.mac == Some(mac) && context.rule.is_nic(link)) {
+        Some(nic) => nic,
+        None => kernel::wait_for_nic(context.host, mac, context.rule, context.deadline)?,
     };
     let in_use = |why| ApplyError::NicInUse { name: nic.name.clone(), mac, why };
     if let Some(master) = nic.master {

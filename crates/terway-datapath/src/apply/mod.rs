@@ -33,6 +33,8 @@ pub struct AttachmentContext<'a> {
     pub pod: &'a Netns,
     /// Which links count as a NIC.
     pub rule: &'a NicRule,
+    /// The index the ENI's netdev was last seen under, if anybody knows: it is looked for there first.
+    pub nic_index: Option<u32>,
     /// Until when to wait for the ENI's netdev.
     pub deadline: Instant,
     /// Called before each step; an error makes the step fail. For tests of the way back.
@@ -65,8 +67,9 @@ pub fn apply_spoiled(
     }
     let mut host = Netlink::open(context.host)?;
     let mut pod = Netlink::open(context.pod)?;
-    check::default_routes_are_free(layout, &mut pod)?;
-    check::names_are_free(layout, &mut pod)?;
+    let there = pod.links()?;
+    check::default_routes_are_free(layout, &there, &mut pod)?;
+    check::names_are_free(layout, &there)?;
     let nic = check::find_nic(layout, context, &mut host)?;
     check::clear_host_name(layout, &mut host)?;
     let moved = nic.as_ref().filter(|_| matches!(layout.eni(), Some(Eni::Moved(_))));
@@ -129,17 +132,20 @@ impl Work<'_> {
             batch.push(requests::move_nic(link, nic, self.context.pod));
         }
         let (layout, netns) = (self.layout, self.context.host);
-        let mut additions = source_nat::additions(&layout.host.source_nat, &Mark::of(&layout.key));
+        let wanted = &layout.host.source_nat;
+        let mut additions = source_nat::additions(wanted, &Mark::of(&layout.key));
         for number in 0..additions.len() {
             (self.spoil)(Asked::Change(&mut additions, number));
         }
         thread::scope(|scope| {
-            let translation = scope.spawn(move || source_nat::install(&additions, netns));
+            let translate = move || source_nat::install(&additions, netns);
+            let translation = (!wanted.is_empty()).then(|| scope.spawn(translate));
             self.host.transact(&spoiled(batch, self.spoil))?;
             if layout.pod.links.iter().any(|link| link.kind.is_child()) {
                 let names = requests::name_children(layout, &self.pod.links()?);
                 self.pod.transact(&spoiled(names, self.spoil))?;
             }
+            let Some(translation) = translation else { return Ok(()) };
             Ok(translation.join().unwrap_or_else(|panic| resume_unwind(panic))?)
         })
     }
@@ -165,8 +171,9 @@ impl Work<'_> {
         for name in names {
             links.extend(self.host.link_by_name(name)?);
         }
-        let rules = rules_there(host, &mut self.host)?;
-        let batch = spoiled(requests::inside(host, &links, &rules)?, self.spoil);
+        // Rules of a node grow with its pods: what stands in the way is deleted unseen.
+        rules::clear(&mut self.host, &requests::rules(host, &links)?)?;
+        let batch = spoiled(requests::inside(host, &links, &[])?, self.spoil);
         self.host.transact(&batch)?;
         for (link, tagging) in tags::by_index(host, &links) {
             let batch = spoiled(tags::missing(&mut self.host, link, tagging)?, self.spoil);
@@ -192,7 +199,7 @@ impl Work<'_> {
         }
         let addresses = self.layout.pod.addresses.iter().map(|address| address.address.ip()).collect();
         let mac = self.moved.and_then(|nic| nic.mac);
-        let removal = Removal { key: self.layout.key.clone(), mac, addresses };
+        let removal = Removal { key: self.layout.key.clone(), mac, addresses, host_links: Vec::new() };
         let outcome = remove(&removal, self.context.host, Some(self.context.pod), self.context.rule);
         // DEL leaves the MTU as it is, and finds tables by the rules that lead there; here all must be as before.
         let restored = self
@@ -258,7 +265,14 @@ fn spoiled(mut batch: Vec<Request>, spoil: Spoil<'_>) -> Vec<Request> {
     batch
 }
 
-/// The rules of a namespace, where it matters which there are.
-fn rules_there(wanted: &NamespaceLayout, netlink: &mut Netlink) -> Result<Vec<kernel::Rule>, KernelError> {
-    if wanted.rules.is_empty() { Ok(Vec::new()) } else { netlink.rules() }
+/// The rules of a namespace about what the wanted ones are about.
+pub(crate) fn rules_there(
+    wanted: &NamespaceLayout,
+    netlink: &mut Netlink,
+) -> Result<Vec<kernel::Rule>, KernelError> {
+    let prefixes = wanted.rules.iter().filter_map(|rule| rule.from.or(rule.to));
+    if wanted.rules.iter().all(|rule| rule.from.or(rule.to).is_some()) {
+        return netlink.rules_about(&prefixes.map(|prefix| prefix.ip()).collect::<Vec<_>>());
+    }
+    netlink.rules()
 }

@@ -157,12 +157,7 @@ pub(super) fn inside(
     for route in main {
         requests.push(self::route(route, index(&route.link)?, number(&route.table)?));
     }
-    let rules: Vec<_> = wanted
-        .rules
-        .iter()
-        .map(|rule| Ok(rule.request(number(&rule.table)?)))
-        .collect::<Result<_, StepError>>()?;
-    let (stale, missing) = rules::make_way(&rules, there);
+    let (stale, missing) = rules::make_way(&rules(wanted, links)?, there);
     requests.extend(stale);
     requests.extend(missing.iter().map(Request::add_rule));
     for route in others {
@@ -176,6 +171,17 @@ pub(super) fn inside(
 fn is_looked_up(route: &Route) -> bool {
     let is_global = |via: IpAddr| matches!(via, IpAddr::V6(via) if !via.is_unicast_link_local());
     !route.onlink && route.via.is_some_and(is_global)
+}
+
+/// The rules as the kernel shall have them.
+pub(super) fn rules(
+    wanted: &NamespaceLayout,
+    links: &[kernel::Link],
+) -> Result<Vec<kernel::Rule>, StepError> {
+    let index_of = |name: &str| links.iter().find(|link| link.name == name).map(|link| link.index);
+    let vanished = |table: &Table| StepError::Vanished(table.link().unwrap_or_default().to_owned());
+    let numbered = |table: &Table| table.number(index_of).ok_or_else(|| vanished(table));
+    wanted.rules.iter().map(|rule| Ok(rule.request(numbered(&rule.table)?))).collect()
 }
 
 /// A route with a preferred source is the node's way to a pod: it replaces one an older attachment of the same

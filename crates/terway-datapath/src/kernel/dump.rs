@@ -1,14 +1,17 @@
 //! Reads of kernel state. Filters are the kernel's own where it has them, so a node with ten thousand routes
 //! does not copy them all for the sake of one table. Kernels before 4.20 ignore them: they are applied here too.
 
+use std::net::IpAddr;
+
 use netlink_packet_core::{DecodeError, NLM_F_REQUEST, Parseable as _};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage};
-use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage};
 use netlink_packet_route::rule::RuleMessage;
 use netlink_packet_route::tc::{TcHandle, TcHeader, TcMessage};
+use nix::errno::Errno;
 use terway_types::IpFamily;
 
 use super::decode;
@@ -77,6 +80,27 @@ impl Netlink {
         .or_else(none_if_absent)
     }
 
+    /// The entry of the routing tables that packets of this host to an address follow, if there is one. One answer,
+    /// however many routes there are. A kernel before 4.13 tells the way instead, which is no entry of a table.
+    pub fn route_to(&mut self, address: IpAddr) -> Result<Option<Route>, KernelError> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = decode::family_number(IpFamily::of(&address));
+        message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
+        message.header.flags = RouteFlags::FibMatch;
+        message.attributes.push(RouteAttribute::Destination(match address {
+            IpAddr::V4(address) => RouteAddress::Inet(address),
+            IpAddr::V6(address) => RouteAddress::Inet6(address),
+        }));
+        let what = format!("look up the route to {address}");
+        let found = self.one(what, &RouteNetlinkMessage::GetRoute(message), |payload| {
+            Ok(decode::route(&RouteMessage::parse(payload)?))
+        });
+        match found {
+            Err(error) if matches!(error.errno(), Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH)) => Ok(None),
+            found => found,
+        }
+    }
+
     /// The neighbours known on a link.
     pub fn neighbours(&mut self, index: u32) -> Result<Vec<Neighbour>, KernelError> {
         let mut message = NeighbourMessage::default();
@@ -109,7 +133,7 @@ impl Netlink {
         match found {
             Ok(targets) => Ok(targets.first().copied()),
             // No clsact qdisc, no filters.
-            Err(error) if error.is_absent() || error.errno() == Some(nix::errno::Errno::EINVAL) => Ok(None),
+            Err(error) if error.is_absent() || error.errno() == Some(Errno::EINVAL) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -119,33 +143,70 @@ impl Netlink {
         let request = RouteNetlinkMessage::GetTrafficFilter(tc(index, TcHandle::from(hook.parent())));
         let what = format!("list {hook} filters of link #{index}");
         match self.dump(what, &request, |payload| Ok(Filter::decode(payload, index, hook))) {
-            Err(error) if error.is_absent() || error.errno() == Some(nix::errno::Errno::EINVAL) => {
-                Ok(Vec::new())
-            }
+            Err(error) if error.is_absent() || error.errno() == Some(Errno::EINVAL) => Ok(Vec::new()),
             outcome => outcome,
         }
     }
 
     /// The policy routing rules of both families.
     pub fn rules(&mut self) -> Result<Vec<Rule>, KernelError> {
+        let mut rules = self.rules_with(IpFamily::V4, |_| true)?;
+        rules.extend(self.rules_with(IpFamily::V6, |_| true)?);
+        Ok(rules)
+    }
+
+    /// The policy routing rules from or to one of these addresses, of their families. The kernel has no filter for
+    /// rules; those of other pods are not even decoded.
+    pub fn rules_about(&mut self, addresses: &[IpAddr]) -> Result<Vec<Rule>, KernelError> {
         let mut rules = Vec::new();
         for family in [IpFamily::V4, IpFamily::V6] {
-            let mut message = RuleMessage::default();
-            message.header.family = decode::family_number(family);
-            let request = RouteNetlinkMessage::GetRule(message);
-            rules.extend(self.dump(format!("list {family} rules"), &request, |payload| {
-                Ok(decode::rule(&RuleMessage::parse(payload)?))
-            })?);
+            let needles: Vec<Vec<u8>> =
+                addresses.iter().filter(|address| IpFamily::of(address) == family).map(octets).collect();
+            if !needles.is_empty() {
+                rules.extend(
+                    self.rules_with(family, |payload| needles.iter().any(|one| holds(payload, one)))?,
+                );
+            }
         }
         Ok(rules)
     }
 
+    /// Whether a rule of a family leads to a table.
+    pub fn any_rule_to(&mut self, family: IpFamily, table: u32) -> Result<bool, KernelError> {
+        let rules = self.rules_with(family, |payload| holds(payload, &table.to_ne_bytes()))?;
+        Ok(rules.iter().any(|rule| rule.table == table))
+    }
+
+    /// The rules of a family among those whose messages may be of interest.
+    fn rules_with(
+        &mut self,
+        family: IpFamily,
+        may_be: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<Rule>, KernelError> {
+        let mut message = RuleMessage::default();
+        message.header.family = decode::family_number(family);
+        let request = RouteNetlinkMessage::GetRule(message);
+        self.dump(format!("list {family} rules"), &request, |payload| {
+            if may_be(payload) { Ok(decode::rule(&RuleMessage::parse(payload)?)) } else { Ok(None) }
+        })
+    }
+
     fn link(&mut self, what: String, mut message: LinkMessage) -> Result<Option<Link>, KernelError> {
         message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-        let (kind, payload) = encode(&RouteNetlinkMessage::GetLink(message));
+        self.one(what, &RouteNetlinkMessage::GetLink(message), decode_link)
+    }
+
+    /// Asks for one object; none if it is not there.
+    fn one<T>(
+        &mut self,
+        what: String,
+        request: &RouteNetlinkMessage,
+        decode: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Option<T>, KernelError> {
+        let (kind, payload) = encode(request);
         let frame = Frame::acked(kind, NLM_F_REQUEST, &payload);
         let mut found = Vec::new();
-        let answers = self.transport.exchange([&frame], |message| keep(message, decode_link, &mut found));
+        let answers = self.transport.exchange([&frame], |message| keep(message, &decode, &mut found));
         match answers.map(|answers| answers.into_iter().next().flatten()) {
             Ok(Some(Ok(()))) => Ok(found.pop()),
             Ok(Some(Err(refusal))) => match KernelError::new(what, refusal) {
@@ -169,6 +230,17 @@ impl Netlink {
             .dump(&frame, Vec::new, |found, message| keep(message, &decode, found))
             .map_err(|cause| KernelError::new(what, cause))
     }
+}
+
+fn octets(address: &IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+fn holds(payload: &[u8], needle: &[u8]) -> bool {
+    payload.windows(needle.len()).any(|window| window == needle)
 }
 
 fn decode_link(payload: &[u8]) -> Result<Option<Link>, DecodeError> {

@@ -4,6 +4,7 @@
 use terway_types::{Fault, FaultCode, MacAddr};
 
 use super::error::KernelError;
+use super::netlink::Netlink;
 use super::objects::Link;
 
 /// Which links count as a NIC.
@@ -69,6 +70,18 @@ impl NicError {
         };
         Fault::new(code, self.to_string())
     }
+}
+
+/// The link with this index, if it is the NIC of this MAC. Where another link has the index now there is none.
+pub fn nic_at(
+    netlink: &mut Netlink,
+    index: Option<u32>,
+    mac: MacAddr,
+    rule: &NicRule,
+) -> Result<Option<Link>, KernelError> {
+    let Some(index) = index else { return Ok(None) };
+    let link = netlink.link_by_index(index)?;
+    Ok(link.filter(|link| link.mac == Some(mac) && rule.is_nic(link)))
 }
 
 /// The one NIC with this MAC.

@@ -128,7 +128,7 @@ pub(crate) fn what_a_dead_pod_left_is_found_and_goes() {
     let found = traces();
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(found[&goes.key].links, BTreeSet::from([layout.host.links[0].name.clone()]));
-    let removal = Removal { key: goes.key.clone(), mac: None, addresses: vec![] };
+    let removal = Removal { key: goes.key.clone(), mac: None, addresses: vec![], host_links: vec![] };
     let removed = remove(&removal, &world.node, None, &world.rule).unwrap();
     assert_eq!(removed.links, [layout.host.links[0].name.clone()]);
     assert!(traces().keys().eq([&other.key]));

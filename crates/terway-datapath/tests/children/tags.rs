@@ -155,7 +155,7 @@ pub(crate) fn what_a_dead_pod_left_is_swept() {
     let before = world.record(&stays);
     world.add(&goes);
     goes.die();
-    let removal = Removal { key: goes.key.clone(), mac: None, addresses: vec![] };
+    let removal = Removal { key: goes.key.clone(), mac: None, addresses: vec![], host_links: vec![] };
     remove(&removal, &world.node, None, &world.rule).unwrap();
     rules::sweep(&world.node).unwrap();
     similar(&before, &world.record(&stays));

@@ -147,7 +147,7 @@ impl World {
     /// One of the pod's interfaces, as planned.
     pub(crate) fn layout_of(&self, plan: &InterfacePlan, pod: &Pod) -> Layout {
         let mut facts = HostFacts::observe(&self.node, [IpFamily::V4, IpFamily::V6]).unwrap();
-        facts.find_nic(&self.node, ENI, &self.rule, Instant::now() + PATIENCE).unwrap();
+        facts.find_nic(&self.node, ENI, &self.rule, None, Instant::now() + PATIENCE).unwrap();
         terway_datapath::layout(plan, &pod.key, &pod.reference(), &facts).unwrap()
     }
 
@@ -166,7 +166,14 @@ impl World {
         before_step: Option<&'a dyn Fn(Step) -> Result<(), String>>,
     ) -> AttachmentContext<'a> {
         let deadline = Instant::now() + PATIENCE;
-        AttachmentContext { host: &self.node, pod: &pod.netns, rule: &self.rule, deadline, before_step }
+        AttachmentContext {
+            host: &self.node,
+            pod: &pod.netns,
+            rule: &self.rule,
+            nic_index: None,
+            deadline,
+            before_step,
+        }
     }
 
     pub(crate) fn add(&self, pod: &Pod) -> Layout {
@@ -183,7 +190,7 @@ impl World {
     /// DEL by a caller who knows the addresses, and for the MAC what is given here.
     pub(crate) fn del(&self, pod: &Pod, mac: Option<MacAddr>) -> Removed {
         let addresses = pod.plan().addresses.iter().collect();
-        let removal = Removal { key: pod.key.clone(), mac, addresses };
+        let removal = Removal { key: pod.key.clone(), mac, addresses, host_links: Vec::new() };
         terway_datapath::remove(&removal, &self.node, Some(&pod.netns), &self.rule).unwrap()
     }
 

@@ -170,7 +170,7 @@ impl World {
         let families = pod.plan.addresses.iter().map(|address| IpFamily::of(&address));
         let mut facts = HostFacts::observe(&self.node, families).unwrap();
         if pod.plan.datapath == Datapath::PolicyRoute {
-            facts.find_nic(&self.node, pod.plan.mac, &self.rule, Instant::now() + PATIENCE).unwrap();
+            facts.find_nic(&self.node, pod.plan.mac, &self.rule, None, Instant::now() + PATIENCE).unwrap();
         }
         terway_datapath::layout(&pod.plan, &pod.key, &pod.reference, &facts).unwrap()
     }
@@ -181,7 +181,14 @@ impl World {
         before_step: Option<&'a dyn Fn(Step) -> Result<(), String>>,
     ) -> AttachmentContext<'a> {
         let deadline = Instant::now() + PATIENCE;
-        AttachmentContext { host: &self.node, pod: &pod.netns, rule: &self.rule, deadline, before_step }
+        AttachmentContext {
+            host: &self.node,
+            pod: &pod.netns,
+            rule: &self.rule,
+            nic_index: None,
+            deadline,
+            before_step,
+        }
     }
 
     /// ADD, expected to succeed.
@@ -247,7 +254,12 @@ impl Eni {
 impl Pod {
     pub(crate) fn removal(&self) -> Removal {
         let own = (self.plan.datapath == Datapath::Exclusive).then_some(self.eni.mac);
-        Removal { key: self.key.clone(), mac: own, addresses: self.plan.addresses.iter().collect() }
+        Removal {
+            key: self.key.clone(),
+            mac: own,
+            addresses: self.plan.addresses.iter().collect(),
+            host_links: Vec::new(),
+        }
     }
 
     /// `ip` in the pod.

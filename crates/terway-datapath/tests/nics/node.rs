@@ -61,6 +61,7 @@ impl Node {
             host: &self.host,
             pod: &pod.netns,
             rule: &self.rule,
+            nic_index: None,
             deadline,
             before_step: None,
         };
@@ -74,7 +75,8 @@ impl Node {
     }
 
     pub(crate) fn del(&self, key: &AttachmentKey, pod: Option<&Netns>) -> Removed {
-        let removal = Removal { key: key.clone(), mac: Some(CARD), addresses: Vec::new() };
+        let removal =
+            Removal { key: key.clone(), mac: Some(CARD), addresses: Vec::new(), host_links: Vec::new() };
         terway_datapath::remove(&removal, &self.host, pod, &self.rule).unwrap()
     }
 

@@ -151,6 +151,9 @@ pub struct EniInfo {
     /// Kernel link kinds that count as a NIC besides those without any kind (simulated clouds only).
     #[prost(string, repeated, tag = "101")]
     pub nic_kinds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The index the ENI's netdev was last seen under on the node; 0 if it is not known. A hint: check the MAC.
+    #[prost(uint32, tag = "102")]
+    pub link_index: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PodInfo {

@@ -88,9 +88,40 @@ impl Nft {
 
     /// The rules of a chain, in order; none if there is no such chain.
     pub fn rules(&mut self, chain: &Chain) -> Result<Vec<InstalledRule>, KernelError> {
+        self.rules_with(chain, |_| true)
+    }
+
+    /// The rules of a chain that carry exactly this comment. The kernel has no filter for comments; rules of others
+    /// are not even decoded.
+    pub fn marked(&mut self, chain: &Chain, mark: &str) -> Result<Vec<InstalledRule>, KernelError> {
+        let holds = |payload: &[u8]| payload.windows(mark.len()).any(|window| window == mark.as_bytes());
+        let mut rules = self.rules_with(chain, holds)?;
+        rules.retain(|rule| rule.is_marked(mark));
+        Ok(rules)
+    }
+
+    /// Whether a chain has no rule; also where there is no such chain.
+    pub fn is_empty(&mut self, chain: &Chain) -> Result<bool, KernelError> {
+        let frame = list(NFT_MSG_GETRULE, chain.table.family, &rule_of(chain));
+        let count = self.transport.dump(&frame, || 0_usize, |count, _| *count += 1);
+        match count.map_err(|cause| KernelError::new(format!("count rules of chain {chain}"), cause)) {
+            Err(error) if error.is_absent() => Ok(true),
+            count => Ok(count? == 0),
+        }
+    }
+
+    fn rules_with(
+        &mut self,
+        chain: &Chain,
+        may_be: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<InstalledRule>, KernelError> {
         let frame = list(NFT_MSG_GETRULE, chain.table.family, &rule_of(chain));
         self.transport
-            .dump(&frame, Vec::new, |rules, message| rules.extend(installed(message.payload)))
+            .dump(&frame, Vec::new, |rules, message| {
+                if may_be(message.payload) {
+                    rules.extend(installed(message.payload));
+                }
+            })
             .or_else(|cause| absent_is_empty(format!("list rules of chain {chain}"), cause))
     }
 

@@ -23,6 +23,20 @@ impl Request {
     pub fn delete_rule(rule: &Rule) -> Self {
         Self::new(format!("delete rule {rule}"), 0, &RouteNetlinkMessage::DelRule(message(rule)))
     }
+
+    /// Deletes the first rule of this priority about these addresses, wherever it leads and whoever made it.
+    pub fn delete_rule_about(rule: &Rule) -> Self {
+        let mut message = message(rule);
+        let is_free = |attribute: &RuleAttribute| {
+            matches!(attribute, RuleAttribute::Table(_) | RuleAttribute::Protocol(_))
+        };
+        message.attributes.retain(|attribute| !is_free(attribute));
+        Self::new(
+            format!("delete what stands in place of rule {rule}"),
+            0,
+            &RouteNetlinkMessage::DelRule(message),
+        )
+    }
 }
 
 fn message(rule: &Rule) -> RuleMessage {

@@ -1,0 +1,80 @@
+//! What a call for one pod costs does not depend on how many others the node has: counted in what the shipped plugin asks
+//! the kernel and how much it is told, because times say little on a busy machine.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use terway_rig::node::Node;
+use terway_rig::plugin::Outcome;
+use terway_rig::pod::Pod;
+use terway_rig::world::Plan;
+
+use crate::support::{Scenario, once, started};
+
+/// The other pods of a full node here.
+const OTHERS: u32 = 40;
+/// The most that the kernel tells more about each other pod: its four rules, for which there is no filter. A link, which
+/// would be one of the node's list, has more than a kilobyte.
+const PER_POD: u64 = 4 * 120 * 2;
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![once("growth::a_call_costs_the_same_however_many_pods_there_are", flat)]
+}
+
+/// What one call asked and was told.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    requests: u64,
+    bytes: u64,
+}
+
+fn flat(plan: &Plan) -> Result<()> {
+    let addresses = OTHERS + 8;
+    let plan = Plan { shared: true, enis: 4, pool: (addresses, addresses), addresses: 24, ..plan.clone() };
+    let mut world = started(&plan)?;
+    world.boot()?;
+    let node = &mut world.nodes[0];
+    node.pod("first")?.add()?;
+    let alone = life(node, "alone")?;
+    let mut others =
+        (0..OTHERS).map(|number| node.pod(&format!("other{number}"))).collect::<Result<Vec<_>>>()?;
+    others.iter_mut().try_for_each(|pod| pod.add().map(drop))?;
+    let crowded = life(node, "crowded")?;
+    for (verb, (few, many)) in ["ADD", "CHECK", "DEL"].into_iter().zip(alone.into_iter().zip(crowded)) {
+        ensure!(
+            few.requests == many.requests,
+            "{verb}: {few:?} with one other pod, {many:?} with {OTHERS} more"
+        );
+        let room = if verb == "ADD" { few.bytes / 10 } else { PER_POD * u64::from(OTHERS) };
+        ensure!(
+            few.bytes > 0 && many.bytes <= few.bytes + room,
+            "{verb}: {few:?} grew to {many:?}, room {room}"
+        );
+    }
+    Ok(())
+}
+
+/// ADD, CHECK and DEL of one pod.
+fn life(node: &mut Node, name: &str) -> Result<Vec<Cost>> {
+    let file = node.path(&format!("timeline-{name}"));
+    let mut pod = node.pod(name)?;
+    pod.result = Some(told(&pod, "ADD", &file)?);
+    told(&pod, "CHECK", &file)?;
+    told(&pod, "DEL", &file)?;
+    let text = fs::read_to_string(&file).context("the plugin wrote no timeline")?;
+    text.lines().map(cost).collect()
+}
+
+fn told(pod: &Pod, verb: &str, file: &Path) -> Result<Outcome> {
+    let mut call = pod.call_with_result(verb);
+    call.environment.push(("TERWAY_TIMELINE".to_owned(), file.to_string_lossy().into_owned()));
+    call.run()?.expect_ok(verb)
+}
+
+fn cost(line: &str) -> Result<Cost> {
+    let line: Value = serde_json::from_str(line).context("a line of the timeline is no JSON")?;
+    let number = |key: &str| line[key].as_u64().with_context(|| format!("no {key} in {line}"));
+    Ok(Cost { requests: number("netlink_requests")?, bytes: number("netlink_reply_bytes")? })
+}

@@ -57,6 +57,8 @@ pub struct Plan {
     pub gateway: Option<&'static str>,
     /// Whether the nodes have no key but their instance's role, whose tokens live that many milliseconds.
     pub role: Option<u32>,
+    /// Whether the VPC's ports drop what does not bear their ENI's addresses; not every kernel of the lab can.
+    pub port_security: bool,
     /// Further keys of the daemon's configuration.
     pub keys: Vec<(&'static str, Value)>,
 }
@@ -79,6 +81,7 @@ impl Default for Plan {
             lingjun: false,
             gateway: None,
             role: None,
+            port_security: true,
             keys: Vec::new(),
         }
     }
@@ -254,7 +257,7 @@ fn world_json(plan: &Plan, nodes: &[Node], vpc: &Path) -> Value {
         "cloud": plan.cloud.name(),
         "region": names.region,
         "vpc": { "id": names.vpc, "netns": vpc, "ipv4_cidr": "10.0.0.0/8", "ipv6_cidr": "fd00:10::/48",
-                 "routes": routes },
+                 "routes": routes, "port_security": plan.port_security },
         "vswitches": [
             { "id": names.pods, "zone": names.zone, "ipv4": "10.1.0.0/20", "ipv6": "fd00:10:0:1::/64" },
             { "id": names.nodes, "zone": names.zone, "ipv4": "10.2.0.0/24", "ipv6": "fd00:10:0:2::/64",

@@ -89,6 +89,10 @@ pub struct VpcConfig {
     /// Its route table, besides the vSwitches.
     #[serde(default)]
     pub routes: Vec<RouteConfig>,
+    /// Whether ports drop what does not bear their ENI's addresses, as every VPC does. Only for kernels without
+    /// nf_tables of family netdev: what is shown without it is shown of a VPC that forgives everything.
+    #[serde(default = "default_port_security")]
+    pub port_security: bool,
 }
 
 /// An entry of the VPC's route table: what is for the destination goes to the instance's primary ENI, which may also send
@@ -114,6 +118,10 @@ pub struct OtherVpcConfig {
     /// The ids of its security groups.
     #[serde(default)]
     pub security_groups: Vec<String>,
+}
+
+fn default_port_security() -> bool {
+    true
 }
 
 fn default_vpc_netns() -> PathBuf {

@@ -34,7 +34,9 @@ pub(super) struct Port {
 impl Port {
     /// Makes guard and neighbours fit the ENI's addresses.
     pub(super) fn fit(&mut self, vpc: &mut Vpc, nic: &Nic) -> Result<(), FabricError> {
-        vpc.nft.commit(&guard::install(&self.name, nic, self.gateway))?;
+        if let Some(nft) = &mut vpc.nft {
+            nft.commit(&guard::install(&self.name, nic, self.gateway))?;
+        }
         self.known = neighbours::learn(self.bridge, nic, &self.known, &mut vpc.netlink)?;
         Ok(())
     }
@@ -98,7 +100,8 @@ pub(super) fn unplug(vpc: &mut Vpc, port: &Port) -> Result<(), FabricError> {
         Err(error) if !error.is_absent() => return Err(error.into()),
         _ => {}
     }
-    match vpc.nft.commit(&guard::remove(&port.name, Deletion::Whole)) {
+    let Some(nft) = &mut vpc.nft else { return Ok(()) };
+    match nft.commit(&guard::remove(&port.name, Deletion::Whole)) {
         Err(error) if !error.is_absent() => Err(error.into()),
         _ => Ok(()),
     }

@@ -56,7 +56,8 @@ pub(super) struct Vpc {
     path: PathBuf,
     netns: Netns,
     pub(super) netlink: Netlink,
-    pub(super) nft: Nft,
+    /// What guards the ports; none where nobody does.
+    pub(super) nft: Option<Nft>,
     vswitches: BTreeMap<VSwitchId, Home>,
 }
 
@@ -80,7 +81,7 @@ impl Vpc {
     fn furnish(config: &Config, netns: Netns) -> Result<Self, FabricError> {
         set(&netns, ROUTER)?;
         let mut netlink = Netlink::open(&netns)?;
-        let nft = Nft::open(&netns)?;
+        let nft = config.vpc.port_security.then(|| Nft::open(&netns)).transpose()?;
         serve_from_loopback(&mut netlink, config.cloud)?;
         let mut vswitches = BTreeMap::new();
         for (number, vswitch) in (0_u16..).zip(&config.vswitches) {

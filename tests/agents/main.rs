@@ -1,0 +1,48 @@
+//! A node's own network services at work against the shipped programs, in a guest of the lab whose root has them as
+//! Debian packages them: systemd-networkd, systemd-udevd and dhclient really run. NetworkManager and cloud-init's hook
+//! are imitated by a script that does to links, addresses, routes and rules what their sources do; their tests' names say
+//! so.
+//!
+//! Pods are on shared ENIs: their ENIs, routes and rules are on the node, where services find them.
+
+mod dhclient;
+mod imitated;
+mod monitor;
+mod networkd;
+mod node;
+mod service;
+mod udevd;
+
+use std::env;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
+use terway_rig::sandbox;
+
+/// A test by its name.
+type Test = (&'static str, fn(&str) -> Result<()>);
+
+const TESTS: &[Test] = &[
+    ("networkd::what_it_takes_comes_back_and_it_is_named", networkd::takes),
+    ("networkd::with_our_settings_it_takes_nothing", networkd::leaves),
+    ("networkd::nobody_fights_it", networkd::is_not_fought),
+    ("udevd::nics_it_renames_are_found_by_their_macs", udevd::renames),
+    ("dhclient::what_it_puts_on_an_eni_comes_off", dhclient::configures),
+    ("imitated::network_manager_activates_an_eni", imitated::network_manager),
+    ("imitated::cloud_init_configures_an_eni", imitated::cloud_init),
+];
+
+fn main() -> ExitCode {
+    sandbox::run(|| {
+        let arguments = Arguments::from_args();
+        let here = env::var_os("TERWAY_LAB").is_some() && Path::new(networkd::PROGRAM).exists();
+        ensure!(arguments.list || here, "these tests want a guest of the lab: cargo xtask lab --test agents");
+        let trials = TESTS.iter().map(|(name, test)| {
+            let short: String = name.chars().filter(char::is_ascii_lowercase).take(20).collect();
+            Trial::test(*name, move || test(&short).map_err(|error| Failed::from(format!("{error:#}"))))
+        });
+        Ok(libtest_mimic::run(&arguments, trials.collect()).exit_code())
+    })
+}

@@ -3,6 +3,9 @@
 //! node's own subnet.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,45 +62,60 @@ impl World {
         let make = |name: &str| Netns::create_named(format!("/run/netns/{name}{id}")).unwrap();
         let (vpc, node) = (make("vpc"), make("node"));
         let world = Self { id, kind, vpc, node, rule: NicRule::with_kinds(["veth"]) };
-        for (link, mac, port) in [("eth0", "00:16:3e:00:00:09", "up0"), ("eth1", &ENI.to_string(), "trunk")] {
-            world.node(&format!("link add {link} address {mac} type veth peer name {port} netns vpc{id}"));
-            world.vpc(&format!("link set {port} addrgenmode none up"));
-            // A router asks for neighbours with it.
-            world.vpc(&format!("addr add fe80::fffd/64 dev {port} nodad"));
-        }
-        world.node("link set lo up");
-        world.node("link set eth0 addrgenmode none up");
-        if kind != Kind::VlanTag {
-            world.node("link set eth1 addrgenmode none");
-        }
-        world.vpc("addr add 10.0.0.253/24 dev up0");
-        world.vpc("addr add fd00::fffd/64 dev up0 nodad");
-        world.node("addr add 10.0.0.9/24 dev eth0");
-        world.node("addr add fd00::9/64 dev eth0 nodad");
-        world.node("addr add fe80::9/64 dev eth0 nodad");
-        world.node("route add default via 10.0.0.253");
-        world.node("route add default via fd00::fffd dev eth0");
-        match kind {
-            Kind::Vlan => numbers.iter().for_each(|number| world.member(*number)),
-            Kind::VlanTag => numbers.iter().for_each(|number| world.alone(*number)),
-            Kind::Ipvlan => {}
-        }
-        if kind != Kind::Vlan {
-            world.vpc("addr add 10.0.1.253/24 dev trunk");
-            world.vpc("addr add fd00:1::fffd/64 dev trunk nodad");
-        }
-        run(&format!(
-            "ip netns exec vpc{id} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
-        ));
+        world.furnish_node();
+        world.furnish_vpc(numbers);
         world
     }
 
-    fn member(&self, vlan: u16) {
-        self.vpc(&format!("link add link trunk name trunk.{vlan} type vlan id {vlan}"));
-        self.vpc(&format!("link set trunk.{vlan} addrgenmode none up"));
-        self.vpc(&format!("addr add fe80::fffd/64 dev trunk.{vlan} nodad"));
-        self.vpc(&format!("addr add 10.0.{vlan}.253/24 dev trunk.{vlan}"));
-        self.vpc(&format!("addr add fd00:{vlan}::fffd/64 dev trunk.{vlan} nodad"));
+    fn furnish_node(&self) {
+        let id = self.id;
+        let commands = format!(
+            "link add eth0 address 00:16:3e:00:00:09 type veth peer name up0 netns vpc{id}
+             link add eth1 address {ENI} type veth peer name trunk netns vpc{id}
+             link set lo up
+             link set eth0 addrgenmode none up
+             addr add 10.0.0.9/24 dev eth0
+             addr add fd00::9/64 dev eth0 nodad
+             addr add fe80::9/64 dev eth0 nodad
+             route add default via 10.0.0.253
+             route add default via fd00::fffd dev eth0
+            "
+        );
+        batch(&self.node_name(), &[], &commands);
+        if self.kind != Kind::VlanTag {
+            self.node("link set eth1 addrgenmode none");
+        }
+    }
+
+    /// Routers, which ask for neighbours with a link-local address of theirs.
+    fn furnish_vpc(&self, numbers: &[u16]) {
+        let port = |link: &str| {
+            format!("link set {link} addrgenmode none up\naddr add fe80::fffd/64 dev {link} nodad\n")
+        };
+        let gateway = |subnet: u16, link: &str| {
+            let v6 = if subnet == 0 { "fd00::fffd".to_owned() } else { format!("fd00:{subnet}::fffd") };
+            format!("addr add 10.0.{subnet}.253/24 dev {link}\naddr add {v6}/64 dev {link} nodad\n")
+        };
+        let mut commands = port("up0") + &port("trunk") + &gateway(0, "up0");
+        if self.kind == Kind::Vlan {
+            for vlan in numbers {
+                let link = format!("trunk.{vlan}");
+                writeln!(commands, "link add link trunk name {link} type vlan id {vlan}").unwrap();
+                commands += &(port(&link) + &gateway(*vlan, &link));
+            }
+        } else {
+            commands += &gateway(1, "trunk");
+        }
+        batch(&format!("vpc{}", self.id), &[], &commands);
+        if self.kind == Kind::VlanTag {
+            numbers.iter().for_each(|number| self.alone(*number));
+        }
+        let route = || {
+            ["ipv4/ip_forward", "ipv6/conf/all/forwarding"]
+                .iter()
+                .try_for_each(|switch| fs::write(format!("/proc/sys/net/{switch}"), "1"))
+        };
+        self.vpc.run(route).unwrap().unwrap();
     }
 
     /// A VLAN of the trunk that nothing without its tag gets into. The VPC does not ask who has an address.
@@ -201,12 +219,12 @@ impl World {
 
     /// `ip` in the VPC.
     pub(crate) fn vpc(&self, command: &str) -> String {
-        run(&format!("ip -n vpc{} {command}", self.id))
+        ip(&format!("-n vpc{} {command}", self.id))
     }
 
     /// `ip` on the node.
     pub(crate) fn node(&self, command: &str) -> String {
-        run(&format!("ip -n node{} {command}", self.id))
+        ip(&format!("-n node{} {command}", self.id))
     }
 
     /// What `tc` shows of the trunk's filters at a hook.
@@ -218,19 +236,14 @@ impl World {
     pub(crate) fn record(&self, pod: &Pod) -> String {
         let mut text = String::new();
         for netns in [format!("node{}", self.id), pod.name.clone()] {
-            settle(&netns);
-            for what in
-                ["-o link", "-o addr", "route show table all", "-6 route show table all", "rule", "-6 rule"]
-            {
-                // The node keeps forwarding, and has an anycast address more because of it; `lo` stays up; the
-                // kernel takes its time over link-local addresses.
-                let said = run(&format!("ip -n {netns} {what}"));
-                let stays = ["anycast", ": lo", "dev lo", "fe80::"];
-                for line in said.lines().filter(|line| stays.iter().all(|word| !line.contains(word))) {
-                    writeln!(text, "{netns} {what}: {line}").unwrap();
-                }
+            // The node keeps forwarding, and has an anycast address more because of it; `lo` stays up; the kernel
+            // takes its time over link-local addresses.
+            let stays = ["anycast", ": lo", "dev lo", "fe80::"];
+            // The first until the kernel has looked after the carrier, the second from then on.
+            let said = settled(&netns).replace("state UNKNOWN", "state UP");
+            for line in said.lines().filter(|line| stays.iter().all(|word| !line.contains(word))) {
+                writeln!(text, "{netns}: {line}").unwrap();
             }
-            text += &run(&format!("ip -n {netns} neigh show nud permanent"));
         }
         for hook in ["ingress", "egress"] {
             text += &self.filters(hook);
@@ -239,8 +252,9 @@ impl World {
     }
 }
 
-/// Waits for the carriers of links that are up: the kernel tells of them a moment later, and gives routes with them.
-fn settle(netns: &str) {
+/// What there is in a namespace, once links that are up have their carriers: the kernel tells of them a moment later,
+/// and gives routes with them. Two processes, however much there is to tell: starting one is what takes time in a guest.
+fn settled(netns: &str) -> String {
     let awaits_carrier = |line: &str| {
         let flags = line.split(['<', '>']).nth(1).unwrap_or_default();
         let is_up = flags.split(',').any(|flag| flag == "UP") && !flags.contains("LOOPBACK");
@@ -248,19 +262,44 @@ fn settle(netns: &str) {
     };
     let until = Instant::now() + PATIENCE;
     loop {
-        let said = run(&format!("ip -n {netns} -o link"));
+        let said =
+            batch(netns, &["-o", "-4"], "link\naddr\nroute show table all\nrule\nneigh show nud permanent\n")
+                + &batch(
+                    netns,
+                    &["-o", "-6"],
+                    "addr\nroute show table all\nrule\nneigh show nud permanent\n",
+                );
         if !said.lines().any(awaits_carrier) {
-            return;
+            return said;
         }
         assert!(Instant::now() < until, "links without carrier:\n{said}");
         thread::park_timeout(Duration::from_millis(5));
     }
 }
 
+/// Runs `ip` with words without white space in them.
+fn ip(words: &str) -> String {
+    let output = Command::new("ip").args(words.split_whitespace()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "`ip {words}` failed: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs several commands of `ip` in one process.
+fn batch(netns: &str, options: &[&str], commands: &str) -> String {
+    let mut command = Command::new("ip");
+    command.args(options).args(["-n", netns, "-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{commands} failed");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 impl Pod {
     /// `ip` in the pod.
     pub(crate) fn ip(&self, command: &str) -> String {
-        run(&format!("ip -n {} {command}", self.name))
+        ip(&format!("-n {} {command}", self.name))
     }
 
     /// The number it has in this world.

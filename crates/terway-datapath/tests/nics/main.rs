@@ -7,13 +7,16 @@
 #[path = "../sandbox/needs.rs"]
 mod needs;
 
+mod card;
 mod homecoming;
 mod node;
+mod pulled;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
+use card::Card;
 use needs::Need;
 
 /// Set by the lab for what it runs in a guest.
@@ -22,23 +25,53 @@ const GUEST: Need = Need {
     probe: "test \"$TERWAY_LAB\" = 1 && ip link show vec0",
 };
 
+/// Ports that can be pulled out.
+const NETDEVSIM: Need = Need {
+    what: "netdevsim, whose ports can be pulled out like a cloud's NICs: cargo xtask lab --build-kernel has it",
+    probe: "test -w /sys/bus/netdevsim/new_device || { echo \"no netdevsim\" >&2; exit 1; }",
+};
+
+/// A machine whose PCI bus the lab can reach.
+const PCI: Need = Need {
+    what: "PCI bus with slots for hot-plug: cargo xtask lab --qemu has it",
+    probe: "test -c /dev/vport0p1 || { echo \"no way to ask the lab\" >&2; exit 1; }",
+};
+
+/// A test by its name.
+type Test = (&'static str, fn(Card));
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: &[(&str, fn())] = &[
-        ("homecoming::a_card_goes_to_a_pod_and_back", homecoming::a_card_goes_to_a_pod_and_back),
-        ("homecoming::under_a_name_of_the_kernels_choice", homecoming::under_a_name_of_the_kernels_choice),
-        ("homecoming::under_its_name_in_the_pod", homecoming::under_its_name_in_the_pod),
-        ("homecoming::given_on_before_its_del", homecoming::given_on_before_its_del),
-        ("homecoming::its_children_are_no_cards", homecoming::its_children_are_no_cards),
+    let of_both: &[Test] = &[
+        ("a_card_goes_to_a_pod_and_back", homecoming::a_card_goes_to_a_pod_and_back),
+        ("under_a_name_of_the_kernels_choice", homecoming::under_a_name_of_the_kernels_choice),
+        ("under_its_name_in_the_pod", homecoming::under_its_name_in_the_pod),
+        ("given_on_before_its_del", homecoming::given_on_before_its_del),
+        ("its_children_are_no_cards", homecoming::its_children_are_no_cards),
     ];
-    let trials = tests.iter().map(|(name, test)| {
-        let test = *test;
-        let trial = Trial::test(*name, move || {
-            test();
-            Ok(())
-        });
-        (trial, &[GUEST][..])
+    let of_pulled: &[Test] = &[
+        ("under_the_nodes_own_name", pulled::under_the_nodes_own_name),
+        ("pulled_while_in_a_pod", pulled::while_in_a_pod),
+        ("pulled_while_at_home", pulled::while_at_home),
+        ("pulled_with_its_children", pulled::with_its_children),
+        ("plugged_in_while_an_add_waits", pulled::plugged_in_while_an_add_waits),
+    ];
+    let mut all = vec![("homecoming", Card::Vec, of_both, &[GUEST][..])];
+    for (word, card, needs) in
+        [("netdevsim", Card::Netdevsim, &[GUEST, NETDEVSIM][..]), ("pci", Card::Pci, &[PCI][..])]
+    {
+        all.extend([of_both, of_pulled].map(|tests| (word, card, tests, needs)));
+    }
+    let trials = all.into_iter().flat_map(|(word, card, tests, needs)| {
+        tests.iter().map(move |(name, test)| (trial(format!("{word}::{name}"), *test, card), needs))
     });
     let trials = if arguments.list { trials.map(|(trial, _)| trial).collect() } else { needs::judge(trials) };
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(name: String, test: fn(Card), card: Card) -> Trial {
+    Trial::test(name, move || {
+        test(card);
+        Ok(())
+    })
 }

@@ -7,40 +7,46 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use terway_datapath::kernel::{Link, Netlink, Netns, NicRule, find_nic};
-use terway_datapath::{AttachmentContext, HostFacts, Layout, Removal, Removed};
+use terway_datapath::{ApplyError, AttachmentContext, HostFacts, Layout, Removal, Removed};
 use terway_types::{
     Addresses, AttachmentKey, ContainerId, Datapath, Gateways, IfName, InterfacePlan, IpFamily, MacAddr,
     NetworkName, PodRef, Subnets,
 };
 
+use crate::card::Card;
+
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The guest's card `vec0` and, at the other end of its cable, `vec1`.
-pub(crate) const CARD: MacAddr = MacAddr([0, 0x16, 0x3e, 0, 7, 0]);
-const FAR_END: MacAddr = MacAddr([0, 0x16, 0x3e, 0, 7, 1]);
-
-/// The node and its VPC. Everything made is gone with it, and the cards are where they were.
+/// The node and its VPC. Everything made is gone with it, and the guest's cards are where they were.
 pub(crate) struct Node {
+    uplink: &'static str,
+    pub(crate) card: Card,
     pub(crate) host: Netns,
     vpc: Netns,
     pub(crate) rule: NicRule,
 }
 
 impl Node {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(card: Card) -> Self {
+        Self::with_uplink("eth0", card)
+    }
+
+    pub(crate) fn with_uplink(uplink: &'static str, card: Card) -> Self {
         fs::create_dir_all("/run/netns").unwrap();
         let host = Netns::current().unwrap();
-        let node =
-            Self { host, vpc: Netns::create_named("/run/netns/vpc").unwrap(), rule: NicRule::default() };
-        run("ip link add eth0 type veth peer name uplink netns vpc");
+        let vpc = Netns::create_named("/run/netns/vpc").unwrap();
+        let node = Self { uplink, card, host, vpc, rule: NicRule::default() };
+        run(&format!("ip link add {uplink} type veth peer name uplink netns vpc"));
         run("ip -n vpc link set uplink up");
-        run("ip link set eth0 addrgenmode none up");
-        run("ip addr add 10.0.0.9/24 dev eth0");
-        run("ip addr add fd00::9/64 dev eth0 nodad");
+        run(&format!("ip link set {uplink} addrgenmode none up"));
+        run(&format!("ip addr add 10.0.0.9/24 dev {uplink}"));
+        run(&format!("ip addr add fd00::9/64 dev {uplink} nodad"));
         run("ip route add default via 10.0.0.253");
-        run("ip route add default via fd00::fffd dev eth0");
-        run(&format!("ip link set {} netns vpc name port0", node.find(FAR_END).name));
+        run(&format!("ip route add default via fd00::fffd dev {uplink}"));
+        card.arrive();
+        run(&format!("ip link set {} netns vpc name port0", node.find(card.far()).name));
+        card.connect();
         run("ip -n vpc link set port0 addrgenmode none up");
         run("ip -n vpc addr add 10.0.1.253/24 dev port0");
         run("ip -n vpc addr add fd00:1::fffd/64 dev port0 nodad");
@@ -54,9 +60,14 @@ impl Node {
     }
 
     pub(crate) fn add(&self, pod: &Pod) -> Layout {
+        self.try_add(pod, PATIENCE).unwrap()
+    }
+
+    pub(crate) fn try_add(&self, pod: &Pod, patience: Duration) -> Result<Layout, ApplyError> {
         let facts = HostFacts::observe(&self.host, [IpFamily::V4, IpFamily::V6]).unwrap();
-        let layout = terway_datapath::layout(&pod.plan(), &pod.key, &pod.reference(), &facts).unwrap();
-        let deadline = Instant::now() + PATIENCE;
+        let plan = pod.plan(self.card.mac());
+        let layout = terway_datapath::layout(&plan, &pod.key, &pod.reference(), &facts).unwrap();
+        let deadline = Instant::now() + patience;
         let context = AttachmentContext {
             host: &self.host,
             pod: &pod.netns,
@@ -65,8 +76,7 @@ impl Node {
             deadline,
             before_step: None,
         };
-        terway_datapath::apply(&layout, &context).unwrap();
-        layout
+        terway_datapath::apply(&layout, &context).map(|_| layout)
     }
 
     pub(crate) fn check(&self, pod: &Pod, layout: &Layout) -> Vec<String> {
@@ -75,8 +85,8 @@ impl Node {
     }
 
     pub(crate) fn del(&self, key: &AttachmentKey, pod: Option<&Netns>) -> Removed {
-        let removal =
-            Removal { key: key.clone(), mac: Some(CARD), addresses: Vec::new(), host_links: Vec::new() };
+        let (mac, key) = (Some(self.card.mac()), key.clone());
+        let removal = Removal { key, mac, addresses: Vec::new(), host_links: Vec::new() };
         terway_datapath::remove(&removal, &self.host, pod, &self.rule).unwrap()
     }
 
@@ -94,17 +104,21 @@ impl Node {
             assert_eq!(one.recv_from(&mut buffer).unwrap().0, 4);
         }
     }
-}
 
-/// The card's line of `ip -o link` once it is at home.
-pub(crate) fn card_at_home() -> String {
-    let mac = CARD.to_string();
-    eventually(|| run("ip -o link").lines().find(|line| line.contains(&mac)).map(str::to_owned))
+    /// The card's line of `ip -o link` once it is at home. What it is connected to (`@if7`) is left out.
+    pub(crate) fn card_at_home(&self) -> String {
+        let mac = self.card.mac().to_string();
+        let line =
+            eventually(|| run("ip -o link").lines().find(|line| line.contains(&mac)).map(str::to_owned));
+        let (name, rest) = line.split_once(": <").unwrap();
+        format!("{}: <{rest}", name.split('@').next().unwrap())
+    }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        for line in ["ip -n vpc link set port0 netns 1 name vec1", "ip link del eth0", "ip netns del vpc"] {
+        let uplink = format!("ip link del {}", self.uplink);
+        for line in [&*self.card.leave(), &uplink, "ip netns del vpc"] {
             // After a test that failed, what is left need not look like this.
             _ = Command::new("sh").args(["-c", line]).output();
         }
@@ -137,7 +151,7 @@ impl Pod {
     /// The runtime deletes the namespace.
     pub(crate) fn die(self) -> AttachmentKey {
         Netns::remove_named(format!("/run/netns/{}", self.name)).unwrap();
-        self.key
+        self.key.clone()
     }
 
     fn reference(&self) -> PodRef {
@@ -145,12 +159,12 @@ impl Pod {
     }
 
     /// Without the pair to the node: it wants nf_tables, which not every kernel of the lab has.
-    fn plan(&self) -> InterfacePlan {
+    fn plan(&self, mac: MacAddr) -> InterfacePlan {
         InterfacePlan {
             ifname: self.key.ifname.clone(),
             datapath: Datapath::Exclusive,
             eni: None,
-            mac: CARD,
+            mac,
             addresses: Addresses::new("10.0.1.1".parse().ok(), "fd00:1::1".parse().ok()),
             subnets: Subnets::new("10.0.1.0/24".parse().ok(), "fd00:1::/64".parse().ok()),
             gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
@@ -170,6 +184,13 @@ impl Pod {
     }
 }
 
+impl Drop for Pod {
+    fn drop(&mut self) {
+        // Gone already, unless the test failed.
+        _ = Netns::remove_named(format!("/run/netns/{}", self.name));
+    }
+}
+
 /// Runs a command line and gives its output. Fails the test with what it said if it fails.
 pub(crate) fn run(line: &str) -> String {
     let output = Command::new("sh").args(["-c", line]).output().unwrap();
@@ -179,7 +200,7 @@ pub(crate) fn run(line: &str) -> String {
 }
 
 /// What `look` finds, looked for again and again: a dying namespace tells nobody when it is gone.
-fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {

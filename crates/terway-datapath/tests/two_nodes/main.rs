@@ -1,0 +1,77 @@
+//! Two nodes on one VPC, all three guests of the lab with kernels of their own: pods of the two exchange full-sized
+//! packets. The same program runs in each; it is told which part it plays, and they wait for each other by files in a
+//! folder that all see.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../sandbox/needs.rs"]
+mod needs;
+
+mod meeting;
+mod node;
+mod vpc;
+
+use std::env;
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use terway_types::Datapath;
+
+use meeting::Meeting;
+use needs::Need;
+use node::{Node, Pod};
+
+/// Set by the lab for what it runs in connected guests.
+const TWO_GUESTS: Need = Need {
+    what: "other node: two connected guests of the lab are two nodes",
+    probe: "test -n \"$TERWAY_NODE\" && ip link show vec1",
+};
+
+const VLAN: Need = Need {
+    what: "VLAN links (8021q)",
+    probe: "ip link add link vec1 name probe type vlan id 5 && ip link del probe",
+};
+
+const IPVLAN: Need = Need {
+    what: "IPVlan links (ipvlan)",
+    probe: "ip link add link vec1 name probe type ipvlan mode l2 && ip link del probe",
+};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let tests: &[(&str, Datapath, &'static [Need])] = &[
+        ("whole_enis", Datapath::Exclusive, &[TWO_GUESTS]),
+        ("addresses_of_shared_enis", Datapath::PolicyRoute, &[TWO_GUESTS]),
+        ("children_of_shared_enis", Datapath::Ipvlan, &[TWO_GUESTS, IPVLAN]),
+        ("members_of_trunks", Datapath::Vlan { id: 7 }, &[TWO_GUESTS, VLAN]),
+    ];
+    let trials = tests.iter().map(|(name, datapath, needs)| {
+        let (about, datapath) = (*name, *datapath);
+        let trial = Trial::test(*name, move || {
+            talk(about, datapath);
+            Ok(())
+        });
+        (trial, *needs)
+    });
+    let trials = if arguments.list { trials.map(|(trial, _)| trial).collect() } else { needs::judge(trials) };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A pod on one node and one on the other hear each other, in both families, under the addresses they have.
+fn talk(about: &'static str, datapath: Datapath) {
+    let meeting = Meeting::new(about);
+    let own = match env::var("TERWAY_NODE").unwrap().as_str() {
+        "vpc" => return vpc::carry(datapath, &meeting),
+        number => number.parse().unwrap(),
+    };
+    let node = Node::new(own);
+    let pod = Pod::new("pod", datapath);
+    let layout = node.add(&pod);
+    assert_eq!(node.check(&pod, &layout), Vec::<String>::new());
+    let [near, far] = [own, 3 - own].map(|node| node::addresses(datapath, node));
+    for (near, far) in near.iter().zip(far.iter()) {
+        meeting.talk(&pod.netns, near, far);
+    }
+    assert_eq!(node.check(&pod, &layout), Vec::<String>::new());
+    node.del(pod);
+}

@@ -54,6 +54,16 @@ const BUSYBOX: Tool =
 pub(crate) const USER_MODE_LINUX: Tool =
     Tool { program: "linux.uml", package: "user-mode-linux", why: "is the other kernel that tests run in" };
 
+/// What makes a kernel from its source.
+pub(crate) const KERNEL_BUILD: &[Tool] = &[
+    CC,
+    Tool { program: "make", package: "make", why: "makes kernels" },
+    Tool { program: "flex", package: "flex", why: "makes a kernel's own tools" },
+    Tool { program: "bison", package: "bison", why: "makes a kernel's own tools" },
+    Tool { program: "bc", package: "bc", why: "reckons for a kernel's makefiles" },
+    Tool { program: "xz", package: "xz-utils", why: "unpacks a kernel's source" },
+];
+
 /// What the tests use.
 pub(crate) const TEST: &[Tool] = &[CC, IP, NFT, FAKETIME];
 /// What the tests use inside a guest of the lab, which sees this machine's programs.

@@ -38,6 +38,15 @@ impl Workspace {
     pub(crate) fn cargo(&self, words: &str) -> Command {
         let mut command = Command::new(&self.cargo);
         command.args(words.split_whitespace()).current_dir(&self.root).stdin(Stdio::null());
+        // What cargo told this program of its own package is not for the next cargo: build scripts that look at it
+        // would run again, and all that depends on them would be built again, by turns with a cargo called by hand.
+        let own = |name: &OsString| {
+            let name = name.to_string_lossy();
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        };
+        for name in env::vars_os().map(|(name, _)| name).filter(own) {
+            command.env_remove(name);
+        }
         command
     }
 }

@@ -1,6 +1,6 @@
 //! Network cards for guests. A guest's card is a connection to a socket of ours, made when the card is set up and
-//! closed when it is set down; a cable carries frames between two such sockets. Nothing of this machine's network
-//! takes part, so neither root nor a tap device is needed.
+//! closed when it is set down; a cable carries frames between such sockets: what one card sends arrives at all others.
+//! Nothing of this machine's network takes part, so neither root nor a tap device is needed.
 //!
 //! To the guest such a card is what a cloud's card is: a netdev without an rtnl kind, which comes home when the
 //! namespace it is in dies.
@@ -15,12 +15,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// A frame that the far card does not take in this time is lost, as on any cable.
+/// A frame that a far card does not take in this time is lost, as on any cable.
 const FULL: Duration = Duration::from_millis(100);
 
-/// Two plugs and what carries frames between them.
+/// Plugs and what carries frames between them.
 pub(super) struct Cable {
-    plugs: [Arc<Plug>; 2],
+    plugs: Arc<[Plug]>,
     carriers: Vec<JoinHandle<()>>,
 }
 
@@ -33,19 +33,18 @@ struct Plug {
 
 impl Cable {
     /// A cable whose plugs are sockets of these names in the folder, whose path must be short.
-    pub(super) fn new(folder: &Path, names: [&str; 2]) -> Result<Self> {
-        let [one, other] = names.map(|name| Plug::new(folder.join(name)).map(Arc::new));
-        let plugs = [one?, other?];
-        let carry = |from: usize, to: usize| {
-            let (from, to) = (Arc::clone(&plugs[from]), Arc::clone(&plugs[to]));
-            thread::spawn(move || from.carry_to(&to))
+    pub(super) fn new(folder: &Path, names: &[String]) -> Result<Self> {
+        let plugs = names.iter().map(|name| Plug::new(folder.join(name)));
+        let plugs: Arc<[Plug]> = plugs.collect::<Result<Vec<_>>>()?.into();
+        let carry = |from: usize| {
+            let plugs = Arc::clone(&plugs);
+            thread::spawn(move || carry(&plugs, from))
         };
-        let carriers = vec![carry(0, 1), carry(1, 0)];
+        let carriers = (0..plugs.len()).map(carry).collect();
         Ok(Self { plugs, carriers })
     }
 
-    /// The word on a guest's command line that makes a plug (0 or 1) its card of this number. The card's MAC ends in
-    /// `mac`.
+    /// The word on a guest's command line that makes a plug its card of this number. The card's MAC ends in `mac`.
     pub(super) fn card(&self, plug: usize, number: usize, mac: u8) -> String {
         let path = self.plugs[plug].path.display();
         format!("vec{number}:transport=bess,dst={path},mac=00:16:3e:00:07:{mac:02x}")
@@ -54,7 +53,7 @@ impl Cable {
 
 impl Drop for Cable {
     fn drop(&mut self) {
-        for plug in &self.plugs {
+        for plug in &*self.plugs {
             // Ends the carrier's waiting. What cannot be shut down is shut already.
             _ = plug.listener.shutdown(Shutdown::Both);
             if let Some(card) = plug.card.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -78,21 +77,27 @@ impl Plug {
         Ok(Self { path, listener, card: Mutex::new(None) })
     }
 
-    /// Carries what the card plugged in here sends, one card after the other, until the cable is cut.
-    fn carry_to(&self, far: &Self) {
-        while let Ok((card, _)) = self.listener.accept() {
-            let known = card.set_write_timeout(Some(FULL)).and_then(|()| card.try_clone());
-            let Ok(same) = known else { return };
-            *self.card.lock().unwrap_or_else(PoisonError::into_inner) = Some(same);
-            let mut frame = vec![0; 1 << 16];
-            while let Ok(length @ 1..) = (&card).read(&mut frame) {
-                if let Some(far) = far.card.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-                    // A card that is down or full loses it.
-                    _ = (&mut &*far).write(&frame[..length]);
-                }
-            }
-            *self.card.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn hear(&self, frame: &[u8]) {
+        if let Some(card) = self.card.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            // A card that is down or full loses it.
+            _ = (&mut &*card).write(frame);
         }
+    }
+}
+
+/// Carries what the cards at one plug send, one card after the other, until the cable is cut.
+fn carry(plugs: &[Plug], from: usize) {
+    let near = &plugs[from];
+    let far = || plugs.iter().enumerate().filter(|(number, _)| *number != from).map(|(_, plug)| plug);
+    while let Ok((card, _)) = near.listener.accept() {
+        let known = card.set_write_timeout(Some(FULL)).and_then(|()| card.try_clone());
+        let Ok(same) = known else { return };
+        *near.card.lock().unwrap_or_else(PoisonError::into_inner) = Some(same);
+        let mut frame = vec![0; 1 << 16];
+        while let Ok(length @ 1..) = (&card).read(&mut frame) {
+            far().for_each(|plug| plug.hear(&frame[..length]));
+        }
+        *near.card.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -119,7 +124,7 @@ mod tests {
     #[test]
     fn frames_go_both_ways_also_after_a_card_was_down() {
         let folder = tempfile::tempdir().unwrap();
-        let cable = Cable::new(folder.path(), ["a", "b"]).unwrap();
+        let cable = Cable::new(folder.path(), &["a".into(), "b".into()]).unwrap();
         let (one, mut other) = (plug_in(&folder.path().join("a")), plug_in(&folder.path().join("b")));
         assert!(arrives(&one, &other, b"there") && arrives(&other, &one, b"back"));
         drop(other);
@@ -132,5 +137,14 @@ mod tests {
             "{word}"
         );
         drop(cable);
+    }
+    #[test]
+    fn a_frame_arrives_at_all_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["a", "b", "c"].map(str::to_owned);
+        let _cable = Cable::new(folder.path(), &names).unwrap();
+        let [one, other, third] = names.map(|name| plug_in(&folder.path().join(name)));
+        assert!(arrives(&one, &other, b"to all") && arrives(&one, &third, b"to all"));
+        assert!(arrives(&third, &one, b"back") && arrives(&third, &other, b"back"));
     }
 }

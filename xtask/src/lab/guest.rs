@@ -1,8 +1,7 @@
 //! One run of a user-mode kernel: started, awaited until a deadline, and ended if it does not end by itself.
 
-use std::env;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -27,7 +26,9 @@ pub(super) struct Guest<'a> {
     /// Its kernel.
     pub(super) kernel: &'a Kernel,
     /// Its network cards, as words of its command line.
-    pub(super) cards: Vec<String>,
+    pub(super) cards: &'a [String],
+    /// Its first process.
+    pub(super) init: &'a Path,
     /// The folder it shares with this machine; emptied first.
     pub(super) folder: &'a Path,
     /// Until when it must have finished.
@@ -54,19 +55,19 @@ impl Guest<'_> {
             fs::remove_dir_all(self.folder)
                 .with_context(|| format!("failed to empty {}", self.folder.display()))?;
         }
-        fs::create_dir_all(self.folder)
-            .with_context(|| format!("failed to make {}", self.folder.display()))?;
+        for folder in job.shared.iter().map(PathBuf::as_path).chain([self.folder]) {
+            fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
+        }
         fs::write(self.folder.join(JOB), serde_json::to_vec_pretty(job)?).context("failed to write the job")
     }
 
     fn start(&self) -> Result<Child> {
         let console = File::create(self.folder.join(CONSOLE)).context("failed to make the console")?;
-        let init = env::current_exe().context("failed to find this program")?;
-        let (init, folder) = (words(&init)?, words(self.folder)?);
+        let (init, folder) = (words(self.init)?, words(self.folder)?);
         let mut command = Command::new(&self.kernel.program);
         command.args([MEMORY, "rootfstype=hostfs", "rootflags=/", "ro", "quiet", "panic=-1"]);
         command.args(["con=null", "con0=null,fd:1", "con1=null", &format!("uml_dir={folder}")]);
-        command.args(&self.cards).arg(format!("init={init}")).args(["--", "lab-guest", folder]);
+        command.args(self.cards).arg(format!("init={init}")).args(["--", "lab-guest", folder]);
         command.env("TMPDIR", self.folder).stdin(Stdio::null());
         command.stdout(console.try_clone()?).stderr(console);
         let program = self.kernel.program.display();

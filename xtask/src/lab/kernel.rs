@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-use super::modules;
+use super::{kernel_build, modules};
 use crate::tools::{self, Tool};
 
 /// A user-mode kernel.
@@ -17,14 +17,29 @@ pub(super) struct Kernel {
     pub(super) modules: Vec<String>,
 }
 
+/// Where a kernel comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Choice<'a> {
+    /// Debian's package.
+    Packaged,
+    /// A program of the developer's own.
+    Own(&'a Path),
+    /// Made from source and kept in this folder.
+    Built(&'a Path),
+}
+
 impl Kernel {
-    /// The one at this path, or Debian's.
-    pub(super) fn choose(path: Option<&Path>) -> Result<Self> {
+    /// The chosen one; makes it if it is to be made.
+    pub(super) fn get(choice: Choice<'_>) -> Result<Self> {
         let modules = modules::WANTED.map(str::to_owned).to_vec();
-        let Some(path) = path else {
-            return Ok(Self { program: "linux.uml".into(), needs: vec![tools::USER_MODE_LINUX], modules });
+        let (program, needs) = match choice {
+            Choice::Packaged => ("linux.uml".into(), vec![tools::USER_MODE_LINUX]),
+            Choice::Own(path) => {
+                ensure!(path.is_file(), "there is no kernel {}", path.display());
+                (path.to_owned(), Vec::new())
+            }
+            Choice::Built(folder) => (kernel_build::kernel(folder)?, Vec::new()),
         };
-        ensure!(path.is_file(), "there is no kernel {}", path.display());
-        Ok(Self { program: path.to_owned(), needs: Vec::new(), modules })
+        Ok(Self { program, needs, modules })
     }
 }

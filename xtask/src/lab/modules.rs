@@ -1,5 +1,5 @@
-//! Loads kernel modules from the folder Debian's user-mode kernel keeps them in. The kernel cannot load them by
-//! itself: it looks in `/lib/modules`, which belongs to this machine.
+//! Loads kernel modules. Debian's user-mode kernel cannot do it by itself: it looks in `/lib/modules`, which belongs to
+//! this machine; and a machine of the lab has no program for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -10,7 +10,13 @@ use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
 /// Everything a data path of ours may use, and what tests put beside it.
-pub(super) const WANTED: [&str; 31] = [
+pub(super) const WANTED: [&str; 37] = [
+    // The guest's root.
+    "overlay",
+    // A whole machine's bus, NICs and port.
+    "virtio_pci",
+    "virtio_net",
+    "virtio_console",
     "ipv6",
     "veth",
     "bridge",
@@ -36,6 +42,8 @@ pub(super) const WANTED: [&str; 31] = [
     "nf_tables",
     "nft_ct",
     "nft_masq",
+    "nft_chain_nat",
+    "nft_nat",
     "nf_nat",
     "ip_tables",
     "iptable_nat",
@@ -43,6 +51,12 @@ pub(super) const WANTED: [&str; 31] = [
     "xt_nat",
     "xt_tcpudp",
 ];
+
+/// Where Debian's user-mode kernel has its modules, and where any other.
+const UML: &str = "/usr/lib/uml/modules";
+pub(super) const STOCK: &str = "/usr/lib/modules";
+/// The file with what each needs.
+pub(super) const INDEX: &str = "modules.dep";
 
 /// A kernel's modules: of each the file and the files it needs loaded before, nearest need first.
 struct Modules {
@@ -52,11 +66,9 @@ struct Modules {
 
 /// Loads those of the named modules that this kernel has. A kernel with everything built in has no folder.
 pub(super) fn load(release: &str, names: &[String]) -> Result<()> {
-    let folder = Path::new("/usr/lib/uml/modules").join(release);
-    let index = folder.join("modules.dep");
-    if !index.exists() {
-        return Ok(());
-    }
+    let places = [UML, STOCK].map(|place| Path::new(place).join(release));
+    let Some(folder) = places.into_iter().find(|place| place.join(INDEX).exists()) else { return Ok(()) };
+    let index = folder.join(INDEX);
     let text = fs::read_to_string(&index).with_context(|| format!("failed to read {}", index.display()))?;
     let modules = Modules { folder, needs: parse(&text) };
     let mut loaded = BTreeSet::new();
@@ -93,6 +105,15 @@ impl Modules {
     }
 }
 
+/// The names of the modules that one needs, as it says itself (modinfo(8), `depends`).
+pub(super) fn depends(module: &[u8]) -> Vec<String> {
+    const KEY: &[u8] = b"\0depends=";
+    let Some(at) = module.windows(KEY.len()).position(|window| window == KEY) else { return Vec::new() };
+    let value = module[at + KEY.len()..].split(|byte| *byte == 0).next().unwrap_or_default();
+    let names = String::from_utf8_lossy(value).into_owned();
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +125,12 @@ mod tests {
         assert_eq!(modules.file("8021q"), Some("net/8021q/8021q.ko"));
         assert_eq!(modules.needs["net/8021q/8021q.ko"], ["net/garp.ko", "net/mrp.ko"]);
         assert_eq!(modules.file("tbf"), None);
+    }
+
+    #[test]
+    fn a_module_says_what_it_needs() {
+        assert_eq!(depends(b"ELF\0license=GPL\0depends=garp,mrp\0name=8021q\0"), ["garp", "mrp"]);
+        assert!(depends(b"ELF\0depends=\0name=dummy\0").is_empty());
+        assert!(depends(b"").is_empty());
     }
 }

@@ -65,11 +65,17 @@ impl Report {
                 }
             }
             self.judge(program, &read(&program.end())?, &ends, &read(&program.errors())?);
-            self.rows.extend(ends.into_iter().map(|(test, end)| Row {
-                kernel: kernel.clone(),
-                file: program.name.clone(),
-                test,
-                end,
+            self.rows.extend(ends.into_iter().map(|(test, end)| {
+                Row {
+                    kernel: kernel.clone(),
+                    file: [Some(&*program.name), program.part.as_deref()]
+                        .into_iter()
+                        .flatten()
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                    test,
+                    end,
+                }
             }));
         }
         Ok(())
@@ -177,6 +183,8 @@ mod tests {
         let mut report = Report::default();
         let program = Program {
             name: "file".into(),
+            part: None,
+            environment: BTreeMap::new(),
             path: "file".into(),
             arguments: Vec::new(),
             directory: "/".into(),

@@ -1,5 +1,6 @@
 //! The data path's test files as programs, and which of their tests a kernel cannot run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::{fs, str};
@@ -10,8 +11,13 @@ use serde::Deserialize;
 use crate::test::own_harness;
 use crate::workspace::{Workspace, output};
 
-/// The packages whose test files the lab runs: those with a harness of their own.
+/// The packages whose test files with a harness of their own the lab runs. Of the test bench it runs the one that is for
+/// guests.
 const PACKAGES: [&str; 2] = ["terway-datapath", "terway-cni"];
+/// The node's own network services at work against the shipped programs.
+pub(super) const AGENTS: &str = "agents";
+/// Two nodes on one VPC, each a guest.
+pub(super) const TWO_NODES: &str = "two_nodes";
 
 /// A built test file.
 pub(super) struct TestFile {
@@ -21,6 +27,8 @@ pub(super) struct TestFile {
     pub(super) path: PathBuf,
     /// The folder of its package, where it expects to start.
     pub(super) directory: PathBuf,
+    /// Variables it gets.
+    pub(super) environment: BTreeMap<String, PathBuf>,
 }
 
 /// A line of `cargo --message-format json`, as far as it is about a finished program.
@@ -43,17 +51,23 @@ pub(super) fn build(workspace: &Workspace, only: &[String]) -> Result<Vec<TestFi
     for package in PACKAGES {
         names.extend(own_harness(workspace, package)?);
     }
+    names.push(AGENTS.to_owned());
     for name in only {
         ensure!(names.contains(name), "there is no test file {name}; there are: {}", names.join(", "));
     }
     let wanted: Vec<_> = names.iter().filter(|name| only.is_empty() || only.contains(name)).collect();
-    let mut command = workspace.cargo("test --workspace --all-features --no-run --message-format json");
+    // With the shipped programs in one go: built by themselves they would want most of the workspace once more.
+    let mut command = workspace.cargo("build --workspace --all-features --bins --message-format json");
     for name in &wanted {
         command.args(["--test", name]);
     }
     let said = output(command.stderr(Stdio::inherit()))?;
     let said = str::from_utf8(&said).context("cargo's messages are not text")?;
-    wanted.into_iter().map(|name| find(said, name)).collect()
+    let mut files = wanted.iter().map(|name| find(said, name)).collect::<Result<Vec<_>>>()?;
+    if let Some(agents) = files.iter_mut().find(|file| file.name == AGENTS) {
+        agents.environment.insert("TERWAY_BIN_DIR".to_owned(), workspace.target().join("debug"));
+    }
+    Ok(files)
 }
 
 fn find(said: &str, name: &str) -> Result<TestFile> {
@@ -62,7 +76,8 @@ fn find(said: &str, name: &str) -> Result<TestFile> {
         let (Some(target), Some(path)) = (artifact.target, artifact.executable) else { continue };
         let directory = artifact.manifest_path.as_deref().and_then(Path::parent).map(Path::to_owned);
         if let (true, Some(directory)) = (target.name == name, directory) {
-            return Ok(TestFile { name: name.to_owned(), path, directory });
+            let environment = BTreeMap::new();
+            return Ok(TestFile { name: name.to_owned(), path, directory, environment });
         }
     }
     bail!("cargo did not tell where it built the test file {name}")

@@ -108,7 +108,9 @@ impl World {
         }
         batch(&format!("vpc{}", self.id), &[], &commands);
         if self.kind == Kind::VlanTag {
-            numbers.iter().for_each(|number| self.alone(*number));
+            for number in numbers {
+                self.alone(*number);
+            }
         }
         let route = || {
             ["ipv4/ip_forward", "ipv6/conf/all/forwarding"]

@@ -27,7 +27,7 @@ use crate::live::Live;
 use crate::metered::Metered;
 use crate::mode::Standing;
 use crate::node::{InterfaceSettings, Node, Serving};
-use crate::node_facts::{NodeFacts, discover};
+use crate::node_facts::{Learned, NodeFacts, discover};
 use crate::node_kind::NodeKind;
 use crate::pod_ranges;
 use crate::reconfigure::Keeper;
@@ -122,8 +122,8 @@ struct Basis {
 }
 
 impl BringUp {
-    /// One attempt. Leaves nothing running when it fails.
-    pub async fn attempt(&self, node: &Node) -> Result<(Arc<Serving>, Spool), Fault> {
+    /// One attempt. Leaves nothing running when it fails, only what it learned.
+    pub async fn attempt(&self, node: &Node, learned: &mut Learned) -> Result<(Arc<Serving>, Spool), Fault> {
         let spool = Spool::open(&self.state_dir).map_err(|error| {
             let what = format!("failed to make the spool in {}", self.state_dir.display());
             Fault::new(FaultCode::StateUnwritable, what).caused_by(&error)
@@ -139,7 +139,8 @@ impl BringUp {
         pod_ranges::check(&self.pod_ranges, standing.mode, &settings).map_err(|error| {
             Fault::new(FaultCode::ConfigInvalid, error.to_string()).remedy("mend the flags named")
         })?;
-        let Ground { cloud, calls, facts, remembered } = self.ground(node, standing.mode, &settings).await?;
+        let Ground { cloud, calls, facts, remembered } =
+            self.ground(node, standing.mode, &settings, learned).await?;
         standing.permit(&facts, settings.exclusive_min_enis)?;
         let history = ledger.reader();
         let subnets = Arc::new(SubnetBook::new(Arc::clone(&cloud), &facts.vswitches));
@@ -176,7 +177,13 @@ impl BringUp {
     }
 
     /// Who this node is and what it may have, from the cloud; where that is away, from an earlier life.
-    async fn ground(&self, node: &Node, mode: NodeMode, settings: &Settings) -> Result<Ground, Fault> {
+    async fn ground(
+        &self,
+        node: &Node,
+        mode: NodeMode,
+        settings: &Settings,
+        learned: &mut Learned,
+    ) -> Result<Ground, Fault> {
         let calls = Arc::new(CallLog::new(clock::system));
         let connect = |identity: &InstanceIdentity, way: Way<'_>| {
             let cloud = (self.connect)(identity, way, Arc::clone(&calls) as Arc<dyn CallSink>)?;
@@ -195,7 +202,9 @@ impl BringUp {
             };
             let facts = match mode {
                 NodeMode::VpcRoute => NodeFacts::without_enis(identity, kind),
-                NodeMode::Exclusive | NodeMode::Shared => discover(&*cloud, identity, settings, kind).await?,
+                NodeMode::Exclusive | NodeMode::Shared => {
+                    discover(&*cloud, identity, settings, kind, learned).await?
+                }
             };
             Ok::<_, Fault>((cloud, self.with_ranges(facts)))
         };
@@ -316,6 +325,7 @@ impl BringUp {
             driver: driver.clone(),
             events: Arc::clone(&node.events),
             cache: FactsCache::of(&self.state_dir),
+            learned: Learned::default(),
         };
         tokio::spawn(async move { match keeper.keep().await {} });
         Serving {

@@ -22,6 +22,7 @@ use crate::host_guard::HostGuard;
 use crate::inspection::Inspection;
 use crate::leftovers::Leftovers;
 use crate::node::{Node, Serving, State};
+use crate::node_facts::Learned;
 use crate::service::Backend;
 use crate::socket;
 use crate::spool::Spool;
@@ -170,9 +171,9 @@ async fn keep_up(
 /// Tries until it works. Why it does not is what STATUS tells meanwhile, even where somebody must mend it:
 /// a daemon that ended could not be asked.
 async fn persist(bring_up: &BringUp, node: &Node, state: &watch::Sender<State>) -> (Arc<Serving>, Spool) {
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut learned) = (FIRST_PAUSE, Learned::default());
     loop {
-        match bring_up.attempt(node).await {
+        match bring_up.attempt(node, &mut learned).await {
             Ok(up) => return up,
             Err(fault) => {
                 tracing::warn!(%fault, again_ms = pause.as_millis(), "cannot serve yet");

@@ -1,8 +1,11 @@
 //! What the node is and may have, as the cloud tells: its identity, limits, vSwitches and security groups. What
 //! follows from these and the settings is in `targets`.
 
+use std::collections::BTreeMap;
+
 use terway_cloud::{Cloud, EniFilter, InstanceIdentity, InstanceLimits, VSwitch};
-use terway_types::{Fault, FaultCode, SecurityGroupId, Subnets, VSwitchId};
+use terway_types::{Fault, FaultCode, SecurityGroupId, Subnets, VSwitchId, ZoneId};
+use tokio::sync::OnceCell;
 
 use crate::gateway_check::{Verdict, judge};
 use crate::node_kind::NodeKind;
@@ -44,18 +47,53 @@ impl NodeFacts {
     }
 }
 
-/// Asks the cloud. Every failure is worth another try later: somebody may mend it there.
+/// What earlier attempts to discover the facts learned: so a cloud that takes one call at a time gets there too.
+#[derive(Debug, Default)]
+pub struct Learned {
+    about: Option<Asked>,
+    limits: OnceCell<InstanceLimits>,
+    vswitches: OnceCell<(Vec<VSwitch>, Vec<String>)>,
+    security_groups: OnceCell<Vec<SecurityGroupId>>,
+}
+
+/// What the answers depend on.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    identity: InstanceIdentity,
+    kind: NodeKind,
+    vswitches: BTreeMap<ZoneId, Vec<VSwitchId>>,
+    security_groups: Vec<SecurityGroupId>,
+    ipv6: bool,
+}
+
+/// Asks the cloud what is not learned yet. Every failure is worth another try later: somebody may mend it there.
+/// What was learned is forgotten with the last answer, so that a later discovery asks anew.
 pub async fn discover(
     cloud: &dyn Cloud,
     identity: InstanceIdentity,
     settings: &Settings,
     kind: NodeKind,
+    learned: &mut Learned,
 ) -> Result<NodeFacts, Fault> {
-    let (limits, (vswitches, remarks), security_groups) = tokio::try_join!(
-        limits(cloud, &identity),
-        vswitches(cloud, &identity, settings, kind),
-        security_groups(cloud, &identity, settings),
-    )?;
+    let asked = Asked {
+        identity: identity.clone(),
+        kind,
+        vswitches: settings.vswitches.clone(),
+        security_groups: settings.security_groups.clone(),
+        ipv6: settings.ipv6,
+    };
+    if learned.about.as_ref() != Some(&asked) {
+        *learned = Learned { about: Some(asked), ..Learned::default() };
+    }
+    // All of them, also where one fails: the others' answers are kept.
+    let (limits, vswitches, security_groups) = tokio::join!(
+        learned.limits.get_or_try_init(|| limits(cloud, &identity)),
+        learned.vswitches.get_or_try_init(|| vswitches(cloud, &identity, settings, kind)),
+        learned.security_groups.get_or_try_init(|| security_groups(cloud, &identity, settings)),
+    );
+    let (vswitches, remarks) = vswitches?.clone();
+    let (limits, security_groups) = (*limits?, security_groups?.clone());
+    *learned = Learned::default();
     let pod_ranges = Subnets::default();
     Ok(NodeFacts { identity, limits, vswitches, security_groups, kind, remarks, pod_ranges })
 }

@@ -18,7 +18,7 @@ use crate::driver::DriverHandle;
 use crate::events::Events;
 use crate::facts_cache::FactsCache;
 use crate::live::Live;
-use crate::node_facts::{NodeFacts, discover};
+use crate::node_facts::{Learned, NodeFacts, discover};
 use crate::node_kind::NodeKind;
 use crate::settings::Settings;
 use crate::targets::{Holder, targets};
@@ -52,6 +52,8 @@ pub struct Keeper {
     pub events: Arc<Events>,
     /// Where facts are kept for the next life.
     pub cache: FactsCache,
+    /// What the cloud told about a change that is not in force yet.
+    pub learned: Learned,
 }
 
 /// Why a change did not take effect.
@@ -127,7 +129,7 @@ impl Keeper {
     }
 
     /// Puts a configuration in force; answers what to say about it.
-    async fn apply(&self, wanted: &Configuration) -> Result<Vec<String>, Refusal> {
+    async fn apply(&mut self, wanted: &Configuration) -> Result<Vec<String>, Refusal> {
         let new = wanted.settings(self.mode).map_err(|error| Refusal::Wrong(error.to_string()))?;
         let old = Arc::clone(&self.live.borrow());
         let (settings, fixed) = keep_fixed(&old.settings, new);
@@ -149,7 +151,7 @@ impl Keeper {
         Ok(messages)
     }
 
-    async fn facts(&self, old: &Live, settings: &Settings) -> Result<NodeFacts, Refusal> {
+    async fn facts(&mut self, old: &Live, settings: &Settings) -> Result<NodeFacts, Refusal> {
         let identity = if old.remembered {
             self.identity(&old.facts.identity).await?
         } else {
@@ -158,7 +160,7 @@ impl Keeper {
         if self.mode == NodeMode::VpcRoute {
             return Ok(NodeFacts { identity, ..old.facts.clone() });
         }
-        let facts = discover(&*self.cloud, identity, settings, self.kind).await;
+        let facts = discover(&*self.cloud, identity, settings, self.kind, &mut self.learned).await;
         facts.map_err(|fault| match fault.code {
             FaultCode::ConfigInvalid => Refusal::Wrong(fault.to_string()),
             _ => Refusal::NotYet(fault),

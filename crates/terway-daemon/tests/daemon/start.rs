@@ -34,6 +34,26 @@ fn a_cloud_that_is_away_is_waited_for_and_named() {
 }
 
 #[test]
+fn a_cloud_that_answers_one_question_at_a_time_is_enough() {
+    const QUESTIONS: [&str; 3] = ["limits", "vswitch", "describe"];
+    let site = Site::new("{}");
+    site.cloud.add_primary(&["sg-1"]);
+    for question in QUESTIONS {
+        site.cloud.refuse(question, Some(CloudFailureKind::Throttled));
+    }
+    let asked = |question| site.cloud.with(|state| state.calls.get(question).copied().unwrap_or(0));
+    let life = site.start();
+    for question in QUESTIONS {
+        site.cloud.refuse(question, None);
+        let before = asked(question);
+        life.until(&format!("{question} is answered"), async |_| (asked(question) > before).then_some(()));
+        site.cloud.refuse(question, Some(CloudFailureKind::Throttled));
+    }
+    life.until_ready();
+    life.stop();
+}
+
+#[test]
 fn unusable_vswitches_are_named() {
     for (vswitch, reason) in [
         ("vsw-unknown", "the cloud does not know vSwitch vsw-unknown, listed for zone zone-a"),

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use ipnetwork::IpNetwork;
 use terway_ledger::LedgerReader;
@@ -11,6 +12,7 @@ use terway_pool::{Pool, PoolView};
 use terway_rpc::{InterfaceParts, wire};
 use terway_types::{Addresses, EniRecord, Fault, FaultCode, MacAddr, NodeMode, Timestamp};
 use tokio::sync::watch;
+use tokio::time::timeout_at;
 
 use crate::clock;
 use crate::driver::DriverHandle;
@@ -137,6 +139,15 @@ impl Node {
         })
     }
 
+    /// The same for a caller with time: a start that has met no obstacle is waited for, until then at the longest.
+    pub async fn serving_by(&self, until: Instant) -> Result<Arc<Serving>, Fault> {
+        let mut state = self.state.clone();
+        let told = |state: &State| !matches!(state, State::Starting(fault) if fault.code == FaultCode::DaemonStarting);
+        // Out of time, or the daemon gone: what it is now is the answer.
+        let _ = timeout_at(until.into(), state.wait_for(told)).await;
+        self.serving()
+    }
+
     /// What there is while the pool runs, or what it waits for.
     pub fn progress(&self) -> Result<Arc<Serving>, Fault> {
         match &*self.state.borrow() {
@@ -178,5 +189,41 @@ impl InterfaceSettings {
             NodeMode::Shared => wire::AttachmentType::TypeEniMultiIp,
             NodeMode::VpcRoute => wire::AttachmentType::TypeVpcip,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    fn code(answer: Result<Arc<Serving>, Fault>) -> (FaultCode, String) {
+        let fault = answer.unwrap_err();
+        (fault.code, fault.cause)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_with_time_waits_until_a_start_has_something_to_tell() {
+        let (node, state) = Node::new(Arc::default(), Timestamp::default(), PathBuf::new());
+        let node = Arc::new(node);
+        let wait = |patience| {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move { code(node.serving_by(Instant::now() + patience).await) })
+        };
+        let short = wait(Duration::from_secs(1)).await.unwrap();
+        assert_eq!(short, (FaultCode::DaemonStarting, String::new()), "out of time");
+        let waiting = wait(Duration::from_hours(1));
+        yield_now().await;
+        assert!(!waiting.is_finished());
+        state.send_replace(State::Starting(Fault::new(FaultCode::CloudDenied, "no key")));
+        let (refused, cause) = waiting.await.unwrap();
+        assert_eq!((refused, &*cause), (FaultCode::DaemonStarting, "cloud-denied: no key"));
+        let at_once = wait(Duration::ZERO).await.unwrap();
+        assert_eq!(at_once.1, cause);
+        state.send_replace(State::Stopping);
+        assert_eq!(wait(Duration::from_hours(1)).await.unwrap().0, FaultCode::DaemonUnreachable);
     }
 }

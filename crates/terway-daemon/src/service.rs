@@ -77,7 +77,7 @@ impl Backend {
             name: pod_name,
             uid: (!pod_uid.is_empty()).then_some(pod_uid),
         };
-        let serving = self.node.serving()?;
+        let serving = self.node.serving_by(until).await?;
         let _turn = self.node.turns.take(&key, until).await?;
         let start = Instant::now();
         let deadline = clock::system() + until.saturating_duration_since(start);

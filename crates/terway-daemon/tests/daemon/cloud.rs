@@ -35,6 +35,8 @@ pub(crate) struct State {
     home: BTreeSet<MacAddr>,
     /// How many ENIs the instance carries, if not eight.
     pub(crate) carries: Option<u32>,
+    /// Whether the metadata service takes its time.
+    pub(crate) busy: bool,
     /// Whether the node's own NIC is in no vSwitch.
     pub(crate) homeless: bool,
     /// What the metadata tells of the vSwitch of the node's own NIC.
@@ -329,6 +331,9 @@ impl Cloud for FakeCloud {
 impl Metadata for FakeCloud {
     async fn identity(&self) -> CloudResult<InstanceIdentity> {
         self.call("identity")?;
+        while self.with(|state| state.busy) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
         Ok(InstanceIdentity {
             id: "i-1".into(),
             instance_type: "ecs.test".to_owned(),

@@ -34,6 +34,23 @@ fn a_cloud_that_is_away_is_waited_for_and_named() {
 }
 
 #[test]
+fn who_comes_while_the_daemon_starts_waits_for_it() {
+    let site = Site::new(r#"{"security_groups": ["sg-1"], "max_pool_size": 1}"#);
+    site.cloud.with(|cloud| cloud.busy = true);
+    let life = site.start();
+    life.run(async {
+        let (served, ()) = tokio::join!(life.allocate("a"), async {
+            while !site.cloud.with(|cloud| cloud.calls.contains_key("identity")) {
+                tokio::task::yield_now().await;
+            }
+            site.cloud.with(|cloud| cloud.busy = false);
+        });
+        served.unwrap();
+    });
+    life.stop();
+}
+
+#[test]
 fn a_cloud_that_answers_one_question_at_a_time_is_enough() {
     const QUESTIONS: [&str; 3] = ["limits", "vswitch", "describe"];
     let site = Site::new("{}");

@@ -202,7 +202,7 @@ mod tests {
         let fault = Fault::new(FaultCode::DaemonStarting, "the inventory is not complete");
         let reply = StatusReply { ready: false, fault: Some((&fault).into()), pool: None, ..reply() };
         let text = text(&view(&reply), Timestamp(samples::NOW));
-        assert_snapshot!(text.lines().next().unwrap_or_default(), @"ready    no: daemon-starting: the inventory is not complete (remedy: wait; see the daemon's log if it lasts)");
+        assert_snapshot!(text.lines().next().unwrap_or_default(), @"ready      no: daemon-starting: the inventory is not complete (remedy: wait; see the daemon's log if it lasts)");
     }
 
     #[test]

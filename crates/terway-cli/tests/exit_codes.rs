@@ -120,7 +120,7 @@ fn a_ready_node_is_0_and_another_3() {
     with_daemon(dir.path(), true, |socket| {
         let output = cli(socket, &["status"]);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        assert!(text(&output.stdout).starts_with("ready    yes\n"));
+        assert!(text(&output.stdout).starts_with("ready      yes\n"));
     });
     let dir = tempfile::tempdir().unwrap();
     with_daemon(dir.path(), false, |socket| {

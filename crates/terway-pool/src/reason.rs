@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn the_cloud_is_blamed_when_it_is_to_blame() {
         let cause = Fault::new(FaultCode::CloudDenied, "failed to create").because("Forbidden.RAM");
-        let reason = Reason { cause: Some(cause), ..plain("ENIs do not come".to_owned()) };
+        let plain = plain("ENIs do not come".to_owned());
+        let reason = Reason { code: cause.code, cause: Some(cause), ..plain };
         assert!(reason.to_string().contains("cloud-denied"), "{reason}");
         let fault = reason.into_fault(&key(1), Duration::from_secs(1));
         assert_eq!(fault.code, FaultCode::CloudDenied);

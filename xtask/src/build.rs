@@ -55,7 +55,7 @@ fn build_plugin(workspace: &Workspace) -> Result<PathBuf> {
     // With an explicit --target, these flags do not reach build scripts and procedural macros.
     let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.replace('-', "_").to_uppercase());
     let script = workspace.root.join(PLUGIN_SCRIPT);
-    let flags = format!("{PLUGIN_FLAGS} -C link-arg=-Wl,-T,{}", script.display());
+    let flags = format!("{PLUGIN_FLAGS} -C link-arg=-Wl,-T,{}{}", script.display(), short_paths()?);
     run_command(
         workspace
             .cargo("build --profile plugin --package terway-cni")
@@ -63,6 +63,15 @@ fn build_plugin(workspace: &Workspace) -> Result<PathBuf> {
             .env(variable, flags),
     )?;
     plugin_with_symbols(workspace)
+}
+
+/// Where the sources of dependencies are on this machine is in every place that may panic; no reader wants it.
+fn short_paths() -> Result<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home =
+        home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("there is no home directory")?;
+    let Ok(registries) = fs::read_dir(home.join("registry/src")) else { return Ok(String::new()) };
+    registries.map(|registry| Ok(format!(" --remap-path-prefix={}/=", registry?.path().display()))).collect()
 }
 
 /// Where the plugin with its symbols is once built.

@@ -100,14 +100,13 @@ fn host_links(prev: &PrevResult) -> Vec<String> {
 /// An answer that is not for this attachment, or that this build cannot read, says nothing; marks do then.
 fn held(reply: &wire::InfoReply, key: &AttachmentKey) -> Known {
     let all = reply.interfaces.iter().filter_map(|interface| InterfaceParts::try_from(interface).ok());
-    let mut parts: Vec<_> = all.collect();
     let is_main = |parts: &InterfaceParts| parts.ifname.as_ref().is_none_or(|name| *name == key.ifname);
-    parts.sort_by_key(|parts| !is_main(parts));
-    let Some(main) = parts.first().filter(|main| is_main(main)) else { return Known::default() };
+    let (mains, others): (Vec<_>, Vec<_>) = all.partition(is_main);
+    let Some(main) = mains.first() else { return Known::default() };
     let is_own = datapath(reply.r#type) == Ok(Datapath::Exclusive) && main.vlan.is_none();
     Known {
         mac: is_own.then_some(main.mac),
-        addresses: parts.iter().flat_map(|parts| parts.addresses.iter()).collect(),
+        addresses: mains.iter().chain(&others).flat_map(|parts| parts.addresses.iter()).collect(),
         nic_kinds: main.nic_kinds.clone(),
         host_links: Vec::new(),
     }

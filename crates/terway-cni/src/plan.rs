@@ -29,7 +29,8 @@ pub(crate) fn plans(
     }
     check_names(&plans, key)?;
     check_default_routes(&plans, key)?;
-    plans.sort_by_key(|plan| plan.ifname != key.ifname);
+    let (mut plans, others): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| plan.ifname == key.ifname);
+    plans.extend(others);
     Ok(plans)
 }
 

@@ -177,9 +177,10 @@ pub(crate) fn free(host: &mut Netlink, family: IpFamily, table: u32) -> Result<(
         return Ok(());
     }
     let filter = RouteFilter { family: Some(family), table: Some(table), oif: None };
-    let mut routes: Vec<_> = host.routes(filter)?.into_iter().filter(is_our_route).collect();
+    let ours = host.routes(filter)?.into_iter().filter(is_our_route);
     // What is on the link first: the next hop of the others is among it.
-    routes.sort_by_key(|route| route.gateway.is_some());
+    let (mut routes, others): (Vec<_>, Vec<_>) = ours.partition(|route| route.gateway.is_none());
+    routes.extend(others);
     let leaving = |route: &Route| Route { protocol: LEAVING, ..route.clone() };
     let changes: Vec<_> = routes.iter().map(|route| Request::change_route(&leaving(route))).collect();
     // A route whose next hop somebody took away cannot be changed any more; it goes as it is.

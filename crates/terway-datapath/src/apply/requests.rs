@@ -152,15 +152,16 @@ pub(super) fn inside(
         requests.push(request.described(format!("add {neighbour}")));
     }
     let first = |route: &&Route| route.table == Table::Main && !is_looked_up(route);
-    let (main, mut others): (Vec<_>, Vec<_>) = wanted.routes.iter().partition(first);
-    others.sort_by_key(|route| (route.table == Table::Main, is_looked_up(route)));
+    let (main, others): (Vec<_>, Vec<_>) = wanted.routes.iter().partition(first);
+    let (last, own): (Vec<_>, Vec<_>) = others.into_iter().partition(|route| route.table == Table::Main);
+    let (own, on_links): (Vec<_>, Vec<_>) = own.into_iter().partition(|route| is_looked_up(route));
     for route in main {
         requests.push(self::route(route, index(&route.link)?, number(&route.table)?));
     }
     let (stale, missing) = rules::make_way(&rules(wanted, links)?, there);
     requests.extend(stale);
     requests.extend(missing.iter().map(Request::add_rule));
-    for route in others {
+    for route in on_links.into_iter().chain(own).chain(last) {
         requests.push(self::route(route, index(&route.link)?, number(&route.table)?));
     }
     Ok(requests)

@@ -49,6 +49,7 @@ pub(in crate::kernel) struct Message<'a> {
     pub(super) flags: u16,
     pub(super) sequence: u32,
     /// The port of whoever asked for what an event tells; 0 if the kernel did it by itself.
+    #[cfg_attr(not(feature = "monitor"), expect(dead_code, reason = "only a watch asks who it was"))]
     pub(in crate::kernel) port: u32,
     pub(in crate::kernel) payload: &'a [u8],
 }

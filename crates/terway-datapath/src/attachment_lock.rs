@@ -66,6 +66,7 @@ fn open(path: &Path) -> io::Result<File> {
 fn lock(file: File, patience: Duration) -> io::Result<Option<Flock<File>>> {
     let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(locked) => return Ok(Some(locked)),
+        Err((_, Errno::EWOULDBLOCK)) if patience.is_zero() => return Ok(None),
         Err((file, Errno::EWOULDBLOCK)) => file,
         Err((_, errno)) => return Err(errno.into()),
     };
@@ -119,6 +120,33 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(20);
+
+    /// Whether a thread of this process has one of these names.
+    fn is_there_a_thread(named: &[&str]) -> bool {
+        let names = fs::read_dir("/proc/self/task").unwrap().filter_map(|task| {
+            // A thread may have ended meanwhile.
+            fs::read_to_string(task.ok()?.path().join("comm")).ok()
+        });
+        names.into_iter().any(|name| named.contains(&name.trim()))
+    }
+
+    #[test]
+    fn who_has_no_patience_leaves_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let _held = acquire(dir.path(), &key(), LONG).unwrap();
+        let path = dir.path().to_owned();
+        let impatient = move || acquire(&path, &key(), Duration::ZERO).unwrap_err();
+        let refused =
+            thread::Builder::new().name("impatient".into()).spawn(impatient).unwrap().join().unwrap();
+        assert_eq!(refused.code, FaultCode::AttachmentBusy);
+        // A thread bears its maker's name until it gives itself its own. Those of other tests come to their end; one
+        // that waits for our lock would not.
+        let end = Instant::now() + LONG;
+        while is_there_a_thread(&["impatient", "lock"]) {
+            assert!(Instant::now() < end, "a thread still waits");
+            thread::yield_now();
+        }
+    }
 
     #[test]
     fn two_calls_of_one_attachment_come_one_after_the_other() {

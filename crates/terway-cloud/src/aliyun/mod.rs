@@ -17,8 +17,8 @@ mod wire;
 
 use async_trait::async_trait;
 use terway_types::{
-    AddressSet, CloudFailure, CloudFailureKind as Kind, EniId, InstanceId, IntentToken, SecurityGroupId,
-    VSwitchId,
+    AddressSet, CloudFailure, CloudFailureKind, CloudFailureKind as Kind, EniId, InstanceId, IntentToken,
+    SecurityGroupId, VSwitchId,
 };
 
 use self::api::{Action, Taken};
@@ -39,6 +39,8 @@ use crate::limits::Limits;
 
 /// Pages of one listing at most: more ENIs than any account has, fewer than for ever.
 const MOST_PAGES: usize = 1000;
+/// How often one vSwitch is asked for again where the cloud takes no more calls for now.
+const PATIENT_ASKS: usize = 3;
 
 /// Alibaba Cloud, as one region of it serves one account.
 #[derive(Debug)]
@@ -90,6 +92,18 @@ impl Aliyun {
         };
         let found = page.v_switches.v_switch.into_iter().find(|vswitch| vswitch.v_switch_id == id.as_str());
         found.map(|vswitch| understood(&api::VSWITCHES, vswitch.describe())).transpose()
+    }
+
+    /// The cloud tells of one vSwitch a call. Where it takes no more of them for now, this one is asked for again, after
+    /// the rest that the budget gives the action; else the whole list would begin anew, and under a low limit never end.
+    async fn one_vswitch_patiently(&self, id: &VSwitchId) -> CloudResult<Option<VSwitch>> {
+        for _ in 0..PATIENT_ASKS {
+            match self.one_vswitch(id).await {
+                Err(refusal) if refusal.kind == CloudFailureKind::Throttled => {}
+                answer => return answer,
+            }
+        }
+        self.one_vswitch(id).await
     }
 
     /// Takes some texts off an ENI. The cloud refuses a call for one text that the ENI does not have, so the
@@ -237,7 +251,7 @@ impl Cloud for Aliyun {
     async fn describe_vswitches(&self, ids: &[VSwitchId]) -> CloudResult<Vec<VSwitch>> {
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
-            found.extend(self.one_vswitch(id).await?);
+            found.extend(self.one_vswitch_patiently(id).await?);
         }
         Ok(found)
     }

@@ -90,6 +90,25 @@ async fn many_ids_are_asked_for_in_several_calls() {
 }
 
 #[tokio::test]
+async fn a_list_of_vswitches_does_not_begin_anew_where_one_is_asked_for_too_soon() {
+    let page = |id: &str| {
+        Answer::ok(format!(
+            r#"{{"VSwitches":{{"VSwitch":[{{"VSwitchId":"{id}","VpcId":"vpc-1","ZoneId":"cn-hangzhou-h",
+            "CidrBlock":"10.0.0.0/24","Ipv6CidrBlock":"","AvailableIpAddressCount":250}}]}}}}"#
+        ))
+    };
+    let slow = || Answer::refusal(400, "Throttling.User", "slow down");
+    let server = Server::giving([page("vsw-1"), slow(), page("vsw-2")]).await;
+    let ids = ["vsw-1".into(), "vsw-2".into()];
+    let found = server.cloud().describe_vswitches(&ids).await.unwrap();
+    assert!(found.iter().map(|vswitch| &vswitch.id).eq(&ids), "{found:?}");
+    assert_eq!(server.seen().len(), 3);
+    let server = Server::giving([slow(), slow(), slow(), slow()]).await;
+    let refused = server.cloud().describe_vswitches(&ids).await.unwrap_err();
+    assert_eq!((refused.kind, server.seen().len()), (Kind::Throttled, 4), "patience ends");
+}
+
+#[tokio::test]
 async fn a_vswitch_is_found_or_none() {
     let body = r#"{"VSwitches":{"VSwitch":[{"VSwitchId":"vsw-1","VpcId":"vpc-1","ZoneId":"cn-hangzhou-h",
         "CidrBlock":"10.0.0.0/24",

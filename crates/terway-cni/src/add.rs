@@ -13,7 +13,7 @@ use terway_types::{Fault, FaultCode, Timestamp};
 use crate::blueprint::{Blueprint, lay_out};
 use crate::daemon_client::{Daemon, is_away};
 use crate::netconf::{Options, Paths};
-use crate::plan::{plans, seen_at, settle_default_route, virtual_functions};
+use crate::plan::{plans, seen_at, virtual_functions};
 use crate::release::release;
 use crate::sandbox::Sandbox;
 use crate::subject::{Subject, refuse_unknown_args};
@@ -29,7 +29,7 @@ const NIC_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fault> {
     let context = &request.context;
-    let mut options = Options::read(&context.config)?;
+    let options = Options::read(&context.config)?;
     let until = Instant::now() + options.allocate_timeout;
     let paths = Paths::read(&context.config)?;
     let subject = Subject::of(&request.attachment, context)?;
@@ -37,7 +37,6 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
     let sandbox = Sandbox::open(&request.netns)?;
     let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
     sandbox.require_free(&subject.key.ifname)?;
-    settle_default_route(&mut options, &subject.key, || sandbox.is_empty())?;
     spool::withdraw(&paths.spool(), &subject.key)?;
 
     timeline::until("prepare");

@@ -11,7 +11,7 @@ use terway_types::{Fault, FaultCode};
 use crate::blueprint::{Blueprint, lay_out};
 use crate::daemon_client::Daemon;
 use crate::netconf::{Options, Paths};
-use crate::plan::{plans, seen_at, settle_default_route};
+use crate::plan::{plans, seen_at};
 use crate::sandbox::Sandbox;
 use crate::subject::Subject;
 use crate::virtual_type::as_built;
@@ -22,7 +22,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
     let conf = &request.context.config;
-    let mut options = Options::read(conf)?;
+    let options = Options::read(conf)?;
     let paths = Paths::read(conf)?;
     let subject = Subject::of(&request.attachment, &request.context)?;
     let sandbox = Sandbox::open(&request.netns)?;
@@ -33,8 +33,6 @@ pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
     timeline::until("connect");
     let reply = daemon.info(&subject.info_request())?;
     timeline::until("daemon");
-    let ifname = &subject.key.ifname;
-    settle_default_route(&mut options, &subject.key, || sandbox.leads_everywhere_by(ifname))?;
     let mut plans = plans(reply.r#type, &reply.interfaces, &subject.key, &options)?;
     if plans.is_empty() {
         let what = format!("terwayd knows no attachment {}", subject.key);

@@ -51,19 +51,6 @@ pub(crate) fn seen_at(interfaces: &[wire::Interface]) -> Vec<(MacAddr, u32)> {
 /// The name runtimes give to a pod's first interface.
 const FIRST: &str = "eth0";
 
-/// Says in the options whether this network leads the pod to everywhere, where the configuration does not. On `eth0` it
-/// does; elsewhere it depends on the pod.
-pub(crate) fn settle_default_route(
-    options: &mut Options,
-    key: &AttachmentKey,
-    is_alone: impl FnOnce() -> Result<bool, Fault>,
-) -> Result<(), Fault> {
-    if options.default_route.is_none() && key.ifname.as_str() != FIRST {
-        options.default_route = Some(is_alone()?);
-    }
-    Ok(())
-}
-
 /// Whether this network leads the pod to everywhere: the default route and the node's services are its own. Of several
 /// networks of a pod one can; unless the configuration says which, it is the one on `eth0`.
 fn is_first(key: &AttachmentKey, options: &Options) -> bool {

@@ -1,8 +1,6 @@
 //! The pod's network namespace, proven to be one, and proven not to be the host's.
 
-use terway_datapath::describe::FIRST_TABLE;
-use terway_datapath::kernel::objects::{MAIN_TABLE, OUR_PROTOCOL};
-use terway_datapath::kernel::{KernelError, Netlink, Netns, NetnsError, Route, RouteFilter};
+use terway_datapath::kernel::{Netlink, Netns, NetnsError};
 use terway_types::{Fault, FaultCode, IfName};
 
 /// Both sides of an attachment.
@@ -45,30 +43,6 @@ impl Sandbox {
                 Err(Fault::new(FaultCode::InterfaceExists, what))
             }
         }
-    }
-
-    /// Whether the pod has no interface yet, so that the first is its only one so far.
-    pub(crate) fn is_empty(&self) -> Result<bool, Fault> {
-        let links =
-            Netlink::open(&self.pod).and_then(|mut pod| pod.links()).map_err(|error| error.fault())?;
-        Ok(links.iter().all(|link| link.loopback))
-    }
-
-    /// Whether an interface of the pod was made as its only one, or has a default route of ours. Others get rules and a
-    /// table of their own.
-    pub(crate) fn leads_everywhere_by(&self, ifname: &IfName) -> Result<bool, Fault> {
-        let look = || {
-            let mut pod = Netlink::open(&self.pod)?;
-            let Some(link) = pod.link_by_name(ifname.as_str())? else { return Ok(true) };
-            let table = FIRST_TABLE + link.index;
-            if pod.rules()?.iter().all(|rule| rule.table != table) {
-                return Ok(true);
-            }
-            let main = RouteFilter { family: None, table: Some(MAIN_TABLE), oif: Some(link.index) };
-            let ours = |route: &Route| route.is_default() && route.protocol == OUR_PROTOCOL;
-            Ok(pod.routes(main)?.iter().any(ours))
-        };
-        look().map_err(|error: KernelError| error.fault())
     }
 }
 

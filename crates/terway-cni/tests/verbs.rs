@@ -313,15 +313,8 @@ fn a_go_daemons_answer_works_too() {
     let mut interface = interface();
     interface.eni.as_mut().unwrap().id.clear();
     daemon.script().interfaces = vec![interface];
-    let result = node.call("ADD").env("CNI_IFNAME", "net1").env("CNI_ARGS", "").ok();
+    node.call("ADD").env("CNI_IFNAME", "net1").env("CNI_ARGS", "").ok();
     assert!(node.sh("ip -n a -br link").contains("net1"), "no name in the answer means CNI_IFNAME");
-    let routes = node.sh("ip -n a route; ip -n a -6 route");
-    let defaults = routes.matches("default via").count();
-    assert_eq!(defaults, 2, "the only network of a pod leads everywhere, whatever it is called: {routes}");
-    assert!(!node.sh("ip -n a rule").contains("net1"));
-    // Whoever comes later is not the first.
-    node.sh("ip -n a link add later type veth peer name later1");
-    node.call("CHECK").env("CNI_IFNAME", "net1").env("CNI_ARGS", "").key("prevResult", result).ok();
     node.call("DEL").env("CNI_IFNAME", "net1").env("CNI_ARGS", "").ok();
 }
 

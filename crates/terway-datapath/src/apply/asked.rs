@@ -1,6 +1,8 @@
 //! What an ADD asks of the kernel, one thing after the other: so that tests can have each refused, by the kernel itself,
 //! and look at the way back.
 
+use std::sync::LazyLock;
+
 use crate::kernel::Request;
 use crate::kernel::nft::Batch;
 
@@ -17,6 +19,7 @@ pub enum Asked<'a, 'v> {
 
 /// More bytes than a kernel takes for a switch: it must have room for them in one piece (`KMALLOC_MAX_SIZE`, 4 MiB).
 const TOO_LONG: usize = 8 << 20;
+static REFUSED: LazyLock<String> = LazyLock::new(|| "1".repeat(TOO_LONG));
 
 /// Whoever looks at each thing before it is asked.
 pub(super) type Spoil<'s> = &'s dyn Fn(Asked<'_, '_>);
@@ -36,7 +39,7 @@ impl Asked<'_, '_> {
         match self {
             Self::Request(request) => request.spoil(),
             // Older kernels (6.1) take any word for some switches and say that all went well.
-            Self::Switch(_, value) => *value = Box::leak("1".repeat(TOO_LONG).into_boxed_str()),
+            Self::Switch(_, value) => *value = &REFUSED,
             Self::Change(batch, number) => batch.spoil(number),
         }
     }

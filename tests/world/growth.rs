@@ -18,6 +18,9 @@ const OTHERS: u32 = 40;
 /// The most that the kernel tells more about each other pod: its four rules, for which there is no filter. A link, which
 /// would be one of the node's list, has more than a kilobyte.
 const PER_POD: u64 = 4 * 120 * 2;
+const VERBS: [&str; 3] = ["ADD", "CHECK", "DEL"];
+/// Pods whose calls are counted, each time.
+const LIVES: u32 = 5;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![once("growth::a_call_costs_the_same_however_many_pods_there_are", flat)]
@@ -37,12 +40,12 @@ fn flat(plan: &Plan) -> Result<()> {
     world.boot()?;
     let node = &mut world.nodes[0];
     node.pod("first")?.add()?;
-    let alone = life(node, "alone")?;
+    let alone = cheapest(node, "alone")?;
     let mut others =
         (0..OTHERS).map(|number| node.pod(&format!("other{number}"))).collect::<Result<Vec<_>>>()?;
     others.iter_mut().try_for_each(|pod| pod.add().map(drop))?;
-    let crowded = life(node, "crowded")?;
-    for (verb, (few, many)) in ["ADD", "CHECK", "DEL"].into_iter().zip(alone.into_iter().zip(crowded)) {
+    let crowded = cheapest(node, "crowded")?;
+    for (verb, (few, many)) in VERBS.into_iter().zip(alone.into_iter().zip(crowded)) {
         ensure!(
             few.requests == many.requests,
             "{verb}: {few:?} with one other pod, {many:?} with {OTHERS} more"
@@ -56,6 +59,18 @@ fn flat(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// What ADD, CHECK and DEL cost where nothing interferes. The node is never quite still: a list that changes while it is told
+/// is asked for once more, and the first pod on an ENI pays for what the ENI lacks. Both only ever add.
+fn cheapest(node: &mut Node, name: &str) -> Result<Vec<Cost>> {
+    let mut least = life(node, &format!("{name}0"))?;
+    for number in 1..LIVES {
+        for (least, seen) in least.iter_mut().zip(life(node, &format!("{name}{number}"))?) {
+            *least = Cost { requests: least.requests.min(seen.requests), bytes: least.bytes.min(seen.bytes) };
+        }
+    }
+    Ok(least)
+}
+
 /// ADD, CHECK and DEL of one pod.
 fn life(node: &mut Node, name: &str) -> Result<Vec<Cost>> {
     let file = node.path(&format!("timeline-{name}"));
@@ -64,7 +79,9 @@ fn life(node: &mut Node, name: &str) -> Result<Vec<Cost>> {
     told(&pod, "CHECK", &file)?;
     told(&pod, "DEL", &file)?;
     let text = fs::read_to_string(&file).context("the plugin wrote no timeline")?;
-    text.lines().map(cost).collect()
+    let costs = text.lines().map(cost).collect::<Result<Vec<_>>>()?;
+    ensure!(costs.len() == VERBS.len(), "three calls wrote {} lines of timeline", costs.len());
+    Ok(costs)
 }
 
 fn told(pod: &Pod, verb: &str, file: &Path) -> Result<Outcome> {

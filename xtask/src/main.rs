@@ -21,6 +21,7 @@ mod lab;
 mod licences;
 mod metadata;
 mod rig;
+mod said;
 mod sizes;
 mod soak;
 mod stages;

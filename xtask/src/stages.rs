@@ -31,7 +31,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Passed => f.write_str("passed"),
-            // The whole of it stands where the stage ran.
+            // The whole of it stands below the table.
             Self::Failed(why) => {
                 write!(
                     f,
@@ -88,8 +88,9 @@ pub(crate) fn run<C>(context: &C, stages: &[Stage<C>], choice: &Choice) -> Resul
             match (stage.run)(context) {
                 Ok(()) => End::Passed,
                 Err(error) => {
-                    eprintln!("   {error:#}");
-                    End::Failed(format!("{error:#}"))
+                    let why = format!("{error:#}");
+                    eprintln!("   {}", why.lines().next().unwrap_or_default());
+                    End::Failed(why)
                 }
             }
         };
@@ -106,6 +107,11 @@ fn conclude(ends: &[(&str, End, Duration)], total: Duration) -> Result<()> {
     eprintln!("\n── summary");
     for (name, end, time) in ends {
         eprintln!("   {name:<12} {:>7.1} s  {end}", time.as_secs_f64());
+    }
+    for (name, end, _) in ends {
+        if let End::Failed(why) = end {
+            eprintln!("\n── why {name} failed: {}\n", why.trim_end());
+        }
     }
     let count = |wanted: fn(&End) -> bool| ends.iter().filter(|(_, end, _)| wanted(end)).count();
     let passed = count(|end| *end == End::Passed);

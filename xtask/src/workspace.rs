@@ -2,10 +2,13 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::said;
 
 /// The repository this program was built from.
 pub(crate) struct Workspace {
@@ -51,12 +54,18 @@ impl Workspace {
     }
 }
 
-/// Runs a command to its end with its output on the terminal.
+/// Runs a command to its end with its output on the terminal. Where that goes into a log, the error repeats the lines that say
+/// why the command failed, below its first line.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("   $ {}", shown(command));
-    let status = command.status().with_context(|| format!("failed to start {}", shown(command)))?;
+    let (status, said) = if io::stderr().is_terminal() {
+        command.status().map(|status| (status, Vec::new()))
+    } else {
+        said::run(command)
+    }
+    .with_context(|| format!("failed to start {}", shown(command)))?;
     if !status.success() {
-        bail!("`{}` ended with {status}", shown(command));
+        bail!("`{}` ended with {status}\n{}", shown(command), said::excerpt(&said).join("\n"));
     }
     Ok(())
 }

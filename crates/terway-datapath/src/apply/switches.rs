@@ -8,6 +8,9 @@ use crate::kernel::sysctl::{Sysctl as Tree, SysctlError, ipv6_conf};
 
 /// The switch that makes the node an IPv6 router.
 const FORWARDING: &str = "net/ipv6/conf/all/forwarding";
+/// The switch of a link that says whether routers' advertisements count, and its value for a router that lives by them.
+const ACCEPT_RA: &str = "accept_ra";
+const ALSO_AS_A_ROUTER: &str = "2";
 
 /// Sets the switches that other attachments share.
 pub(super) fn of_node(
@@ -20,13 +23,14 @@ pub(super) fn of_node(
     if switches.is_empty() {
         return Ok(());
     }
-    Ok(host.run(|| {
-        let tree = Tree::default();
-        if switches.iter().any(|(switch, _)| switch.path == FORWARDING) {
-            keep_advertisements(&tree, uplink)?;
-        }
-        set_all(&tree, &switches)
-    })??)
+    let tree = Tree::default();
+    let makes_a_router = switches.iter().any(|(switch, _)| switch.path == FORWARDING);
+    if makes_a_router && host.run(|| lives_by_advertisements(&tree, uplink))?? {
+        let (path, mut value) = (ipv6_conf(uplink, ACCEPT_RA), ALSO_AS_A_ROUTER);
+        spoil(Asked::Switch(&path, &mut value));
+        host.run(|| tree.set(&path, value))??;
+    }
+    Ok(host.run(|| set_all(&tree, &switches))??)
 }
 
 /// Sets the switches of the layout's own links.
@@ -68,10 +72,6 @@ fn set_all(tree: &Tree, switches: &[(&Sysctl, &str)]) -> Result<(), SysctlError>
 
 /// A router ignores advertisements unless told 2 (`ip-sysctl.rst`, `accept_ra`): a node that has its default route
 /// from one would lose it soon after it begins to forward.
-fn keep_advertisements(tree: &Tree, uplink: &str) -> Result<(), SysctlError> {
-    let accept_ra = ipv6_conf(uplink, "accept_ra");
-    if tree.get(FORWARDING)? == "0" && tree.get(&accept_ra)? == "1" {
-        tree.set(&accept_ra, "2")?;
-    }
-    Ok(())
+fn lives_by_advertisements(tree: &Tree, uplink: &str) -> Result<bool, SysctlError> {
+    Ok(tree.get(FORWARDING)? == "0" && tree.get(&ipv6_conf(uplink, ACCEPT_RA))? == "1")
 }

@@ -1,5 +1,8 @@
 //! An ADD that fails leaves everything as before, wherever it fails.
 
+use std::cell::Cell;
+use std::fs;
+
 use terway_datapath::{ApplyError, Step, apply, apply_spoiled};
 use terway_types::{Bandwidth, IpFamily::V4, IpFamily::V6};
 
@@ -65,8 +68,15 @@ pub(crate) fn each_request_refused_once() {
     (pod.plan.ingress, pod.plan.egress) = (limit, limit);
     let layout = world.layout(&pod);
     let before = (world.record(), pod.record());
+    let kept = Cell::new(0);
     let count = refused::each(
-        |spoil| apply_spoiled(&layout, &world.context(&pod, None), spoil),
+        |spoil| {
+            live_by_advertisements(&world);
+            apply_spoiled(&layout, &world.context(&pod, None), &|asked| {
+                kept.set(kept.get() + usize::from(asked.what() == "net/ipv6/conf/eth0/accept_ra"));
+                spoil(asked);
+            })
+        },
         || {
             similar(&before.0, &world.record());
             similar(&before.1, &pod.record());
@@ -74,4 +84,17 @@ pub(crate) fn each_request_refused_once() {
     );
     // Links, addresses, neighbours, routes and limits of both sides; switches; tables, chains and rules of nf_tables.
     assert!(count > 40, "{count}");
+    // Each ADD asked for what keeps the node's default route; that of the pod's eth0 only those that came so far.
+    assert!(kept.get() > count, "{} of {count}", kept.get());
+}
+
+/// A node with a default route from a router, which nothing has made a router yet.
+fn live_by_advertisements(world: &World) {
+    let switches = [("all/forwarding", "0"), ("eth0/accept_ra", "1")];
+    let set = || {
+        switches
+            .iter()
+            .try_for_each(|(switch, value)| fs::write(format!("/proc/sys/net/ipv6/conf/{switch}"), value))
+    };
+    world.node.run(set).unwrap().unwrap();
 }

@@ -37,6 +37,14 @@ const IPVLAN: Need = Need {
     probe: "ip link add link vec1 name probe type ipvlan mode l2 && ip link del probe",
 };
 
+/// Filters that put tags on and take them off.
+const TAGS: Need = Need {
+    what: "filters for VLAN tags (sch_ingress, cls_u32, act_vlan)",
+    probe: "tc qdisc add dev vec1 clsact && \
+            tc filter add dev vec1 egress protocol ip u32 match ip src 10.0.0.1/32 action vlan push id 7; \
+            said=$?; tc qdisc del dev vec1 clsact; exit $said",
+};
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let tests: &[(&str, Datapath, &'static [Need])] = &[
@@ -44,6 +52,7 @@ fn main() -> ExitCode {
         ("addresses_of_shared_enis", Datapath::PolicyRoute, &[TWO_GUESTS]),
         ("children_of_shared_enis", Datapath::Ipvlan, &[TWO_GUESTS, IPVLAN]),
         ("members_of_trunks", Datapath::Vlan { id: 7 }, &[TWO_GUESTS, VLAN]),
+        ("tagged_members_of_trunks", Datapath::VlanTag { id: 9 }, &[TWO_GUESTS, VLAN, TAGS]),
     ];
     let trials = tests.iter().map(|(name, datapath, needs)| {
         let (about, datapath) = (*name, *datapath);

@@ -148,8 +148,9 @@ pub(crate) fn subnet(datapath: Datapath) -> u8 {
         Datapath::Exclusive => 1,
         Datapath::Ipvlan => 2,
         Datapath::PolicyRoute => 3,
-        Datapath::Vlan { .. } | Datapath::VlanTag { .. } => 7,
+        Datapath::Vlan { .. } => 7,
         Datapath::VpcRoute => 8,
+        Datapath::VlanTag { .. } => 9,
     }
 }
 

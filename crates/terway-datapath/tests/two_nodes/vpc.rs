@@ -17,7 +17,7 @@ pub(crate) fn carry(datapath: Datapath, meeting: &Meeting) {
     }
     let link = match datapath {
         Datapath::Exclusive => "vec0".to_owned(),
-        Datapath::Vlan { id } => {
+        Datapath::Vlan { id } | Datapath::VlanTag { id } => {
             run(&format!("ip link set vec1 up && ip link add link vec1 name vec1.{id} type vlan id {id}"));
             format!("vec1.{id}")
         }
@@ -31,6 +31,12 @@ pub(crate) fn carry(datapath: Datapath, meeting: &Meeting) {
     for gateway in addresses(datapath, GATEWAY).iter() {
         let (length, flag) = if gateway.is_ipv4() { (24, "") } else { (64, "nodad") };
         run(&format!("ip addr add {gateway}/{length} dev {link} {flag}"));
+    }
+    if matches!(datapath, Datapath::VlanTag { .. }) {
+        // A trunk asks for its own gateway without a tag.
+        for gateway in addresses(datapath, GATEWAY).iter() {
+            run(&format!("ip addr add {gateway} dev vec1 nodad"));
+        }
     }
     let pods = [1, 2].map(|node| (mac(node, datapath), addresses(datapath, node)));
     for (mac, addresses) in &pods {

@@ -1,18 +1,19 @@
 //! Who reaches whom, with real packets: every path of a pod that users live by, and those that must be closed. The same
 //! for each mode, so that a mode cannot forget one.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::node::Node;
 use crate::plugin::Outcome;
 use crate::pod::Pod;
 use crate::probe::{icmp, tcp, udp};
+use crate::service::{self, Balancer};
 use crate::world::World;
-use crate::{reader, service};
+use crate::{kernel, reader};
 
 /// How long a packet that must arrive may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -21,18 +22,32 @@ const MOMENT: Duration = Duration::from_millis(400);
 /// Bytes of an IP packet that fills the MTU.
 const FULL: usize = 1500;
 
-/// One path, in both families. An error says why it is not as it should be.
+/// One path, in both families.
 #[derive(Debug)]
 pub struct Row {
     /// What is tried.
     pub path: &'static str,
     /// How it went over IPv4.
-    pub v4: Result<()>,
+    pub v4: Cell,
     /// How it went over IPv6.
-    pub v6: Result<()>,
+    pub v6: Cell,
+}
+
+/// How a path went in one family.
+#[derive(Debug)]
+pub enum Cell {
+    /// As it should.
+    Held,
+    /// Not so, and why.
+    Broken(Error),
+    /// It was not tried: what the kernel has not.
+    Lacking(&'static str),
 }
 
 type Path = fn(&Place, usize) -> Result<()>;
+
+/// The path that not every kernel can be asked for.
+const BY_IPVS: &str = "pod to a service by IPVS, backend elsewhere";
 
 const PATHS: &[(&str, Path)] = &[
     ("pod to pod, same node", |place, version| ping(&place.pods[0], place.pods[1].address(version)?, 56)),
@@ -56,6 +71,7 @@ const PATHS: &[(&str, Path)] = &[
     ("pod to a service, backend on the node", |place, version| place.service(1, version)),
     ("pod to a service, backend elsewhere", |place, version| place.service(2, version)),
     ("UDP to a service, backend elsewhere", |place, version| place.udp_service(version)),
+    (BY_IPVS, |place, version| place.balanced_service(version)),
     ("a pod to itself by its service", |place, version| place.service(0, version)),
     ("another node to a port of the pod's node", |place, version| place.node_port(version)),
     ("by a second interface, other node, both ways", Place::by_second_interface),
@@ -71,8 +87,7 @@ const PATHS: &[(&str, Path)] = &[
 struct Place {
     pods: Vec<Pod>,
     second: Outcome,
-    cloud: Value,
-    instances: Vec<String>,
+    nodes: Vec<[IpAddr; 2]>,
     gateways: [IpAddr; 2],
 }
 
@@ -84,35 +99,51 @@ pub fn prepare(world: &World) -> Result<()> {
 
 /// Gives pods to the first two nodes of a world and tries every path.
 pub fn explore(world: &mut World, gateways: [IpAddr; 2]) -> Result<Vec<Row>> {
+    let cloud = world.cloud_state()?;
+    let nodes = world.nodes.iter().map(|node| addresses(&cloud, node)).collect::<Result<Vec<_>>>()?;
+    explore_nodes(&mut world.nodes, nodes, gateways)
+}
+
+/// The same with two nodes that have these addresses.
+pub fn explore_nodes(
+    nodes: &mut [Node],
+    addresses: Vec<[IpAddr; 2]>,
+    gateways: [IpAddr; 2],
+) -> Result<Vec<Row>> {
     let mut pods = Vec::new();
     for number in 0..4 {
-        let mut pod = world.nodes[number / 2].pod(&format!("reach{number}"))?;
+        let mut pod = nodes[number / 2].pod(&format!("reach{number}"))?;
         pod.add()?;
         pods.push(pod);
     }
     let second =
         pods[0].call("ADD").with("CNI_IFNAME", "net1").run()?.expect_ok("ADD of a second network")?;
-    let instances = world.nodes.iter().map(|node| node.instance.clone()).collect();
-    let place = Place { pods, second, cloud: world.cloud_state()?, instances, gateways };
-    Ok(PATHS.iter().map(|(path, go)| Row { path, v4: go(&place, 4), v6: go(&place, 6) }).collect())
+    let place = Place { pods, second, nodes: addresses, gateways };
+    let has_ipvs = kernel::has_ipvs();
+    let cell = |path: &str, go: &Path, version| match go {
+        _ if path == BY_IPVS && !has_ipvs => Cell::Lacking("ip_vs"),
+        go => go(&place, version).map_or_else(Cell::Broken, |()| Cell::Held),
+    };
+    Ok(PATHS.iter().map(|(path, go)| Row { path, v4: cell(path, go, 4), v6: cell(path, go, 6) }).collect())
 }
 
-/// The table for people and for README: one row per path, one column per mode and family.
-pub fn table(modes: &[(&str, Vec<Row>)]) -> String {
-    let mut text = String::from("| path |");
-    let mut line = String::from("|---|");
-    for (mode, _) in modes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, " {mode}, IPv4 | {mode}, IPv6 |");
-        line += "---|---|";
-    }
-    text = format!("{text}\n{line}\n");
-    for (at, (path, _)) in PATHS.iter().enumerate() {
-        let cells = modes.iter().flat_map(|(_, rows)| [&rows[at].v4, &rows[at].v6]);
-        let words: Vec<_> = cells.map(|cell| if cell.is_ok() { "yes" } else { "NO" }).collect();
-        let _ = writeln!(text, "| {path} | {} |", words.join(" | "));
-    }
-    text
+/// Every path of a mode that the kernel has not.
+pub fn lacking(what: &'static str) -> Vec<Row> {
+    let row =
+        |(path, _): &(&'static str, Path)| Row { path, v4: Cell::Lacking(what), v6: Cell::Lacking(what) };
+    PATHS.iter().map(row).collect()
+}
+
+/// The addresses of a node in the cloud's books.
+fn addresses(cloud: &Value, node: &Node) -> Result<[IpAddr; 2]> {
+    let enis = cloud["enis"].as_array().context("the cloud has no ENIs")?;
+    let is_own = |eni: &&Value| eni["type"] == "Primary" && eni["instance"] == *node.instance;
+    let primary = enis.iter().find(is_own).context("the node has no primary ENI")?;
+    let address = |family: &str| -> Result<IpAddr> {
+        let text = primary[family][0].as_str().context("the primary ENI has no address")?;
+        text.parse().context("an address that is none")
+    };
+    Ok([address("ipv4")?, address("ipv6")?])
 }
 
 /// Addresses of the pods' subnet that no ENI has.
@@ -138,11 +169,7 @@ fn ping(from: &Pod, to: IpAddr, size: usize) -> Result<()> {
 impl Place {
     /// The address of a node.
     fn node(&self, number: usize, version: usize) -> Result<IpAddr> {
-        let enis = self.cloud["enis"].as_array().context("the cloud has no ENIs")?;
-        let is_own = |eni: &&Value| eni["type"] == "Primary" && eni["instance"] == *self.instances[number];
-        let primary = enis.iter().find(is_own).context("the node has no primary ENI")?;
-        let text = primary[if version == 4 { "ipv4" } else { "ipv6" }][0].as_str();
-        text.context("the primary ENI has no address")?.parse().context("an address that is none")
+        Ok(self.nodes.get(number).context("no such node")?[usize::from(version == 6)])
     }
 
     fn gateway(&self, version: usize) -> Result<IpAddr> {
@@ -189,6 +216,15 @@ impl Place {
         let address = SocketAddr::new(virtual_address(version)?, 53);
         service::translate(&self.pods[0].host, service::UDP, address, server)?;
         udp::ask(&self.pods[0].netns, address, LIMIT)
+    }
+
+    /// A virtual address that the first node's IPVS spreads over its backends.
+    fn balanced_service(&self, version: usize) -> Result<()> {
+        let server = SocketAddr::new(self.pods[2].address(version)?, 9100);
+        tcp::Mirror::start(&self.pods[2].netns, server)?;
+        let address = SocketAddr::new(virtual_address(version)?, 9100);
+        let _balancer = Balancer::start(&self.pods[0].host, address, server)?;
+        tcp::ask(&self.pods[0].netns, address, LIMIT).map(drop)
     }
 
     /// A port of the first node that stands for its pod, asked by the other node, whose address the pod's answer has

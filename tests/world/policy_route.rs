@@ -47,7 +47,9 @@ pub(crate) fn all_held(plan: &Plan, world: &mut World) -> Result<()> {
     let mut failures = Vec::new();
     for row in &rows {
         for (family, outcome) in [("IPv4", &row.v4), ("IPv6", &row.v6)] {
-            failures.extend(outcome.as_ref().err().map(|error| format!("{}, {family}: {error:#}", row.path)));
+            if let reach::Cell::Broken(error) = outcome {
+                failures.push(format!("{}, {family}: {error:#}", row.path));
+            }
         }
     }
     ensure!(failures.is_empty(), "{}", failures.join("\n"));

@@ -97,7 +97,7 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(arguments) => rig::exec(&workspace, &rig::BENCH, &arguments),
         Task::Instructions(arguments) => rig::instructions_of_a_fresh_build(&workspace, &arguments),
         Task::Faults(arguments) => rig::exec(&workspace, &rig::FAULTS, &arguments),
-        Task::Matrix(arguments) => rig::exec(&workspace, &rig::MATRIX, &arguments),
+        Task::Matrix(arguments) => rig::matrix(&workspace, &arguments),
         Task::Test(arguments) => test::run(&workspace, &arguments),
         Task::Soak(arguments) => soak::run(&workspace, &arguments),
         Task::Build => build::run(&workspace),

@@ -3,14 +3,15 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use crate::build;
 use crate::tools::{self, Tool};
 use crate::workspace::{Workspace, run};
+use crate::{build, lab};
 
 /// Everything behind the task's name goes to the program.
 #[derive(Args)]
@@ -42,8 +43,8 @@ pub(crate) const BENCH_OPTIONS: &str = concat!(
     include_str!("../../tests/src/bin/terway-bench/options.txt")
 );
 /// `cargo xtask matrix`
-pub(crate) const MATRIX: Program =
-    Program { name: "terway-matrix", needs: tools::DEMO, record: None, page: Some("README.md") };
+const MATRIX: Program =
+    Program { name: "terway-matrix", needs: tools::MATRIX, record: None, page: Some("README.md") };
 
 /// `cargo xtask faults`
 pub(crate) const FAULTS: Program =
@@ -51,12 +52,35 @@ pub(crate) const FAULTS: Program =
 
 /// Builds everything the program needs and becomes it.
 pub(crate) fn exec(workspace: &Workspace, program: &Program, arguments: &Arguments) -> Result<()> {
+    build(workspace, program)?;
+    become_it(workspace, program, &arguments.rest)
+}
+
+/// Tries who reaches whom in a guest of the lab first, whose kernel has everything, and then here: the page gets what
+/// both found.
+pub(crate) fn matrix(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    build(workspace, &MATRIX)?;
+    eprintln!("── {} in a guest", MATRIX.name);
+    let file = lab::matrix(workspace, &path(workspace, &MATRIX))?;
+    let mut rest = arguments.rest.clone();
+    rest.extend(["--beside".into(), file.into()]);
+    become_it(workspace, &MATRIX, &rest)
+}
+
+fn path(workspace: &Workspace, program: &Program) -> PathBuf {
+    workspace.target().join("release").join(program.name)
+}
+
+fn build(workspace: &Workspace, program: &Program) -> Result<()> {
     eprintln!("── building");
     tools::ensure(program.needs)?;
     build::run(workspace)?;
-    run(workspace.cargo("build --release --package terway-rig").args(["--bin", program.name]))?;
+    run(workspace.cargo("build --release --package terway-rig").args(["--bin", program.name]))
+}
+
+fn become_it(workspace: &Workspace, program: &Program, rest: &[OsString]) -> Result<()> {
     eprintln!("── {}\n", program.name);
-    let path = workspace.target().join("release").join(program.name);
+    let path = path(workspace, program);
     let mut command = Command::new(&path);
     command.arg("--bin-dir").arg(workspace.dist());
     if let Some(record) = program.record {
@@ -65,7 +89,7 @@ pub(crate) fn exec(workspace: &Workspace, program: &Program, arguments: &Argumen
     if let Some(page) = program.page {
         command.arg("--page").arg(workspace.root.join(page));
     }
-    let failure = command.args(&arguments.rest).current_dir(&workspace.root).exec();
+    let failure = command.args(rest).current_dir(&workspace.root).exec();
     Err(failure).with_context(|| format!("failed to start {}", path.display()))
 }
 

@@ -50,6 +50,9 @@ const LIBCNI: Tool = Tool {
 const BUSYBOX: Tool =
     Tool { program: "/bin/busybox", package: "busybox-static", why: "is what test containers run" };
 
+const IPVSADM: Tool =
+    Tool { program: "ipvsadm", package: "ipvsadm", why: "stands in for kube-proxy with IPVS" };
+
 /// The kernel of the lab's guests.
 pub(crate) const USER_MODE_LINUX: Tool =
     Tool { program: "linux.uml", package: "user-mode-linux", why: "is the other kernel that tests run in" };
@@ -75,6 +78,8 @@ pub(crate) const CLIENTS: &[Tool] =
 pub(crate) const INSTRUCTIONS: &[Tool] = &[CC, IP, VALGRIND];
 /// What the demonstration uses.
 pub(crate) const DEMO: &[Tool] = &[CC, IP];
+/// What the reachability matrix uses, here and in a guest.
+pub(crate) const MATRIX: &[Tool] = &[CC, IP, NFT, IPVSADM];
 /// What the benchmark uses.
 pub(crate) const BENCH: &[Tool] = &[CC, IP, HOST_DEVICE];
 

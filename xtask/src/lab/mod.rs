@@ -15,6 +15,7 @@ use crate::tools;
 use crate::workspace::Workspace;
 
 mod cable;
+mod errand;
 mod guest;
 mod init;
 mod initramfs;
@@ -29,6 +30,7 @@ mod setting;
 mod stock;
 mod test_files;
 
+pub(crate) use errand::matrix;
 pub(crate) use init::main as init;
 pub(crate) use test_files::{Deselection, deselections};
 

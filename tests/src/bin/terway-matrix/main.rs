@@ -7,25 +7,28 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use terway_rig::reach::{self, Row};
-use terway_rig::sandbox;
+use serde_json::{Value, json};
+use terway_rig::reach::{self, Cell, Row};
+use terway_rig::table::{self, Matrix};
+use terway_rig::trunk::{self, Trunks};
 use terway_rig::world::{Plan, World};
+use terway_rig::{kernel, sandbox};
 
 /// What the table stands between on a page.
 const MARKERS: [&str; 2] = ["<!-- matrix -->\n", "<!-- end of matrix -->"];
+/// Where the worlds are.
+const PLACE: &str = "/run/terway";
 
 fn main() -> ExitCode {
     sandbox::run(|| {
         let options = Options::read(env::args().skip(1))?;
-        let exclusive = Plan { name: "exclusive".to_owned(), pool: (2, 4), ..Plan::default() };
-        let shared = Plan { name: "shared".to_owned(), shared: true, pool: (4, 20), ..Plan::default() };
-        let routed = Plan { name: "routed".to_owned(), routed: Some(24), ..Plan::default() };
-        let modes = [
-            ("exclusive", explore(&exclusive, &options.binaries)?),
-            ("policy routing", explore(&shared, &options.binaries)?),
-            ("VPC route", explore(&routed, &options.binaries)?),
-        ];
-        let table = reach::table(&modes);
+        let modes = modes(&options.binaries)?;
+        let own = Matrix::new(kernel::release()?, &modes);
+        if let Some(file) = &options.out {
+            own.write(file)?;
+        }
+        let others = options.beside.iter().map(|file| Matrix::read(file));
+        let table = table::table(&[Ok(own)].into_iter().chain(others).collect::<Result<Vec<_>>>()?);
         println!("{table}");
         if let Some(page) = &options.page {
             write(page, &table)?;
@@ -34,14 +37,57 @@ fn main() -> ExitCode {
     })
 }
 
-fn explore(plan: &Plan, binaries: &Path) -> Result<Vec<Row>> {
+/// Every mode, as far as the kernel has what it needs.
+fn modes(binaries: &Path) -> Result<Vec<(&'static str, Vec<Row>)>> {
+    let exclusive = Plan { name: "exclusive".to_owned(), pool: (2, 4), ..Plan::default() };
+    let shared = Plan { name: "shared".to_owned(), shared: true, pool: (4, 20), ..Plan::default() };
+    let routed = Plan { name: "routed".to_owned(), routed: Some(24), ..Plan::default() };
+    let children = Plan { name: "ipvlan".to_owned(), ..shared.clone() };
+    let (has_vlan, has_tags) = (kernel::has_vlan()?, kernel::has_tags()?);
+    Ok(vec![
+        ("exclusive", explore(&exclusive, &[], binaries)?),
+        ("policy routing", explore(&shared, &[], binaries)?),
+        ("VPC route", explore(&routed, &[], binaries)?),
+        ("IPVlan", {
+            let keys = [("eniip_virtual_type", json!("IPVlan")), ("require_virtual_type", json!(true))];
+            if kernel::has_ipvlan()? {
+                explore(&children, &keys, binaries)?
+            } else {
+                reach::lacking("IPVlan")
+            }
+        }),
+        ("trunk, VLAN links", {
+            if has_vlan { members("links", true, binaries)? } else { reach::lacking("VLAN links") }
+        }),
+        // The VPC's side needs VLAN links as well.
+        ("trunk, tags", {
+            if !has_vlan {
+                reach::lacking("VLAN links")
+            } else if !has_tags {
+                reach::lacking("filters for VLAN tags")
+            } else {
+                members("tags", false, binaries)?
+            }
+        }),
+    ])
+}
+
+fn explore(plan: &Plan, keys: &[(&str, Value)], binaries: &Path) -> Result<Vec<Row>> {
     let plan = Plan { nodes: 2, ..plan.clone() };
-    let mut world = World::start(&plan, binaries, Path::new("/run/terway"))?;
+    let mut world = World::start(&plan, binaries, Path::new(PLACE))?;
     reach::prepare(&world)?;
+    for node in &world.nodes {
+        keys.iter().try_for_each(|(key, value)| node.tell_plugin(key, value.clone()))?;
+    }
     world.boot()?;
     let [v4, v6] = plan.cloud.names().gateways;
     let rows = reach::explore(&mut world, [v4.parse()?, v6.parse()?]);
     rows.with_context(|| format!("{} failed: {}", plan.name, world.nodes[0].log_tail()))
+}
+
+fn members(name: &str, vlan_links: bool, binaries: &Path) -> Result<Vec<Row>> {
+    let mut trunks = Trunks::start(name, vlan_links, binaries, Path::new(PLACE))?;
+    reach::explore_nodes(&mut trunks.nodes, Trunks::addresses(), trunk::GATEWAYS)
 }
 
 /// Says what is not as it should be, and whether anything is not.
@@ -50,7 +96,7 @@ fn tell_failures(modes: &[(&str, Vec<Row>)]) -> bool {
     for (mode, rows) in modes {
         for row in rows {
             for (family, outcome) in [("IPv4", &row.v4), ("IPv6", &row.v6)] {
-                if let Err(error) = outcome {
+                if let Cell::Broken(error) = outcome {
                     eprintln!("{mode}, {family}: {}: {error:#}", row.path);
                     failed = true;
                 }
@@ -75,19 +121,25 @@ struct Options {
     binaries: PathBuf,
     /// `--page FILE`: the page to write the table into.
     page: Option<PathBuf>,
+    /// `--out FILE`: where what came of it is written for another run in another kernel.
+    out: Option<PathBuf>,
+    /// `--beside FILE` (repeatable): what came of it in another kernel.
+    beside: Vec<PathBuf>,
 }
 
 impl Options {
     fn read(mut words: impl Iterator<Item = String>) -> Result<Self> {
         let own = env::current_exe().context("failed to find this program")?;
         let binaries = own.parent().context("this program lies in no folder")?.to_owned();
-        let mut options = Self { binaries, page: None };
+        let mut options = Self { binaries, page: None, out: None, beside: Vec::new() };
         while let Some(word) = words.next() {
             let value = words.next().with_context(|| format!("{word} needs a value"))?;
             match word.as_str() {
                 "--bin-dir" => options.binaries = value.into(),
                 "--page" => options.page = Some(value.into()),
-                _ => bail!("unknown option {word}; there are --bin-dir and --page"),
+                "--out" => options.out = Some(value.into()),
+                "--beside" => options.beside.push(value.into()),
+                _ => bail!("unknown option {word}; there are --bin-dir, --page, --out and --beside"),
             }
         }
         Ok(options)

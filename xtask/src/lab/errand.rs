@@ -1,0 +1,57 @@
+//! A program of the test bench that is no test file, run in a guest whose kernel has everything.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::guest::Guest;
+use super::job::{Job, Program};
+use super::kernel::{Choice, Kernel};
+use super::{first_process, visible};
+use crate::workspace::Workspace;
+
+/// The file with what came of it.
+const MATRIX: &str = "matrix.json";
+/// It tries many paths one after the other, on one slow processor.
+const DEADLINE: Duration = Duration::from_mins(20);
+
+/// Tries who reaches whom, with this program; gives the file with what came of it. The kernel is the one that
+/// `--build-kernel` makes.
+pub(crate) fn matrix(workspace: &Workspace, path: &Path) -> Result<PathBuf> {
+    let (folder, cache) = (workspace.target().join("lab"), workspace.target().join("lab-cache"));
+    visible(&workspace.root)?;
+    visible(&folder)?;
+    fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+    let kernel = Kernel::get(Choice::Built(&cache.join("kernel")))?;
+    let (init, folder) = (first_process(&folder)?, folder.join("matrix"));
+    let words = [Path::new("--bin-dir"), &workspace.dist(), Path::new("--out"), &folder.join(MATRIX)];
+    let program = Program {
+        name: "matrix".to_owned(),
+        part: None,
+        path: path.to_owned(),
+        arguments: words.iter().map(|word| word.display().to_string()).collect(),
+        directory: workspace.root.clone(),
+        environment: BTreeMap::new(),
+    };
+    let (errors, end) = (folder.join(program.errors()), folder.join(program.end()));
+    let job = Job {
+        modules: Vec::new(),
+        layers: Vec::new(),
+        shared: Vec::new(),
+        whole_machine: false,
+        programs: vec![program],
+    };
+    Guest { kernel: &kernel, cards: &[], init: &init, folder: &folder, deadline: DEADLINE }.run(&job)?;
+    let read =
+        |file: &Path| fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()));
+    let (ended, said) = (read(&end)?, read(&errors)?);
+    ensure!(
+        ended == "exit status: 0",
+        "the matrix in the guest ended with {ended}; it said:\n{}",
+        said.trim_end()
+    );
+    Ok(folder.join(MATRIX))
+}

@@ -104,7 +104,7 @@ pub(super) fn guard(members: &[Member], vpc: &Path) -> Result<()> {
     let text = format!(
         "table inet guard {{ chain sources {{ type filter hook prerouting priority raw; policy drop; \
          icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }} accept; iifname lo accept; \
-         {rules} }} }}"
+         {rules}}}\n}}\n"
     );
     feed(vpc, "nft", &["-f", "-"], &text)
 }

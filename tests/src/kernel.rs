@@ -8,10 +8,10 @@ use terway_datapath::kernel::Netlink;
 
 use crate::{namespace, reader};
 
-/// Its `uname -r`.
+/// Its version: `uname -r` without what its maker put behind the numbers.
 pub fn release() -> Result<String> {
     let text = fs::read_to_string("/proc/sys/kernel/osrelease").context("failed to read the release")?;
-    Ok(text.trim().to_owned())
+    Ok(text.trim().split('-').next().unwrap_or_default().to_owned())
 }
 
 /// Whether it has IPVS, in it or loaded.

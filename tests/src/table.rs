@@ -123,16 +123,19 @@ fn mark(kernel: usize) -> String {
     if kernel == 0 { String::new() } else { format!(" {}", "*".repeat(kernel)) }
 }
 
-/// What the first kernel that could try it says, and which that is; the first where none could.
+/// What the first kernel that could try it says, and which that is; the first and no mark where none could.
 fn found(kernels: &[Matrix], mode: &str, path: &str, family: usize) -> (String, usize) {
     let word = |kernel: &Matrix| {
         let mode = kernel.modes.iter().find(|one| one.name == mode)?;
         Some(mode.rows.iter().find(|line| line.path == path)?.words[family].clone())
     };
     let words: Vec<_> = kernels.iter().map(word).collect();
-    let tried = words.iter().position(|word| matches!(word, Some(Word::Yes | Word::No)));
-    let number = tried.unwrap_or_default();
-    let text = match words.get(number) {
+    let tried = |word: &Option<Word>| matches!(word, Some(Word::Yes | Word::No));
+    let number = words.iter().position(tried).unwrap_or_default();
+    // Where nobody tried: what the last one asked has not.
+    let said =
+        words.iter().find(|word| tried(word)).or_else(|| words.iter().rev().find(|word| word.is_some()));
+    let text = match said {
         Some(Some(Word::Yes)) => "yes".to_owned(),
         Some(Some(Word::No)) => "NO".to_owned(),
         Some(Some(Word::Lacking(what))) => format!("kernel without {what}"),

@@ -27,7 +27,7 @@ use anyhow::{Context as _, Result, bail};
 use libtest_mimic::{Arguments, Trial};
 use nix::mount::{MsFlags, mount};
 use nix::unistd::Uid;
-use terway_rig::sandbox;
+use terway_rig::{sandbox, slowest};
 
 fn main() -> ExitCode {
     let outside = sandbox::outside() == std::process::id();
@@ -64,7 +64,9 @@ fn inside() -> Result<ExitCode> {
         libcni::trials(),
         replay::trials(),
     ];
-    Ok(libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>()).exit_code())
+    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>());
+    slowest::tell();
+    Ok(conclusion.exit_code())
 }
 
 /// Runtimes and libcni keep things at fixed places; here those are as short-lived as the sandbox.

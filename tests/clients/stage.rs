@@ -11,6 +11,7 @@ use terway_rig::books;
 use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
 use terway_rig::reader;
+use terway_rig::slowest;
 use terway_rig::world::{Plan, World};
 
 /// Generous: the machine may be busy; every wait ends with its condition.
@@ -26,7 +27,10 @@ pub(crate) fn binaries() -> PathBuf {
 pub(crate) fn trial(name: &str, scenario: fn(&str) -> Result<()>) -> Trial {
     let name = name.to_owned();
     let short: String = name.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
-    Trial::test(name, move || scenario(&short).map_err(|error| Failed::from(format!("{error:#}"))))
+    let told = name.clone();
+    Trial::test(name, move || {
+        slowest::timed(&told, || scenario(&short)).map_err(|error| Failed::from(format!("{error:#}")))
+    })
 }
 
 /// A world whose daemons do not run yet.

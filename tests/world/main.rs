@@ -37,7 +37,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use libtest_mimic::{Arguments, Trial};
-use terway_rig::sandbox;
+use terway_rig::{sandbox, slowest};
 
 fn main() -> ExitCode {
     sandbox::run(|| {
@@ -82,6 +82,8 @@ fn main() -> ExitCode {
         let any = support::any_cloud()?;
         let trials: Vec<Trial> =
             scenarios.into_iter().flatten().flat_map(|scenario| scenario.trials(any)).collect();
-        Ok(libtest_mimic::run(&arguments, trials).exit_code())
+        let conclusion = libtest_mimic::run(&arguments, trials);
+        slowest::tell();
+        Ok(conclusion.exit_code())
     })
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use terway_rig::cloud::{Cloud, Feature};
 use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
+use terway_rig::slowest;
 use terway_rig::world::{Plan, World};
 
 /// Generous: the machine may be busy; every wait ends with its condition.
@@ -85,7 +86,10 @@ impl Scenario {
     fn on(&self, cloud: Cloud, title: String) -> Trial {
         let tell = self.tell;
         let plan = Plan { name: short(&title), cloud, ..Plan::default() };
-        Trial::test(title, move || tell(&plan).map_err(|error| Failed::from(format!("{error:#}"))))
+        let told = title.clone();
+        Trial::test(title, move || {
+            slowest::timed(&told, || tell(&plan)).map_err(|error| Failed::from(format!("{error:#}")))
+        })
     }
 }
 

@@ -59,17 +59,28 @@ pub(crate) fn violations(path: &Path, text: &str) -> Vec<String> {
         absence.inside.iter().any(|folder| place.starts_with(folder))
             && !absence.except.iter().any(|ending| place.contains(ending))
     };
-    ABSENCES
-        .iter()
-        .filter(concerns)
-        .flat_map(|absence| {
-            let lines = text
-                .lines()
-                .enumerate()
-                .filter(|(_, line)| line.contains(absence.pattern) && !is_comment(line));
-            lines.map(|(at, _)| format!("{place}:{}: `{}`: {}", at + 1, absence.pattern, absence.why))
-        })
-        .collect()
+    let found = ABSENCES.iter().filter(concerns).flat_map(|absence| {
+        let lines =
+            text.lines().enumerate().filter(|(_, line)| line.contains(absence.pattern) && !is_comment(line));
+        lines.map(|(at, _)| format!("{place}:{}: `{}`: {}", at + 1, absence.pattern, absence.why))
+    });
+    let run = examples(text).into_iter().map(|line| {
+        format!("{place}:{line}: an example in documentation is run by no stage: make it a test, or mark it as text")
+    });
+    found.chain(run).collect()
+}
+
+/// The lines at which documentation has an example that rustdoc would run. There is none, so no stage asks rustdoc, which
+/// takes most of a minute to find none.
+fn examples(text: &str) -> Vec<usize> {
+    let fence = |line: &str| {
+        let line = line.trim_start();
+        let said = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))?;
+        said.trim_start().strip_prefix("```").map(|language| language.trim().to_owned())
+    };
+    let fences = text.lines().enumerate().filter_map(|(at, line)| Some((at + 1, fence(line)?)));
+    // Every other one ends what the one before began.
+    fences.step_by(2).filter(|(_, language)| language != "text").map(|(at, _)| at).collect()
 }
 
 #[cfg(test)]
@@ -84,6 +95,16 @@ mod tests {
             found,
             ["crates/terway-cni/src/add.rs:2: `process::Command`: no program of ours starts another program"]
         );
+    }
+
+    #[test]
+    fn an_example_that_nobody_would_run_is_named() {
+        let picture = "//! ```text\n//! a -- b\n//! ```\n";
+        let place = Path::new("crates/terway-types/src/mac.rs");
+        assert_eq!(violations(place, picture), [""; 0]);
+        let example = format!("{picture}    /// ```\n    /// assert!(true);\n    /// ```\n");
+        let found = violations(place, &example);
+        assert!(found.len() == 1 && found[0].starts_with("crates/terway-types/src/mac.rs:4: an example"));
     }
 
     #[test]

@@ -93,13 +93,12 @@ fn become_it(workspace: &Workspace, program: &Program, rest: &[OsString]) -> Res
     Err(failure).with_context(|| format!("failed to start {}", path.display()))
 }
 
-/// Counts instructions; with `rest`, e.g. `--update yes`, as told. The plugin is the shipped one; the daemon is a
-/// development build, whose counts show a change of its code as well and take no minutes of linking.
+/// Counts instructions in the shipped programs; with `rest`, e.g. `--update yes`, as told.
 pub(crate) fn instructions(workspace: &Workspace, rest: &[OsString]) -> Result<()> {
     tools::ensure(tools::INSTRUCTIONS)?;
-    run(&mut workspace.cargo("build --workspace --all-features --bins"))?;
+    run(&mut workspace.cargo("build --workspace --all-features --bin terway-instructions"))?;
     let mut command = Command::new(workspace.target().join("debug/terway-instructions"));
-    command.arg("--bin-dir").arg(workspace.target().join("debug"));
+    command.arg("--bin-dir").arg(workspace.dist());
     command.arg("--plugin").arg(build::plugin_with_symbols(workspace)?);
     command.arg("--target").arg(build::plugin_target()?);
     command.arg("--budget").arg(workspace.root.join("tests/instructions.json"));

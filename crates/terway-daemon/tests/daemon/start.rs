@@ -1,11 +1,13 @@
 //! Start-up: the socket answers at once, says why it cannot serve, and recovers by itself.
 
 use std::fs;
+use std::pin::pin;
 
 use terway_daemon::instance_lock::InstanceLock;
+use terway_rpc::wire;
 use terway_types::{CloudFailureKind, FaultCode};
 
-use crate::support::Site;
+use crate::support::{Site, container};
 
 #[test]
 fn a_cloud_that_is_away_is_waited_for_and_named() {
@@ -39,13 +41,21 @@ fn who_comes_while_the_daemon_starts_waits_for_it() {
     site.cloud.with(|cloud| cloud.busy = true);
     let life = site.start();
     life.run(async {
-        let (served, ()) = tokio::join!(life.allocate("a"), async {
-            while !site.cloud.with(|cloud| cloud.calls.contains_key("identity")) {
-                tokio::task::yield_now().await;
+        let client = life.client().await.unwrap();
+        let mut call = pin!(client.alloc_ip(container("a")));
+        // On the same connection, so behind it: when so many are answered, the call has long been there.
+        let looks = async {
+            for _ in 0..50 {
+                assert!(!client.status(wire::StatusRequest {}).await.unwrap().ready);
             }
-            site.cloud.with(|cloud| cloud.busy = false);
-        });
-        served.unwrap();
+        };
+        tokio::select! {
+            biased;
+            answer = &mut call => panic!("answered while the start was held: {answer:?}"),
+            () = looks => {}
+        }
+        site.cloud.with(|cloud| cloud.busy = false);
+        call.await.unwrap();
     });
     life.stop();
 }

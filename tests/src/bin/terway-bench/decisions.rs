@@ -72,7 +72,7 @@ fn decisions(table: &mut Table) {
     let waits = [10, 1_000].map(waiting);
     let longer = waits[1] / waits[0];
     table.budget(
-        "a decision with 10, 1,000 others that wait for groups and claims of their own",
+        "a decision beside 10, 1,000 that wait",
         format!("{:.1}, {:.1} us", waits[0], waits[1]),
         "< 10 us",
         waits[1] < 10.0,

@@ -1,4 +1,4 @@
-//! The kernel floor: the requests of one exclusive ADD and DEL, sent from a bare loop over open sockets. No process
+//! The kernel floor of whole ENIs: the requests of one exclusive ADD and DEL, sent from a bare loop over open sockets. No process
 //! is started, nothing is validated, read back, recorded or answered.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,7 +16,7 @@ use terway_datapath::kernel::objects::{Route, RouteKind, Scope};
 use terway_datapath::kernel::request::{LinkChange, NewLink, Request};
 use terway_rig::reader;
 
-const MAIN: u32 = 254;
+pub(crate) const MAIN: u32 = 254;
 const NIC: &str = "floornic";
 
 /// One NIC stand-in on a node, moved in and out of a pod.
@@ -87,11 +87,11 @@ impl Floor {
     }
 }
 
-fn single(address: IpAddr) -> IpNetwork {
+pub(crate) fn single(address: IpAddr) -> IpNetwork {
     address.into()
 }
 
-fn route(destination: IpNetwork, gateway: Option<IpAddr>, oif: u32) -> Route {
+pub(crate) fn route(destination: IpNetwork, gateway: Option<IpAddr>, oif: u32) -> Route {
     let link_scope = gateway.is_none() && destination.is_ipv4();
     Route {
         destination,
@@ -107,8 +107,8 @@ fn route(destination: IpNetwork, gateway: Option<IpAddr>, oif: u32) -> Route {
     }
 }
 
-const POD4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 2, 50));
-const POD6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 0x50));
+pub(crate) const POD4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 2, 50));
+pub(crate) const POD6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 0x50));
 
 /// Addresses, routes and neighbours of both links in the pod, both families.
 fn in_pod(socket: &mut Netlink) -> Result<Vec<Request>> {

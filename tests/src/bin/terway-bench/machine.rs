@@ -2,15 +2,18 @@
 //! what is measured runs.
 
 use std::fs;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-/// More runnable tasks than this, averaged over the last minute, are somebody else's.
-const QUIET: f64 = 0.5;
+/// When others keep the processors busy for more than this share of the time, the machine is not quiet.
+const QUIET: f64 = 0.05;
+/// How long is looked at them. The load average would tell of the build before a run.
+const LOOK: Duration = Duration::from_secs(3);
 /// What a tick of `/proc/stat` stands for: the kernel's `USER_HZ`, part of its ABI.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -20,42 +23,69 @@ pub(crate) struct Machine {
     processors: usize,
     memory_gib: f64,
     kernel: String,
-    load: f64,
+    /// The share of their time for which others kept the processors busy, before the first and after the last measurement.
+    others: Vec<f64>,
 }
 
 impl Machine {
-    /// As it is now: before the first measurement.
+    /// As it is now: before the first measurement, with nothing of ours running.
     pub(crate) fn look() -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).with_context(|| format!("failed to read {path}"));
         let cpus = read("/proc/cpuinfo")?;
         let memory = read("/proc/meminfo")?;
         let kib: f64 =
             field(&memory, "MemTotal").and_then(|text| text.split(' ').next()?.parse().ok()).unwrap_or(0.0);
-        Ok(Self {
+        let mut machine = Self {
             processor: field(&cpus, "model name").unwrap_or("processor without a name").to_owned(),
             processors: allowed()?.len(),
             memory_gib: kib / 1024.0 / 1024.0,
-            kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-            load: read("/proc/loadavg")?.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0),
-        })
+            kernel: version(&read("/proc/sys/kernel/osrelease")?).to_owned(),
+            others: Vec::new(),
+        };
+        machine.look_again()?;
+        Ok(machine)
+    }
+
+    /// After the last measurement, with nothing of ours running.
+    pub(crate) fn look_again(&mut self) -> Result<()> {
+        let (before, began) = (busy()?, Instant::now());
+        thread::sleep(LOOK);
+        #[expect(clippy::cast_precision_loss, reason = "a few processors")]
+        let all = began.elapsed().as_secs_f64() * self.processors as f64;
+        self.others.push(busy()?.saturating_sub(before).as_secs_f64() / all);
+        Ok(())
+    }
+
+    /// What it is, in a line.
+    pub(crate) fn line(&self) -> String {
+        let Self { processor, processors, memory_gib, kernel, others } = self;
+        let alone = if others.iter().all(|share| *share <= QUIET) {
+            ""
+        } else {
+            ", so it was NOT alone: the times say little"
+        };
+        let others: Vec<_> = others.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
+        format!(
+            "{processor}, {processors} processors, {memory_gib:.0} GiB, Linux {kernel}; kept busy by others {} before and after{alone}",
+            others.join(" and ")
+        )
     }
 
     /// For the record.
     pub(crate) fn json(&self) -> Value {
         json!({
             "processor": self.processor, "processors": self.processors, "memory_gib": self.memory_gib,
-            "kernel": self.kernel, "load_at_start": self.load,
+            "kernel": self.kernel, "busy_by_others": self.others,
         })
     }
 
     /// How the figures came about, for people.
     pub(crate) fn text(&self) -> String {
-        let Self { processor, processors, memory_gib, kernel, load } = self;
-        let alone = if *load <= QUIET { "" } else { ", so it was NOT alone: its figures say little" };
         format!(
-            "{processor}, {processors} processors, {memory_gib:.0} GiB, Linux {kernel}; load {load:.2} at the start{alone}.\n\
+            "{}.\n\
              Calls that are compared ran in turns, pinned to one processor with all that they start; senders and receivers\n\
-             to one each; what is measured at once, and the daemon, ran where the kernel put them.\n"
+             to one each; what is measured at once, and the daemon, ran where the kernel put them.\n",
+            self.line()
         )
     }
 }
@@ -64,6 +94,11 @@ impl Machine {
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim_start_matches([' ', '\t', ':']).trim())
+}
+
+/// The numbers of a kernel's release, without what a distribution adds.
+fn version(release: &str) -> &str {
+    release.trim().split('-').next().unwrap_or_default()
 }
 
 /// The processors this thread may use.
@@ -128,8 +163,6 @@ fn busy_ticks(stat: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use super::*;
 
     #[test]
@@ -153,10 +186,20 @@ mod tests {
     #[test]
     fn a_busy_machine_is_told() {
         let mut machine = Machine::look().expect("a machine");
-        machine.load = 0.1;
-        assert!(!machine.text().contains("NOT alone"), "{}", machine.text());
-        machine.load = 1.7;
-        assert!(machine.text().contains("load 1.70 at the start, so it was NOT alone"), "{}", machine.text());
+        assert_eq!(machine.others.len(), 1);
+        machine.others = vec![0.01, 0.02];
+        assert!(
+            machine.line().ends_with("kept busy by others 1 % and 2 % before and after"),
+            "{}",
+            machine.line()
+        );
+        machine.others[1] = 0.4;
+        assert!(
+            machine.line().contains("1 % and 40 % before and after, so it was NOT alone"),
+            "{}",
+            machine.line()
+        );
         assert!(machine.text().contains(&machine.kernel) && machine.processors > 0);
+        assert_eq!(version("6.18.44-generic\n"), "6.18.44");
     }
 }

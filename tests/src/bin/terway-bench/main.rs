@@ -9,6 +9,8 @@ mod durable;
 mod exclusive;
 mod families;
 mod floor;
+mod floor_shared;
+mod growth;
 mod guard;
 mod machine;
 mod options;
@@ -29,7 +31,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use terway_rig::sandbox;
+use terway_rig::{page, sandbox};
 
 use machine::Machine;
 use options::Options;
@@ -48,6 +50,7 @@ const PARTS: &[(&str, Part)] = &[
     ("crowds", crowds::run),
     ("storm", storm::run),
     ("shared", shared::run),
+    ("growth", growth::run),
     ("paths", paths::run),
     ("churn", churn::run),
     ("durable", durable::run),
@@ -66,21 +69,27 @@ fn main() -> ExitCode {
         let options =
             Options::parse(&words, own.parent().context("this program lies in no folder")?, &parts)?;
         let older = options.older()?;
-        let machine = Machine::look()?;
+        let mut machine = Machine::look()?;
         fresh(&options)?;
         let mut table = Table::default();
         let measured = PARTS.iter().filter(|(name, _)| options.wants(name)).try_for_each(|(name, part)| {
+            table.begin(name);
             part(&mut table, &options).with_context(|| format!("failed to measure {name}"))
         });
         // Whatever came of it, the files are out of the way of the next run.
         let _ = fs::remove_dir_all(&options.state);
         measured?;
+        machine.look_again()?;
         let text = tell(&table, &machine);
         println!("\n{text}");
         if let Some(older) = older {
             println!("\n{}", table.against(&older));
         }
         keep(&table, &machine, &text, &options)?;
+        if let Some(page) = &options.page {
+            page::fill(page, "figures", &shown(&table, &machine, &options))?;
+            println!("and into {}", page.display());
+        }
         Ok(verdict(&table, &options))
     })
 }
@@ -95,6 +104,14 @@ fn fresh(options: &Options) -> Result<()> {
 /// Table, machine, and what is to be known about the figures.
 fn tell(table: &Table, machine: &Machine) -> String {
     format!("{}\n{}{}\n", table.text(), machine.text(), table.two_groups().join("\n"))
+}
+
+/// The same for a page.
+fn shown(table: &Table, machine: &Machine, options: &Options) -> String {
+    let head = format!("{}; {}.", machine.line(), options.amount());
+    let body = format!("```\n{}```", table.text());
+    let groups = table.two_groups().into_iter().map(|line| format!("{line}."));
+    [head, body].into_iter().chain(groups).collect::<Vec<_>>().join("\n\n") + "\n"
 }
 
 fn keep(table: &Table, machine: &Machine, text: &str, options: &Options) -> Result<()> {

@@ -17,6 +17,8 @@ pub(crate) struct Options {
     pub(crate) out: PathBuf,
     /// Where worlds keep their files: on a real disk, which the sandbox's `/run` is not.
     pub(crate) state: PathBuf,
+    /// A page with a place for the figures.
+    pub(crate) page: Option<PathBuf>,
     /// An older record to compare with.
     pub(crate) baseline: Option<PathBuf>,
     /// The parts to measure; all if there is none.
@@ -35,6 +37,7 @@ impl Options {
             binaries: own.to_owned(),
             out: "bench.json".into(),
             state: PathBuf::new(),
+            page: None,
             baseline: None,
             only: Vec::new(),
             check: false,
@@ -49,6 +52,10 @@ impl Options {
                 words.next().with_context(|| format!("{word} needs a value; the options are\n{TEXT}"))?;
             options.set(word, value, parts)?;
         }
+        ensure!(
+            options.page.is_none() || options.only.is_empty(),
+            "--page shows a whole run; leave --only out"
+        );
         // Its folder goes into configurations, which want absolute paths.
         options.out = std::path::absolute(&options.out)?;
         options.state = options.out.with_extension("state");
@@ -67,6 +74,7 @@ impl Options {
             "--attachments" => self.attachments = number()?,
             "--pods" => self.pods = usize::try_from(number()?)?,
             "--churn" => self.churn = Duration::from_secs(number()?.into()),
+            "--page" => self.page = Some(value.into()),
             "--baseline" => self.baseline = Some(value.into()),
             "--only" => {
                 ensure!(
@@ -108,6 +116,15 @@ impl Options {
         Ok(Some(record))
     }
 
+    /// How much is measured, for readers of the figures.
+    pub(crate) fn amount(&self) -> String {
+        let Self { rounds, attachments, pods, churn, .. } = self;
+        format!(
+            "{rounds} rounds, {attachments} pods at once and {pods} on a node at most, churn for {} s",
+            churn.as_secs()
+        )
+    }
+
     /// Where everything that is written goes.
     pub(crate) fn folder(&self) -> &Path {
         self.out.parent().unwrap_or(Path::new("."))
@@ -132,18 +149,20 @@ mod tests {
         let sample = |option: &str| match option {
             "--only" => "paths",
             "--check" => "yes",
-            "--bin-dir" | "--out" | "--baseline" => "/a/b",
+            "--bin-dir" | "--out" | "--baseline" | "--page" => "/a/b",
             _ => "7",
         };
         let names: Vec<_> = TEXT.lines().filter_map(|line| line.trim().split(' ').next()).collect();
         let names: Vec<_> = names.into_iter().filter(|name| name.starts_with("--")).collect();
-        assert_eq!(names.len(), 9, "{names:?}");
-        let line: Vec<_> = names.iter().map(|name| format!("{name} {}", sample(name))).collect();
+        assert_eq!(names.len(), 10, "{names:?}");
+        let together = names.iter().filter(|name| **name != "--page");
+        let line: Vec<_> = together.map(|name| format!("{name} {}", sample(name))).collect();
         let options = parse(&line.join(" ")).expect("all of them at once");
         assert_eq!((options.rounds, options.attachments, options.pods, options.check), (7, 7, 7, true));
         assert_eq!(options.state, Path::new("/a/b.state"));
         assert!(options.wants("paths") && !options.wants("churn"));
         assert!(parse("").expect("no option is needed").wants("churn"));
+        assert_eq!(parse("--page /a/b").expect("a page").page, Some("/a/b".into()));
     }
 
     #[test]
@@ -160,6 +179,7 @@ mod tests {
         assert!(refusal("--rounds none").contains("--rounds needs a number from 1 on, not \"none\""));
         assert!(refusal("--pods 0").contains("--pods needs a number from 1 on"));
         assert!(refusal("--only all").contains("--only all: there is no such part; there are churn, paths"));
+        assert!(refusal("--only paths --page /a/b").contains("--page shows a whole run"));
         assert!(refusal("--check no").contains("needs the word yes"));
         assert!(refusal("--round 3").contains("unknown option --round; the options are\n  --rounds N"));
     }

@@ -63,14 +63,15 @@ fn break_down(table: &mut Table, options: &Options, node: &mut Node, mode: &str)
     }
     println!("{mode}: where the time of each verb goes");
     for (verb, told) in VERBS.iter().zip(&all) {
-        let what = format!("{mode} {verb}: {}", PHASES.join(", "));
+        let what = format!("{mode} {verb}: where it goes, p50");
         if told.is_empty() {
             table.figure(what, "deselected: this plugin writes no timeline".to_owned());
             continue;
         }
         let series = series(told);
-        let medians: Vec<_> = series.iter().map(|samples| format!("{:.2}", samples.quantile(0.5))).collect();
-        table.figure(what, format!("p50 {} ms", medians.join(", ")));
+        let median = |(phase, samples): (&&str, &Samples)| format!("{phase} {:.2}", samples.quantile(0.5));
+        let medians: Vec<_> = PHASES.iter().zip(&series).map(median).collect();
+        table.figure(what, format!("{} ms", medians.join(", ")));
         for (phase, samples) in PHASES.iter().zip(&series) {
             table.raw(&format!("{mode}_{}_{phase}", verb.to_lowercase()), samples.json());
         }

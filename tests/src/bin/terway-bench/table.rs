@@ -17,6 +17,7 @@ enum Held {
 
 /// One figure.
 struct Line {
+    part: &'static str,
     what: String,
     measured: String,
     budget: String,
@@ -26,11 +27,17 @@ struct Line {
 /// All lines, and the raw figures.
 #[derive(Default)]
 pub(crate) struct Table {
+    part: &'static str,
     lines: Vec<Line>,
     figures: serde_json::Map<String, Value>,
 }
 
 impl Table {
+    /// What comes now belongs to this part.
+    pub(crate) fn begin(&mut self, part: &'static str) {
+        self.part = part;
+    }
+
     /// A time or a rate, with its budget.
     pub(crate) fn budget(&mut self, what: impl Into<String>, measured: String, budget: &str, held: bool) {
         self.line(what.into(), measured, budget, Held::Quiet(held));
@@ -48,7 +55,8 @@ impl Table {
     }
 
     fn line(&mut self, what: String, measured: String, budget: &str, held: Held) {
-        self.lines.push(Line { what, measured, budget: budget.to_owned(), held });
+        let budget = budget.to_owned();
+        self.lines.push(Line { part: self.part, what, measured, budget, held });
     }
 
     /// The raw samples behind a line.
@@ -88,26 +96,27 @@ impl Table {
         self.figures.iter().filter_map(told).collect()
     }
 
-    /// The table as people read it.
+    /// The table as people read it: a blank line between parts, and the column of any width at the end.
     pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        let width = |pick: fn(&Line) -> &str| {
-            self.lines.iter().map(|line| pick(line).chars().count()).max().unwrap_or(0)
+        let width = |pick: fn(&Line) -> &str, head: &str| {
+            let widths = self.lines.iter().map(|line| pick(line).chars().count());
+            widths.max().unwrap_or(0).max(head.len())
         };
-        let (first, second, third) =
-            (width(|line| &line.what), width(|line| &line.measured), width(|line| &line.budget));
-        let _ = writeln!(text, "{:first$}  {:second$}  {:third$}  held", "what", "measured", "budget");
+        let (first, second) = (width(|line| &line.what, "what"), width(|line| &line.budget, "budget"));
+        let mut text = format!("{:first$}  held  {:second$}  measured\n", "what", "budget");
+        let mut part = "";
         for line in &self.lines {
+            if line.part != part {
+                text.push('\n');
+                part = line.part;
+            }
             let held = match line.held {
                 Held::Open => "-",
                 Held::Quiet(true) | Held::Anywhere(true) => "yes",
                 Held::Quiet(false) | Held::Anywhere(false) => "NO",
             };
-            let _ = writeln!(
-                text,
-                "{:first$}  {:second$}  {:third$}  {held}",
-                line.what, line.measured, line.budget
-            );
+            let _ =
+                writeln!(text, "{:first$}  {held:4}  {:second$}  {}", line.what, line.budget, line.measured);
         }
         text
     }
@@ -168,6 +177,21 @@ mod tests {
     }
 
     #[test]
+    fn parts_stand_apart_and_the_widest_column_is_the_last() {
+        let mut table = Table::default();
+        table.begin("one");
+        table.figure("a", "1".to_owned());
+        table.budget("long", "22".to_owned(), "< 30 ms", true);
+        table.begin("two");
+        table.figure("b", "3".to_owned());
+        let text = table.text();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "what  held  budget   measured");
+        assert_eq!(lines[1..4], ["", "a     -              1", "long  yes   < 30 ms  22"]);
+        assert_eq!(lines[4..], ["", "b     -              3"]);
+    }
+
+    #[test]
     fn only_what_holds_anywhere_is_checked() {
         let mut table = Table::default();
         table.budget("a time", "9 ms".to_owned(), "< 5 ms", false);
@@ -175,7 +199,7 @@ mod tests {
         assert_eq!(table.broken(), Vec::<String>::new());
         table.promise("refused", "3".to_owned(), "0", false);
         assert_eq!(table.broken(), ["refused: 3, not 0"]);
-        assert_eq!(table.text().matches(" NO").count(), 2, "{}", table.text());
+        assert_eq!(table.text().matches("  NO  ").count(), 2, "{}", table.text());
         assert_eq!(
             table.json()["lines"][2],
             json!({ "what": "refused", "measured": "3", "budget": "0", "held": false, "anywhere": true })

@@ -1,6 +1,6 @@
-//! Counts the instructions that the shipped plugin, and a daemon built for development, spend on each verb, in user
-//! space, under valgrind's callgrind, and holds them against the committed budget. Unlike times, counts are nearly the same on every run and
-//! every machine, so a regression of a few percent can fail a test. Run it by `cargo xtask instructions`.
+//! Counts the instructions that the shipped plugin and daemon spend on each verb, in user space, under valgrind's
+//! callgrind, and holds them against the committed budget. Unlike times, counts are nearly the same on every run and every
+//! machine, so a regression of a few percent can fail a test. Run it by `cargo xtask instructions`.
 
 mod budget;
 mod callgrind;
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 struct Options {
-    /// `--bin-dir DIR`: the folder with all programs but the plugin that is counted.
+    /// `--bin-dir DIR`: the folder with the shipped programs.
     binaries: PathBuf,
     /// `--plugin FILE`: the shipped plugin with its symbols, for the breakdown.
     plugin: PathBuf,

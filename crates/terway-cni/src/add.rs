@@ -14,6 +14,7 @@ use crate::blueprint::{Blueprint, lay_out};
 use crate::daemon_client::{Daemon, is_away};
 use crate::netconf::{Options, Paths};
 use crate::plan::{plans, seen_at, virtual_functions};
+use crate::queueing::{Notice, heed_kernel, unheeded};
 use crate::release::release;
 use crate::sandbox::Sandbox;
 use crate::subject::{Subject, refuse_unknown_args};
@@ -72,19 +73,21 @@ fn build(
         let what = format!("terwayd answered without an interface for {}", subject.key);
         return Err(Fault::new(FaultCode::Internal, what));
     }
-    if let Some(notice) = &options.unheeded {
-        daemon.tell(&subject.warning("NetworkPriorityUnheeded", notice));
-    }
     if wants_ipvlan(&plans) && !kernel_has_ipvlan(&sandbox.host)? {
         let notice = fall_back(&mut plans, options.require_virtual_type)?;
         daemon.tell(&subject.warning("VirtualModeChanged", &notice));
     }
+    let mut notices = heed_kernel(&mut plans, &sandbox.host)?;
     for (vf, mac) in virtual_functions(&reply.interfaces) {
         make_ready(Path::new("/"), vf, mac, &sandbox.host)?;
     }
     let seen = seen_at(&reply.interfaces);
     let deadline = Instant::now() + NIC_PATIENCE;
     let blueprints = lay_out(plans, subject, &sandbox.host, options.auto_mtu, &seen, deadline)?;
+    notices.extend(unheeded(options.queueing, &blueprints));
+    for Notice { reason, words } in &notices {
+        daemon.tell(&subject.warning(reason, words));
+    }
     timeline::until("facts");
     let mut on_the_bus = Vec::new();
     for (at, blueprint) in blueprints.iter().enumerate() {

@@ -12,6 +12,7 @@ use crate::blueprint::{Blueprint, lay_out};
 use crate::daemon_client::Daemon;
 use crate::netconf::{Options, Paths};
 use crate::plan::{plans, seen_at};
+use crate::queueing::heed_kernel;
 use crate::sandbox::Sandbox;
 use crate::subject::Subject;
 use crate::virtual_type::as_built;
@@ -39,6 +40,8 @@ pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
         return Err(Fault::new(FaultCode::AttachmentUnknown, what));
     }
     as_built(&mut plans, &sandbox.pod)?;
+    // As at ADD; what the kernel lacks has been told then.
+    heed_kernel(&mut plans, &sandbox.host)?;
     let kept = request.prev_result.as_ref().ok_or_else(|| {
         Fault::new(FaultCode::ConfigInvalid, "CHECK needs prevResult, the result of ADD")
             .remedy("call CHECK through a runtime that has kept the result")

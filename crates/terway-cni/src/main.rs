@@ -15,6 +15,7 @@ mod netconf;
 mod outcome;
 mod plan;
 mod plugin;
+mod queueing;
 mod release;
 mod sandbox;
 mod spool;

@@ -12,10 +12,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use terway_datapath::names::HOST_LINK_PREFIX;
 use terway_rpc::DEFAULT_SOCKET;
-use terway_types::{Bandwidth, Fault, FaultCode};
+use terway_types::{Bandwidth, Fault, FaultCode, PriorityClass};
 
 use crate::annotations;
-use crate::limits::Asked;
+use crate::limits;
+use crate::queueing::Asked;
 use crate::virtual_type::VirtualType;
 
 /// Where the daemon keeps its state; releases it missed are spooled below.
@@ -86,8 +87,8 @@ pub(crate) struct Options {
     pub(crate) ingress: Option<Bandwidth>,
     /// The same out of the pod.
     pub(crate) egress: Option<Bandwidth>,
-    /// What the pod asks for and does not get, in words.
-    pub(crate) unheeded: Option<String>,
+    /// `bandwidth_mode`, `enable_network_priority` and the pod's class: how its packets wait.
+    pub(crate) queueing: Asked,
 }
 
 /// Bits and bits per second, as the CNI conventions have it. containerd writes the keys with a capital letter, which
@@ -143,7 +144,7 @@ impl Options {
             allocate_timeout: keys.allocate_timeout(),
             ingress,
             egress,
-            unheeded: keys.unheeded_priority(),
+            queueing: keys.queueing(),
         };
         keys.check_keys_of_other_data_paths();
         keys.check_capabilities();
@@ -290,7 +291,7 @@ impl<'a> Keys<'a> {
         (self.possible(own_ingress.or(ingress), mtu), self.possible(own_egress.or(egress), mtu))
     }
 
-    fn possible(&mut self, asked: Option<Asked>, mtu: Option<u32>) -> Option<Bandwidth> {
+    fn possible(&mut self, asked: Option<limits::Asked>, mtu: Option<u32>) -> Option<Bandwidth> {
         let limit = asked?.possible(mtu.unwrap_or(LEAST_MTU));
         limit.map_err(|wrong| self.refuse(wrong)).ok()
     }
@@ -298,28 +299,36 @@ impl<'a> Keys<'a> {
     /// Keys of existing configurations that other data paths and other programs use: typed, so that a
     /// mistake shows on the first ADD and not when the data path changes.
     fn check_keys_of_other_data_paths(&mut self) {
-        for key in ["enable_network_priority", "debug", "symmetric_routing"] {
+        for key in ["debug", "symmetric_routing"] {
             self.flag(key);
         }
-        for (key, allowed) in [("network_policy_provider", &[][..]), ("bandwidth_mode", &["", "edt", "tc"])] {
-            let text: String = self.typed(self.conf.key(key)).unwrap_or_default();
-            if !allowed.is_empty() && !allowed.contains(&text.to_lowercase().as_str()) {
-                self.refuse(format!("{key} {text:?} is none of {}", allowed[1..].join(", ")));
-            }
-        }
+        let _policy: Option<String> = self.typed(self.conf.key("network_policy_provider"));
     }
 
-    /// A class that the pod asks for where `enable_network_priority` says that there are some.
-    fn unheeded_priority(&mut self) -> Option<String> {
+    fn queueing(&mut self) -> Asked {
+        let mode: String = self.typed(self.conf.key("bandwidth_mode")).unwrap_or_default();
+        let lower = mode.to_lowercase();
+        if !["", "edt", "tc"].contains(&lower.as_str()) {
+            self.refuse(format!("bandwidth_mode {mode:?} is none of edt, tc"));
+        }
+        let classes = self.flag("enable_network_priority");
+        Asked { paced: lower == "edt", classes, class: if classes { self.class() } else { None } }
+    }
+
+    /// The class that the pod's annotation names.
+    fn class(&mut self) -> Option<PriorityClass> {
         let annotations: BTreeMap<String, String> =
             self.typed(self.conf.capability(annotations::CAPABILITY)).unwrap_or_default();
-        let class = annotations.get(annotations::PRIORITY).filter(|class| !class.is_empty())?;
         let key = annotations::PRIORITY;
-        let notice = format!(
-            "annotation {key} {class:?} has no effect: this version has no priority classes, whatever \
-             enable_network_priority says; limit other pods by kubernetes.io/egress-bandwidth instead"
-        );
-        self.flag("enable_network_priority").then_some(notice)
+        let word = annotations.get(key).filter(|word| !word.is_empty())?;
+        let class = PriorityClass::of(word);
+        if class.is_none() {
+            let words = PriorityClass::ALL.map(PriorityClass::word).join(", ");
+            self.refuse(format!(
+                "annotation {key} {word:?} is none of {words}; name one of them, or leave it out"
+            ));
+        }
+        class
     }
 
     fn check_capabilities(&mut self) {
@@ -334,11 +343,11 @@ impl<'a> Keys<'a> {
 }
 
 /// What the capability asks for by this key.
-fn asked(name: &str, rate: i64, burst: i64) -> Option<Asked> {
+fn asked(name: &str, rate: i64, burst: i64) -> Option<limits::Asked> {
     let by = format!("runtimeConfig.bandwidth.{name} {rate}");
     let rate = u64::try_from(rate).ok().filter(|rate| *rate > 0)?;
     let burst_bytes = u32::try_from(burst / 8).ok().filter(|bytes| *bytes > 0 && burst < NO_BURST);
-    Some(Asked { limit: Bandwidth { bytes_per_second: rate.div_ceil(8), burst_bytes }, by })
+    Some(limits::Asked { limit: Bandwidth { bytes_per_second: rate.div_ceil(8), burst_bytes }, by })
 }
 
 fn asks_for_nothing(value: &Value) -> bool {

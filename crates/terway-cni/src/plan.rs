@@ -62,15 +62,16 @@ fn plan(parts: InterfaceParts, datapath: Datapath, key: &AttachmentKey, options:
     let limit = |ours: Option<Bandwidth>, theirs: Option<u64>| {
         ours.or(theirs.map(|bytes_per_second| Bandwidth { bytes_per_second, burst_bytes: None }))
     };
+    // A member of a trunk is one whatever kind of answer it comes in.
+    let datapath = match (parts.vlan, datapath) {
+        (Some(id), Datapath::PolicyRoute) if !options.vlan_links => Datapath::VlanTag { id },
+        (Some(id), _) => Datapath::Vlan { id },
+        (None, Datapath::PolicyRoute) => options.virtual_type.datapath(),
+        (None, other) => other,
+    };
     InterfacePlan {
         ifname: parts.ifname.unwrap_or_else(|| key.ifname.clone()),
-        // A member of a trunk is one whatever kind of answer it comes in.
-        datapath: match (parts.vlan, datapath) {
-            (Some(id), Datapath::PolicyRoute) if !options.vlan_links => Datapath::VlanTag { id },
-            (Some(id), _) => Datapath::Vlan { id },
-            (None, Datapath::PolicyRoute) => options.virtual_type.datapath(),
-            (None, other) => other,
-        },
+        datapath,
         eni: parts.eni,
         mac: parts.mac,
         addresses: parts.addresses,
@@ -87,6 +88,7 @@ fn plan(parts: InterfaceParts, datapath: Datapath, key: &AttachmentKey, options:
         mtu: options.mtu,
         ingress: limit(options.ingress, parts.ingress),
         egress: limit(options.egress, parts.egress),
+        queueing: options.queueing.of_interface(datapath, parts.class),
         nic_kinds: parts.nic_kinds,
     }
 }
@@ -128,6 +130,7 @@ mod tests {
     use serde_json::json;
 
     use crate::fixture::{conf, go_interface, interface, key, options};
+    use crate::queueing::Asked;
 
     const EXCLUSIVE: i32 = wire::AttachmentType::TypeVpceni as i32;
 
@@ -159,7 +162,7 @@ mod tests {
             allocate_timeout: std::time::Duration::from_secs(110),
             ingress: Some(Bandwidth { bytes_per_second: 7, burst_bytes: None }),
             egress: None,
-            unheeded: None,
+            queueing: Asked::default(),
         };
         let mut answer = interface();
         answer.pod = Some(wire::PodInfo { ingress: 1, egress: 2, ..Default::default() });

@@ -8,16 +8,17 @@
 //! Task: one, until the pool's thread has ended. Invariant: what is removed is removed under its attachment's lock.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use terway_datapath::kernel::{Netns, NicRule};
-use terway_datapath::leftovers::{Traces, find};
+use terway_datapath::leftovers::{self, Traces, find};
 use terway_datapath::remove::{Removal, remove};
 use terway_datapath::{attachment_lock, rules};
 use terway_ledger::{HistoryQuery, LedgerReader};
-use terway_types::{AttachmentKey, Fault, FaultCode};
+use terway_types::{AttachmentKey, AttachmentRecord, Fault, FaultCode};
 
 use crate::driver::DriverHandle;
 use crate::events::Events;
@@ -67,14 +68,34 @@ impl Leftovers {
                 gone.push(format!("{} of {key}", words(&traces)));
             }
         }
-        let swept = blocking(move || rules::sweep(&host).map_err(|error| error.fault())).await?;
+        let at = host.clone();
+        let swept = blocking(move || rules::sweep(&at).map_err(|error| error.fault())).await?;
         gone.extend(swept.iter().map(|address| format!("rules of {address}")));
+        gone.extend(self.clear_classes(host).await?.iter().map(|address| format!("the class of {address}")));
         if !gone.is_empty() {
             self.metrics.host_repairs("swept", gone.len());
             let what = gone.join(", ");
             self.events.note("LeftoversRemoved", format!("attachments that are gone had left: {what}"));
         }
         Ok(())
+    }
+
+    /// Has packets of addresses that nobody has any more be of no class. The kernel is asked before the ledger.
+    async fn clear_classes(&self, host: Netns) -> Result<Vec<IpAddr>, Fault> {
+        let at = host.clone();
+        let mut stale = blocking(move || leftovers::classes(&at).map_err(|error| error.fault())).await?;
+        if stale.is_empty() {
+            return Ok(Vec::new());
+        }
+        let has = |held: &AttachmentRecord, address: IpAddr| held.addresses.iter().any(|own| own == address);
+        let looked = self.driver.look(move |pool, _| {
+            stale.retain(|address, _| !pool.attachments().any(|(held, _)| has(held, *address)));
+            stale
+        });
+        let stale = looked.await?;
+        let addresses = stale.keys().copied().collect();
+        blocking(move || leftovers::clear_classes(&host, &stale).map_err(|error| error.fault())).await?;
+        Ok(addresses)
     }
 
     /// The traces of attachments the ledger does not have. The kernel is asked before the ledger.

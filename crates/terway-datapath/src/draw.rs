@@ -3,7 +3,9 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route, Rule, Table, Tagging, VlanTag};
+use crate::describe::{
+    Layout, Link, LinkKind, NamespaceLayout, Queues, Route, Rule, Table, Tagging, VlanTag,
+};
 
 /// Draws the layout.
 pub fn draw(layout: &Layout) -> String {
@@ -45,6 +47,12 @@ fn picture(layout: &Layout, text: &mut String) -> fmt::Result {
         for tag in &namespace.tags {
             writeln!(text, "  {}", tagged(tag))?;
         }
+        for queues in &namespace.queues {
+            writeln!(text, "  {}", waiting(queues))?;
+        }
+        for class in &namespace.classes {
+            writeln!(text, "  what {} sends is {} at {}", class.source, class.class.word(), class.link)?;
+        }
         for nat in &namespace.source_nat {
             writeln!(
                 text,
@@ -61,6 +69,12 @@ fn tagged(VlanTag { link, tagging }: &VlanTag) -> String {
         Tagging::On { source, id } => format!("{link} puts VLAN {id} on what {source} sends"),
         Tagging::Off => format!("{link} takes VLAN tags off what comes in"),
     }
+}
+
+fn waiting(Queues { link, paced, classes }: &Queues) -> String {
+    let how = [(*classes, "by classes"), (*paced, "until the time they bear")];
+    let how: Vec<_> = how.into_iter().filter(|(wanted, _)| *wanted).map(|(_, words)| words).collect();
+    format!("packets wait at {link} {}", how.join(" and "))
 }
 
 fn details(namespace: &NamespaceLayout, link: &Link, text: &mut String) -> fmt::Result {

@@ -3,13 +3,14 @@
 //! and into the books second takes no attachment for gone that has just come.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use terway_types::{AttachmentKey, MacAddr};
 
 use crate::kernel::objects::Link;
 use crate::kernel::{KernelError, Netlink, Netns};
 use crate::mark::Mark;
-use crate::source_nat;
+use crate::{queues, rules, source_nat};
 
 /// What there is of one attachment, by the mark it carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +50,25 @@ fn traces(
         all.entry(key).or_default().translated = true;
     }
     all
+}
+
+/// The addresses whose packets are of a class on an ENI though no attachment's link leads to them, with the indexes of
+/// those links. Some attachments have no link on the node: the books know their addresses.
+pub fn classes(host: &Netns) -> Result<BTreeMap<IpAddr, BTreeSet<u32>>, KernelError> {
+    let mut host = Netlink::open(host)?;
+    let mut found = queues::left(&mut host)?;
+    if !found.is_empty() {
+        // Behind the filters: of an attachment that has just come, the link was there before them.
+        let led_to = rules::led_to(&mut host)?;
+        found.retain(|address, _| !led_to.iter().any(|(to, _)| to == address));
+    }
+    Ok(found)
+}
+
+/// Has packets of these addresses be of no class on these links any more.
+pub fn clear_classes(host: &Netns, stale: &BTreeMap<IpAddr, BTreeSet<u32>>) -> Result<(), KernelError> {
+    let links = stale.values().flatten().copied().collect();
+    queues::remove(&mut Netlink::open(host)?, &links, &stale.keys().copied().collect())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub mod mark;
 pub mod monitor;
 pub mod names;
 pub mod observe;
+pub mod queues;
 pub mod remove;
 pub mod rules;
 mod source_nat;

@@ -13,6 +13,7 @@ use crate::kernel::objects::{
 use crate::kernel::sysctl::{Sysctl, SysctlError};
 use crate::kernel::{Cause, Filter, Hook, KernelError, Netlink, Netns, NetnsError};
 use crate::mark::Mark;
+use crate::queues::{self, Tree};
 use crate::{rules, source_nat};
 
 /// What the kernel has, in both namespaces of an attachment.
@@ -44,6 +45,10 @@ pub struct NamespaceState {
     pub redirects: BTreeMap<u32, u32>,
     /// The filters on links with tags, with the link's index, in the order the kernel goes through them.
     pub filters: Vec<(u32, Filter)>,
+    /// The qdiscs of links whose packets wait in some way, by the link's index.
+    pub trees: BTreeMap<u32, Tree>,
+    /// The filters that put packets into classes there, with the link's index.
+    pub classes: Vec<(u32, Filter)>,
     /// The layout's switches that exist, by path.
     pub sysctls: BTreeMap<String, String>,
     /// The attachment's own translation rules.
@@ -122,6 +127,12 @@ fn namespace(
         }
         if wanted.tags.iter().any(|tag| tag.link == name) {
             state.filters.extend(filters(&mut netlink, link.index)?);
+        }
+        if !queues::links(wanted, std::slice::from_ref(&link)).is_empty() {
+            let tree = queues::read(&mut netlink, &link)?;
+            let classes = queues::filters(&mut netlink, link.index, &tree)?;
+            state.classes.extend(classes.into_iter().map(|filter| (link.index, filter)));
+            state.trees.insert(link.index, tree);
         }
         state.links.push(link);
     }

@@ -4,6 +4,7 @@
 //! Everything is attempted; one refusal does not keep the rest from being removed. What is not there counts as
 //! removed. A link with the mark of another attachment is never touched, nor is the node's uplink.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::panic::resume_unwind;
 use std::thread;
@@ -17,7 +18,7 @@ use crate::kernel::objects::{Link, OUR_PROTOCOL, Rule};
 use crate::kernel::{KernelError, Netlink, Netns, NicRule, Request};
 use crate::mark::Mark;
 use crate::names::{self, OwnLink};
-use crate::{rules, source_nat, tags};
+use crate::{queues, rules, source_nat, tags};
 
 /// What shall be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +113,8 @@ struct Work<'a> {
     made: [MacAddr; 3],
     /// The ENIs that are the attachment's: the one named, and those that came out of its pod.
     macs: Vec<MacAddr>,
+    /// The links on the node that its own are children of.
+    parents: BTreeSet<u32>,
     removed: Removed,
     failures: Vec<KernelError>,
 }
@@ -125,6 +128,7 @@ impl<'a> Work<'a> {
             mark: Mark::of(key),
             made: [OwnLink::HostEnd, OwnLink::PodEnd, OwnLink::Ingress].map(|link| names::own_mac(key, link)),
             macs: removal.mac.into_iter().collect(),
+            parents: BTreeSet::new(),
             removed: Removed::default(),
             failures: Vec::new(),
         }
@@ -174,18 +178,33 @@ impl<'a> Work<'a> {
 
     fn clear_rules(&mut self, host: &Netns, found: Result<Vec<Rule>, KernelError>) {
         let cleared = found.and_then(|found| {
-            if found.is_empty() {
+            if found.is_empty() && self.parents.is_empty() {
                 return Ok(0);
             }
             let mut netlink = Netlink::open(host)?;
             let count = rules::remove(&mut netlink, &found)?;
-            tags::remove(&mut netlink, &rules::ways_out(&found))?;
+            let ways = rules::ways_out(&found);
+            tags::remove(&mut netlink, &ways)?;
+            self.clear_classes(&ways, &mut netlink)?;
             Ok(count)
         });
         match cleared {
             Ok(count) => self.removed.rules = count,
             Err(error) => self.note(Err(error)),
         }
+    }
+
+    /// On the ENIs that its rules and links lead to.
+    fn clear_classes(&self, ways: &BTreeSet<(u32, IpAddr)>, host: &mut Netlink) -> Result<(), KernelError> {
+        let mut addresses: BTreeSet<_> = ways.iter().map(|(_, address)| *address).collect();
+        for address in self.removal.addresses.iter().filter(|_| !self.parents.is_empty()) {
+            // Somebody may have taken it over.
+            if rules::owner(host, *address)?.is_none_or(|owner| owner == self.mark) {
+                addresses.insert(*address);
+            }
+        }
+        let enis = ways.iter().map(|(index, _)| *index).chain(self.parents.iter().copied()).collect();
+        queues::remove(host, &enis, &addresses)
     }
 
     fn clear_links(&mut self, host: &Netns, pod: Option<&Netns>) {
@@ -214,6 +233,7 @@ impl<'a> Work<'a> {
                 None => {}
             }
         }
+        self.parents.extend(made.iter().filter(|link| is_child(link)).filter_map(|link| link.peer));
         if nics.is_empty() {
             for link in &made {
                 let outcome = delete(link, &mut netlink);
@@ -272,6 +292,7 @@ impl<'a> Work<'a> {
         for link in links {
             match (self.ours(&link), &uplink) {
                 (Some(Ours::Made), _) => {
+                    self.parents.extend(link.peer.filter(|_| is_child(&link)));
                     let outcome = delete(&link, &mut netlink);
                     self.deleted(&link, outcome);
                 }

@@ -46,7 +46,7 @@ pub(crate) fn is_one_address(prefix: &IpNetwork) -> bool {
 }
 
 /// The addresses that links of attachments lead to, each with the mark of its link.
-fn led_to(host: &mut Netlink) -> Result<Vec<(IpAddr, Mark)>, KernelError> {
+pub(crate) fn led_to(host: &mut Netlink) -> Result<Vec<(IpAddr, Mark)>, KernelError> {
     let links = host.links()?;
     let of_link = |index: u32| links.iter().find(|link| link.index == index);
     let mark_of = |link: &Link| link.alias.as_deref().and_then(Mark::parse);
@@ -56,7 +56,7 @@ fn led_to(host: &mut Netlink) -> Result<Vec<(IpAddr, Mark)>, KernelError> {
 }
 
 /// Whose link leads to an address by a route of its own.
-fn owner(host: &mut Netlink, address: IpAddr) -> Result<Option<Mark>, KernelError> {
+pub(crate) fn owner(host: &mut Netlink, address: IpAddr) -> Result<Option<Mark>, KernelError> {
     let way = host.route_to(address)?.filter(|route| is_one_address(&route.destination));
     let Some(index) = way.and_then(|route| route.oif) else { return Ok(None) };
     let link = host.link_by_index(index)?;

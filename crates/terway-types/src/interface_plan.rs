@@ -67,6 +67,45 @@ pub struct Bandwidth {
     pub burst_bytes: Option<u32>,
 }
 
+/// How what an interface sends waits at its ENI, beside what others send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Queueing {
+    /// Whether packets leave at the time they bear, set by an eBPF agent or by the sender (`SO_TXTIME`).
+    pub paced: bool,
+    /// The class of its packets among those that leave by the same ENI; none where there are no classes.
+    pub class: Option<PriorityClass>,
+}
+
+/// Whose packets leave an ENI first. What waits in a class holds up all classes behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PriorityClass {
+    /// Before all others.
+    Guaranteed,
+    /// The usual one.
+    Burstable,
+    /// When nothing else waits.
+    BestEffort,
+}
+
+impl PriorityClass {
+    /// All classes; the first one goes first.
+    pub const ALL: [Self; 3] = [Self::Guaranteed, Self::Burstable, Self::BestEffort];
+
+    /// The word for it in annotations and on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Guaranteed => "guaranteed",
+            Self::Burstable => "burstable",
+            Self::BestEffort => "best-effort",
+        }
+    }
+
+    /// The class that a word stands for.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.word() == word)
+    }
+}
+
 /// The complete wish for one interface of an attachment. No kernel index, no namespace: those are facts
 /// of the moment, found when the plan is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +146,8 @@ pub struct InterfacePlan {
     pub ingress: Option<Bandwidth>,
     /// Limit of traffic out of the pod.
     pub egress: Option<Bandwidth>,
+    /// How its packets wait at the ENI.
+    pub queueing: Queueing,
     /// Kernel link kinds that count as a NIC besides those without any kind. Empty on real nodes;
     /// a simulated cloud says `veth` here.
     pub nic_kinds: Vec<String>,

@@ -20,7 +20,7 @@ pub use cloud::{CloudFailure, CloudFailureKind};
 pub use eni::{ClaimId, EniId, InstanceId, IntentToken, SecurityGroupId, VSwitchId, ZoneId};
 pub use fault::{Fault, FaultCode};
 pub use history::{HistoryEntry, PastCall, PastHolding};
-pub use interface_plan::{Bandwidth, Datapath, InterfacePlan};
+pub use interface_plan::{Bandwidth, Datapath, InterfacePlan, PriorityClass, Queueing};
 pub use record::{
     AddressPhase, AddressRecord, AfterClaim, AssignIntent, AttachmentRecord, ClaimHold, EniPhase, EniRecord,
     LedgerChange, LedgerSnapshot, NodeMode, PrefixPhase, PrefixRecord,

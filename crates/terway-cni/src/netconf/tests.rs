@@ -120,18 +120,28 @@ fn limits_that_cannot_be_kept_are_refused_by_key_and_value() {
 }
 
 #[test]
-fn a_class_nobody_gives_is_said_where_classes_are_switched_on() {
+fn a_class_counts_where_classes_are_switched_on() {
     let asked = |on: bool, class: &str| {
         let annotations = json!({ "k8s.aliyun.com/network-priority": class });
         let keys = json!({
             "enable_network_priority": on,
             "runtimeConfig": { "io.kubernetes.cri.pod-annotations": annotations },
         });
-        options(&keys).unwrap().unheeded
+        options(&keys).map(|options| options.queueing.class)
     };
-    let notice = asked(true, "guaranteed").unwrap();
-    assert!(notice.contains("k8s.aliyun.com/network-priority \"guaranteed\" has no effect"), "{notice}");
-    assert_eq!((asked(false, "guaranteed"), asked(true, "")), (None, None));
+    assert_eq!(asked(true, "guaranteed"), Ok(Some(PriorityClass::Guaranteed)));
+    assert_eq!((asked(false, "first class"), asked(true, "")), (Ok(None), Ok(None)));
+    let fault = asked(true, "first class").unwrap_err();
+    assert_eq!(fault.code, FaultCode::ConfigInvalid);
+    let said = "annotation k8s.aliyun.com/network-priority \"first class\" is none of guaranteed, burstable, \
+                best-effort; name one of them, or leave it out";
+    assert_eq!(fault.what, said);
+}
+
+#[test]
+fn packets_bear_their_time_in_mode_edt() {
+    let paced = |mode: &str| options(&json!({ "bandwidth_mode": mode })).unwrap().queueing.paced;
+    assert_eq!(["edt", "EDT", "tc", ""].map(paced), [true, true, false, false]);
 }
 
 #[test]

@@ -95,6 +95,7 @@ mod tests {
             peer_netns_id: None,
             child: None,
             pci: None,
+            tx_queues: 1,
             loopback: false,
             ether: true,
         }

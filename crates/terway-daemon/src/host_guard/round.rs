@@ -12,7 +12,7 @@ use terway_datapath::{
 };
 use terway_rpc::InterfaceParts;
 use terway_types::{
-    AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, IpFamily, MacAddr, NodeMode, PodRef,
+    AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, IpFamily, MacAddr, NodeMode, PodRef, Queueing,
 };
 
 use super::enis::Enis;
@@ -233,6 +233,8 @@ fn plan(subject: &Subject, end: &Link) -> InterfacePlan {
         mtu: end.mtu,
         ingress: None,
         egress: None,
+        // What hangs on the pod's annotations is the plugin's alone, as limits are.
+        queueing: Queueing::default(),
         nic_kinds: parts.nic_kinds,
     }
 }

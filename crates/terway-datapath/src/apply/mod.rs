@@ -8,6 +8,7 @@ mod repair;
 mod requests;
 mod switches;
 
+use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::thread;
 use std::time::Instant;
@@ -23,7 +24,7 @@ use crate::kernel::objects as kernel;
 use crate::kernel::{KernelError, LinkChange, Netlink, Netns, NicRule, Request};
 use crate::mark::Mark;
 use crate::remove::{Removal, RemoveError, remove};
-use crate::{rules, source_nat, tags};
+use crate::{queues, rules, source_nat, tags};
 
 /// Where and how a layout is applied.
 pub struct AttachmentContext<'a> {
@@ -160,6 +161,10 @@ impl Work<'_> {
         let rules = rules_there(&self.layout.pod, &mut self.pod)?;
         let batch = spoiled(requests::inside(&self.layout.pod, &links, &rules)?, self.spoil);
         self.pod.transact(&batch)?;
+        for link in queues::links(&self.layout.pod, &links) {
+            let batch = spoiled(queues::missing(&mut self.pod, link, &self.layout.pod)?, self.spoil);
+            self.pod.transact(&batch)?;
+        }
         let main = self.layout.main().and_then(|main| links.iter().find(|link| link.name == main.name));
         Ok(main.map_or(0, |main| main.index))
     }
@@ -175,6 +180,10 @@ impl Work<'_> {
         rules::clear(&mut self.host, &requests::rules(host, &links)?)?;
         let batch = spoiled(requests::inside(host, &links, &[])?, self.spoil);
         self.host.transact(&batch)?;
+        for link in queues::links(host, &links) {
+            let batch = spoiled(queues::missing(&mut self.host, link, host)?, self.spoil);
+            self.host.transact(&batch)?;
+        }
         for (link, tagging) in tags::by_index(host, &links) {
             let batch = spoiled(tags::missing(&mut self.host, link, tagging)?, self.spoil);
             self.host.transact(&batch)?;
@@ -206,6 +215,7 @@ impl Work<'_> {
             .delete_unmarked()
             .and_then(|()| self.free_tables())
             .and_then(|()| self.untag())
+            .and_then(|()| self.unclass())
             .and_then(|()| self.restore_mtu());
         match (outcome, restored) {
             (Err(error), _) => Some(error),
@@ -246,6 +256,16 @@ impl Work<'_> {
             Tagging::Off => None,
         });
         tags::remove(&mut self.host, &sources.collect())
+    }
+
+    /// And a child's parent by the child.
+    fn unclass(&mut self) -> Result<(), KernelError> {
+        let classes = &self.layout.host.classes;
+        let mut links = BTreeSet::new();
+        for class in classes {
+            links.extend(self.host.link_by_name(&class.link)?.map(|link| link.index));
+        }
+        queues::remove(&mut self.host, &links, &classes.iter().map(|class| class.source).collect())
     }
 
     fn restore_mtu(&mut self) -> Result<(), KernelError> {

@@ -8,7 +8,7 @@ use crate::describe::{Layout, NamespaceLayout, Object};
 use crate::diff::{Deviation, Drift, Place};
 use crate::kernel::{LinkChange, Netlink, Netns, Request};
 use crate::mark::Mark;
-use crate::{source_nat, tags};
+use crate::{queues, source_nat, tags};
 
 /// An attachment whose objects on the node could not be put back.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,11 @@ pub fn can_repair(drift: &Drift) -> bool {
 /// meanwhile is no failure.
 pub fn repair(layout: &Layout, drifts: &[Drift], host: &Netns) -> Result<(), RepairError> {
     let objects = drifts.iter().filter(|drift| can_repair(drift)).map(|drift| drift.object.clone());
-    let wanted: NamespaceLayout = objects.collect();
+    let mut wanted: NamespaceLayout = objects.collect();
+    if !wanted.queues.is_empty() {
+        // Filters go with the qdisc they are on.
+        wanted.classes.clone_from(&layout.host.classes);
+    }
     let failed = |source: StepError| RepairError { key: layout.key.clone(), source };
     put_back(layout, &wanted, host).map_err(failed)
 }
@@ -65,6 +69,10 @@ fn put_back(layout: &Layout, wanted: &NamespaceLayout, host: &Netns) -> Result<(
     }
     let rules = rules_there(wanted, &mut netlink)?;
     netlink.transact(&requests::inside(wanted, &links, &rules)?)?;
+    for link in queues::links(wanted, &links) {
+        let missing = queues::missing(&mut netlink, link, wanted)?;
+        netlink.transact(&missing)?;
+    }
     for (link, tagging) in tags::by_index(wanted, &links) {
         let missing = tags::missing(&mut netlink, link, tagging)?;
         netlink.transact(&missing)?;

@@ -10,7 +10,7 @@ use std::fmt;
 pub use ip::{Address, FIRST_TABLE, Neighbour, Route, Rule, Table};
 pub use link::{Link, LinkKind, Loopback, SharedNic};
 use terway_types::{AttachmentKey, MacAddr};
-pub use traffic::{IngressRedirect, Limit, SourceNat, Sysctl, Tagging, VlanTag};
+pub use traffic::{Class, IngressRedirect, Limit, Queues, SourceNat, Sysctl, Tagging, VlanTag};
 
 /// All that one attachment needs in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,10 @@ pub struct NamespaceLayout {
     pub redirects: Vec<IngressRedirect>,
     /// Tags of VLANs that links of the node put on and take off.
     pub tags: Vec<VlanTag>,
+    /// How what leaves by ENIs waits.
+    pub queues: Vec<Queues>,
+    /// What waits in which class.
+    pub classes: Vec<Class>,
     /// Source translation of the pod's traffic.
     pub source_nat: Vec<SourceNat>,
 }
@@ -80,6 +84,10 @@ pub enum Object {
     Redirect(IngressRedirect),
     /// A tag of a VLAN.
     Tag(VlanTag),
+    /// How packets wait.
+    Queues(Queues),
+    /// A class that packets wait in.
+    Class(Class),
     /// A source translation.
     SourceNat(SourceNat),
 }
@@ -99,6 +107,8 @@ impl NamespaceLayout {
             limits,
             redirects,
             tags,
+            queues,
+            classes,
             source_nat,
         } = self;
         let mut all = Vec::new();
@@ -113,6 +123,8 @@ impl NamespaceLayout {
         all.extend(limits.iter().cloned().map(Object::Limit));
         all.extend(redirects.iter().cloned().map(Object::Redirect));
         all.extend(tags.iter().cloned().map(Object::Tag));
+        all.extend(queues.iter().cloned().map(Object::Queues));
+        all.extend(classes.iter().cloned().map(Object::Class));
         all.extend(source_nat.iter().copied().map(Object::SourceNat));
         all
     }
@@ -144,6 +156,8 @@ impl FromIterator<Object> for NamespaceLayout {
                 Object::Limit(object) => layout.limits.push(object),
                 Object::Redirect(object) => layout.redirects.push(object),
                 Object::Tag(object) => layout.tags.push(object),
+                Object::Queues(object) => layout.queues.push(object),
+                Object::Class(object) => layout.classes.push(object),
                 Object::SourceNat(object) => layout.source_nat.push(object),
             }
         }
@@ -197,6 +211,8 @@ impl fmt::Display for Object {
             Self::Limit(object) => object.fmt(f),
             Self::Redirect(object) => object.fmt(f),
             Self::Tag(object) => object.fmt(f),
+            Self::Queues(object) => object.fmt(f),
+            Self::Class(object) => object.fmt(f),
             Self::SourceNat(object) => object.fmt(f),
         }
     }
@@ -229,6 +245,8 @@ impl Object {
             Self::Limit(limit) => Some(&limit.link),
             Self::Redirect(redirect) => Some(&redirect.from),
             Self::Tag(tag) => Some(&tag.link),
+            Self::Queues(queues) => Some(&queues.link),
+            Self::Class(class) => Some(&class.link),
             Self::SourceNat(_) => None,
         }
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use terway_types::PriorityClass;
+
 use crate::kernel::Tbf;
 
 /// A kernel switch under `/proc/sys`.
@@ -53,6 +55,30 @@ pub enum Tagging {
     },
     /// What comes in with any tag loses it. Serves all attachments on the link, and goes with the last.
     Off,
+}
+
+/// How what leaves by an ENI waits, per queue of its netdev. Serves all attachments on it, and stays as long as the ENI.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queues {
+    /// The ENI's link.
+    pub link: String,
+    /// Whether packets leave at the time they bear.
+    pub paced: bool,
+    /// Whether they wait by classes.
+    pub classes: bool,
+}
+
+/// What leaves by an ENI with this source address waits in this class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// The ENI's link.
+    pub link: String,
+    /// The address.
+    pub source: IpAddr,
+    /// The class.
+    pub class: PriorityClass,
+    /// Whether its packets bear the tag of a VLAN by then.
+    pub tagged: bool,
 }
 
 /// What leaves the node with the pod's address, and what others send to the pod through the node, gets the
@@ -106,6 +132,28 @@ impl fmt::Display for VlanTag {
             }
             Tagging::Off => write!(f, "filter ingress dev {} vlan pop", self.link),
         }
+    }
+}
+
+impl Queues {
+    /// The kinds of qdiscs, as `prio of fq`.
+    pub(crate) fn kinds(&self) -> String {
+        let kinds = [("prio", self.classes), ("fq", self.paced)];
+        let wanted = kinds.into_iter().filter(|(_, wanted)| *wanted);
+        wanted.map(|(kind, _)| kind).collect::<Vec<_>>().join(" of ")
+    }
+}
+
+impl fmt::Display for Queues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "qdisc {} dev {}", self.kinds(), self.link)
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { link, source, class, .. } = self;
+        write!(f, "filter prio dev {link} src {source} class {}", class.word())
     }
 }
 

@@ -3,15 +3,15 @@
 use std::fmt;
 
 use crate::describe::{
-    Address, IngressRedirect, Limit, Link, LinkKind, NamespaceLayout, Neighbour, Object, Route, Rule,
-    SharedNic, SourceNat, Sysctl, VlanTag,
+    Address, Class, IngressRedirect, Limit, Link, LinkKind, NamespaceLayout, Neighbour, Object, Queues,
+    Route, Rule, SharedNic, SourceNat, Sysctl, VlanTag,
 };
 use crate::diff::Deviation;
 use crate::kernel::objects::{self as kernel, Child, OUR_PROTOCOL, RouteKind, Scope};
-use crate::kernel::{Filter, IpvlanMode};
+use crate::kernel::{Filter, Hook, IpvlanMode};
 use crate::observe::NamespaceState;
 use crate::source_nat::rules;
-use crate::tags;
+use crate::{queues, tags};
 
 /// A field that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub(super) fn deviation(
         Object::Limit(limit) => self::limit(limit, found),
         Object::Redirect(redirect) => self::redirect(redirect, wanted, found),
         Object::Tag(tag) => self::tag(tag, found),
+        Object::Queues(queues) => self::queues(queues, found),
+        Object::Class(class) => self::class(class, wanted, found),
         Object::SourceNat(nat) => source_nat(nat, found),
     }
 }
@@ -290,6 +292,42 @@ fn tag(wanted: &VlanTag, found: &NamespaceState) -> Option<Deviation> {
     compared.field("priority", exact.priority, first.priority);
     compared.field("actions", tags::words(&exact), tags::words(first));
     compared.outcome()
+}
+
+/// Whoever made them: what serves is right.
+fn queues(wanted: &Queues, found: &NamespaceState) -> Option<Deviation> {
+    let index = found.link(&wanted.link)?.index;
+    let Some(tree) = found.trees.get(&index) else { return Some(Deviation::Missing) };
+    let lacking = tree.lacking(wanted);
+    if lacking.len() == tree.leaves.len() {
+        return Some(Deviation::Missing);
+    }
+    let words = lacking.first()?.words();
+    let mut compared = Compared::default();
+    compared.field("qdisc", wanted.kinds(), words);
+    compared.outcome()
+}
+
+/// In every place where packets wait by classes, the first filter for them counts. That there are no classes is named by
+/// itself.
+fn class(wanted: &Class, layout: &NamespaceLayout, found: &NamespaceState) -> Option<Deviation> {
+    let index = found.link(&wanted.link)?.index;
+    let mut prios = found.trees.get(&index).into_iter().flat_map(queues::Tree::prios).peekable();
+    if prios.peek().is_none() {
+        let is_named = layout.queues.iter().any(|queues| queues.link == wanted.link && queues.classes);
+        return (!is_named).then_some(Deviation::Missing);
+    }
+    prios.find_map(|prio| {
+        let exact = queues::filter(wanted, prio);
+        let is_about = |one: &&(u32, Filter)| {
+            (one.0, one.1.hook, one.1.matches) == (index, Hook::Wait(prio), exact.matches)
+        };
+        let Some((_, first)) = found.classes.iter().find(is_about) else { return Some(Deviation::Missing) };
+        let mut compared = Compared::default();
+        let class = queues::class_of(first).map(terway_types::PriorityClass::word);
+        compared.field("class", wanted.class.word(), word(class));
+        compared.outcome()
+    })
 }
 
 fn source_nat(wanted: &SourceNat, found: &NamespaceState) -> Option<Deviation> {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use terway_types::{
     Addresses, AttachmentKey, Bandwidth, ContainerId, Datapath, FaultCode, Gateways, IfName, InterfacePlan,
-    MacAddr, NetworkName, PodRef, Subnets,
+    MacAddr, NetworkName, PodRef, PriorityClass, Queueing, Subnets,
 };
 
 use super::{Deviation, Drift, Place, diff, fault};
@@ -15,6 +15,7 @@ use crate::facts::{HostFacts, NicFacts};
 use crate::kernel::IpvlanMode;
 use crate::kernel::objects::{self as kernel, Child, Scope};
 use crate::observe::{NamespaceState, Observed};
+use crate::queues::{self, Leaf, Tree};
 use crate::source_nat::rules;
 use crate::tags;
 use alterations::alterations;
@@ -52,6 +53,7 @@ fn of(datapath: Datapath) -> Layout {
         mtu: 1500,
         ingress: limit,
         egress: limit,
+        queueing: Queueing { paced: true, class: Some(PriorityClass::Guaranteed) },
         nic_kinds: vec![],
     };
     let key = AttachmentKey {
@@ -115,9 +117,31 @@ fn state(layout: &NamespaceLayout) -> NamespaceState {
     state.qdiscs = limits.collect();
     state.redirects = layout.redirects.iter().map(|one| (index(&one.from), index(&one.to))).collect();
     state.filters = layout.tags.iter().map(|one| (index(&one.link), tags::filter(one.tagging))).collect();
+    for queues in &layout.queues {
+        let index = index(&queues.link);
+        state.trees.insert(index, tree(index, queues.classes));
+    }
+    for class in &layout.classes {
+        let index = index(&class.link);
+        let filters = state.trees[&index].prios().map(|prio| (index, queues::filter(class, prio)));
+        state.classes.extend(filters.collect::<Vec<_>>());
+    }
     state.sysctls = layout.sysctls.iter().map(|one| (one.path.clone(), one.value.clone())).collect();
     state.source_nat = layout.source_nat.iter().flat_map(rules).collect();
     state
+}
+
+/// Of a link with two queues.
+fn tree(index: u32, classes: bool) -> Tree {
+    let qdisc =
+        |parent, handle, kind: &str| kernel::Qdisc { index, parent, handle, kind: kind.into(), tbf: None };
+    let leaf = |queue: u32| Leaf {
+        parent: 0x1_0000 | queue,
+        qdisc: Some(qdisc(0x1_0000 | queue, 0x8000_0000 | queue << 16, if classes { "prio" } else { "fq" })),
+        paced: [classes; 3],
+    };
+    let root = qdisc(kernel::Qdisc::ROOT, 0x1_0000, "mq");
+    Tree { root: Some(root), leaves: vec![leaf(1), leaf(2)] }
 }
 
 fn kernel_link(index: u32, link: &Link) -> kernel::Link {
@@ -224,6 +248,13 @@ fn take(object: &Object, state: &mut NamespaceState) {
         }
         Object::Tag(wanted) => {
             change(&mut state.filters, |(_, one)| *one == tags::filter(wanted.tagging), None);
+        }
+        Object::Queues(wanted) => {
+            let index = index(&wanted.link);
+            state.trees.remove(&index).expect("the qdiscs are there");
+        }
+        Object::Class(wanted) => {
+            state.classes.retain(|(_, one)| queues::classes::source(one) != Some(wanted.source));
         }
         Object::SourceNat(wanted) => state.source_nat.retain(|rule| !rules(wanted).contains(rule)),
     }

@@ -44,6 +44,7 @@ pub(crate) fn link(message: &LinkMessage) -> Link {
             LinkAttribute::Address(bytes) => link.mac = mac(bytes),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::IfAlias(alias) if !alias.is_empty() => link.alias = Some(alias.clone()),
+            LinkAttribute::NumTxQueues(count) => link.tx_queues = *count,
             LinkAttribute::Controller(index) => link.master = Some(*index),
             LinkAttribute::Link(index) => link.peer = Some(*index),
             LinkAttribute::LinkNetNsId(id) => link.peer_netns_id = Some(*id),

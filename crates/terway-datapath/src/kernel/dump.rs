@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{DecodeError, NLM_F_REQUEST, Parseable as _};
+use netlink_packet_core::{DecodeError, NLM_F_ECHO, NLM_F_REQUEST, Parseable as _};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
@@ -123,6 +123,16 @@ impl Netlink {
         })
     }
 
+    /// The qdisc in a class of a link, or at its root ([`Qdisc::ROOT`]), if somebody put one there or the kernel shows its
+    /// own. One answer, however many links there are.
+    pub fn qdisc(&mut self, index: u32, parent: u32) -> Result<Option<Qdisc>, KernelError> {
+        let request = RouteNetlinkMessage::GetQueueDiscipline(tc(index, parent.into()));
+        // Kernels before 6.5 tell it those who listen for changes, and who asks only if he wants an echo of his request.
+        self.one_with(NLM_F_ECHO, format!("look at a qdisc of link #{index}"), &request, |payload| {
+            Ok(decode::qdisc(&TcMessage::parse(payload)?))
+        })
+    }
+
     /// The index of the link to which a filter on the clsact qdisc sends what arrives on this link.
     pub fn ingress_redirect(&mut self, index: u32) -> Result<Option<u32>, KernelError> {
         let parent = TcHandle { major: 0xffff, minor: TcHandle::MIN_INGRESS };
@@ -203,8 +213,18 @@ impl Netlink {
         request: &RouteNetlinkMessage,
         decode: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
     ) -> Result<Option<T>, KernelError> {
+        self.one_with(0, what, request, decode)
+    }
+
+    fn one_with<T>(
+        &mut self,
+        flags: u16,
+        what: String,
+        request: &RouteNetlinkMessage,
+        decode: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Option<T>, KernelError> {
         let (kind, payload) = encode(request);
-        let frame = Frame::acked(kind, NLM_F_REQUEST, &payload);
+        let frame = Frame::acked(kind, NLM_F_REQUEST | flags, &payload);
         let mut found = Vec::new();
         let answers = self.transport.exchange([&frame], |message| keep(message, &decode, &mut found));
         match answers.map(|answers| answers.into_iter().next().flatten()) {

@@ -26,6 +26,7 @@ pub use netlink::Netlink;
 pub use nic::{NicError, NicRule, find_nic, nic_at};
 pub use objects::{Address, Child, Link, Neighbour, Qdisc, Route, RouteFilter, RouteKind, Rule, Scope};
 pub use request::{IpvlanMode, LinkChange, LinkRef, NewLink, Request};
+pub use support::QdiscKind;
 pub use tbf::Tbf;
 pub use traffic::{Traffic, traffic};
 pub use watch::wait_for_nic;

@@ -45,6 +45,8 @@ pub struct Link {
     pub child: Option<Child>,
     /// The PCI address of the device behind the link, if it is on the PCI bus.
     pub pci: Option<String>,
+    /// How many queues it can send by; more than one of a NIC whose interrupts go to several processors.
+    pub tx_queues: u32,
     /// Whether it is a loopback link.
     pub loopback: bool,
     /// Whether its link layer is Ethernet (`ARPHRD_ETHER`).

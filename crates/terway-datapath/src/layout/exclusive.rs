@@ -16,7 +16,7 @@ use super::pair::{Pair, SourceCheck, ipv6_switches};
 use super::ways::{FAMILIES, add, by_the_node, of_family, via};
 use super::{bandwidth, leads_to_the_node, own_table};
 use crate::describe::{
-    Address, IngressRedirect, Layout, Link, LinkKind, Loopback, NamespaceLayout, SourceNat,
+    Address, IngressRedirect, Layout, Link, LinkKind, Loopback, NamespaceLayout, Queues, SourceNat,
 };
 use crate::facts::HostFacts;
 use crate::kernel::objects::any;
@@ -25,7 +25,13 @@ use crate::names::{self, OwnLink, POD_PEER};
 
 /// Lays out a plan that [`super::validate`] found possible.
 pub(super) fn layout(plan: &InterfacePlan, key: &AttachmentKey, pod: &PodRef, facts: &HostFacts) -> Layout {
-    around(LinkKind::Nic { home: names::nic_home(plan.mac) }, plan, key, pod, facts)
+    let mut layout = around(LinkKind::Nic { home: names::nic_home(plan.mac) }, plan, key, pod, facts);
+    // Nobody else's packets leave by it: classes would have nobody to go before.
+    if plan.queueing.paced {
+        let link = plan.ifname.to_string();
+        layout.pod.queues.push(Queues { link, paced: true, classes: false });
+    }
+    layout
 }
 
 /// Lays out what belongs around a link of this kind that leads the pod to the VPC.

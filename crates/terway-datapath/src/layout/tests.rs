@@ -57,6 +57,7 @@ fn dual() -> InterfacePlan {
         mtu: 1500,
         ingress: None,
         egress: None,
+        queueing: terway_types::Queueing::default(),
         nic_kinds: vec![],
     }
 }

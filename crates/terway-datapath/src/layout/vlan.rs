@@ -10,7 +10,7 @@
 
 use terway_types::{AttachmentKey, InterfacePlan, PodRef};
 
-use super::exclusive;
+use super::{exclusive, shared_nic};
 use crate::describe::{Layout, LinkKind, SharedNic};
 use crate::facts::{HostFacts, NicFacts};
 
@@ -28,5 +28,8 @@ pub(super) fn layout(
     // A child carries no larger packets than its parent. The node's own NIC is not ours to change.
     let mtu = (trunk.name != facts.uplink).then_some(plan.mtu);
     layout.host.nics.push(SharedNic { name: trunk.name.clone(), mac: trunk.mac, mtu });
+    if trunk.name != facts.uplink {
+        shared_nic::queue(plan, &trunk.name, &mut layout.host);
+    }
     layout
 }

@@ -73,6 +73,12 @@ pub(crate) fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) 
             };
             run(&format!("tc -n {} filter del dev {} {place}", world.node_name(), tag.link))
         }
+        Object::Queues(queues) => world.tc(&format!("qdisc del dev {} root", queues.link)),
+        // In the second of its queues.
+        Object::Class(class) => {
+            let priority = if class.tagged { 3 } else { 2 - u32::from(class.source.is_ipv4()) };
+            world.tc(&format!("filter del dev {} parent 7002: prio {priority}", class.link))
+        }
         other => panic!("a child has no {other}"),
     };
 }
@@ -164,7 +170,7 @@ pub(crate) fn an_add_that_died_before_its_mark(kind: Kind) {
     let kind = match kind {
         Kind::Vlan => "vlan id 7",
         Kind::Ipvlan => "ipvlan mode l2",
-        Kind::VlanTag => panic!("no child"),
+        Kind::VlanTag | Kind::PolicyRoute => panic!("no child"),
     };
     world.node(&format!("link add link eth1 name terway0123abcde netns {name} type {kind}"));
     assert_eq!(world.del(&pod, None).links, ["terway0123abcde"]);

@@ -17,6 +17,7 @@ mod sandbox;
 mod ipvlan;
 mod life;
 mod packets;
+mod queues;
 mod services;
 mod tags;
 #[path = "../sandbox/talk.rs"]
@@ -58,6 +59,16 @@ const IPVLAN: Need = Need {
     what: "IPVlan links (ipvlan)",
     probe: "ip link add probe0 type veth peer name probe1 && \
             ip link add link probe0 name probe2 type ipvlan mode l2; \
+            said=$?; ip link del probe0; exit $said",
+};
+
+/// Classes and fair queueing at the ENI.
+const QUEUES: Need = Need {
+    what: "qdiscs prio and fq, or filters on them (sch_prio, sch_fq, cls_u32)",
+    probe: "ip link add probe0 numtxqueues 2 type veth peer name probe1 && \
+            tc qdisc add dev probe0 root handle 1: mq && tc qdisc add dev probe0 parent 1:1 handle 7: prio && \
+            tc qdisc add dev probe0 parent 7:1 fq && \
+            tc filter add dev probe0 parent 7: protocol ip u32 match ip src 10.0.0.1/32 flowid 7:1; \
             said=$?; ip link del probe0; exit $said",
 };
 
@@ -121,6 +132,7 @@ fn main() -> ExitCode {
         });
         trials.extend(both);
     }
+    trials.extend(of_queues());
     let backends: [(Kind, &str, &[Need]); 2] =
         [(Kind::Vlan, "vlan", &[VLAN, NAT]), (Kind::Ipvlan, "ipvlan", &[IPVLAN, NAT])];
     for (kind, word, needs) in backends {
@@ -141,6 +153,49 @@ fn main() -> ExitCode {
         needs::judge(trials)
     };
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// How packets wait at the ENI, whatever leads the pod there.
+fn of_queues() -> Vec<(Trial, &'static [Need])> {
+    let mut trials: Vec<(Trial, &'static [Need])> = Vec::new();
+    let of_queues: &[Both] = &[
+        ("packets_wait_in_the_class_of_their_pod", queues::packets_wait_in_the_class_of_their_pod),
+        ("every_object_taken_away", queues::every_object_taken_away_is_named_and_put_back),
+        ("what_a_dead_pod_left_is_found_and_goes", queues::what_a_dead_pod_left_is_found_and_goes),
+    ];
+    for (kind, word, needs) in [
+        (Kind::Vlan, "vlan", &[VLAN, QUEUES][..]),
+        (Kind::VlanTag, "vlan_tag", &[VLAN, TAGS, QUEUES][..]),
+        (Kind::Ipvlan, "ipvlan", &[IPVLAN, QUEUES][..]),
+        (Kind::PolicyRoute, "policy_route", &[QUEUES][..]),
+    ] {
+        let more: &[Both] = match kind {
+            // One address is one child's.
+            Kind::Vlan | Kind::Ipvlan => &[],
+            Kind::VlanTag => &[("a_changed_class_makes_way", queues::a_changed_class_makes_way)],
+            Kind::PolicyRoute => &[
+                ("a_changed_class_makes_way", queues::a_changed_class_makes_way),
+                ("each_request_refused_once", queues::each_request_refused_once),
+            ],
+        };
+        let all = of_queues.iter().chain(more).map(|(name, test)| {
+            let test = *test;
+            (trial(format!("queues::{word}::{name}"), move || test(kind)), needs)
+        });
+        trials.extend(all);
+    }
+    let of_ipvlan_queues: &[(&str, fn())] = &[
+        ("queues::packets_leave_at_the_time_they_bear", queues::packets_leave_at_the_time_they_bear),
+        ("queues::one_tree_serves_both", queues::one_tree_serves_both),
+        ("queues::a_whole_eni_is_paced_in_the_pod", queues::a_whole_eni_is_paced_in_the_pod),
+    ];
+    trials.extend(
+        of_ipvlan_queues.iter().map(|(name, test)| (trial((*name).to_owned(), *test), &[IPVLAN, QUEUES][..])),
+    );
+    let asking =
+        trial("queues::the_kernel_is_asked_what_it_has".to_owned(), queues::the_kernel_is_asked_what_it_has);
+    trials.push((asking, &[]));
+    trials
 }
 
 fn trial(name: String, test: impl FnOnce() + Send + 'static) -> Trial {

@@ -14,7 +14,7 @@ use terway_datapath::kernel::{Netns, NicRule};
 use terway_datapath::{ApplyError, AttachmentContext, HostFacts, Layout, Removal, Removed, Step};
 use terway_types::{
     Addresses, AttachmentKey, ContainerId, Datapath, Gateways, IfName, InterfacePlan, IpFamily, MacAddr,
-    NetworkName, PodRef, Subnets,
+    NetworkName, PodRef, Queueing, Subnets,
 };
 
 use crate::sandbox::run;
@@ -22,7 +22,7 @@ use crate::sandbox::run;
 static WORLDS: AtomicU32 = AtomicU32::new(0);
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the pods get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     VlanTag,
     /// Addresses of a shared ENI: the pod with the number 7 the seventh.
     Ipvlan,
+    /// The same by policy routing.
+    PolicyRoute,
 }
 
 /// The ENI's hardware address.
@@ -41,6 +43,7 @@ pub(crate) const ENI: MacAddr = MacAddr([0, 0x16, 0x3e, 0, 3, 1]);
 pub(crate) struct World {
     id: u32,
     kind: Kind,
+    tx_queues: u32,
     pub(crate) vpc: Netns,
     pub(crate) node: Netns,
     pub(crate) rule: NicRule,
@@ -53,25 +56,31 @@ pub(crate) struct Pod {
     name: String,
     pub(crate) netns: Netns,
     pub(crate) key: AttachmentKey,
+    pub(crate) queueing: Queueing,
 }
 
 impl World {
     /// For pods with these numbers (at most 250).
     pub(crate) fn new(kind: Kind, numbers: &[u16]) -> Self {
+        Self::with_queues(kind, numbers, 1)
+    }
+
+    /// The same with an ENI that has so many queues.
+    pub(crate) fn with_queues(kind: Kind, numbers: &[u16], tx_queues: u32) -> Self {
         let id = WORLDS.fetch_add(1, Ordering::Relaxed);
         let make = |name: &str| Netns::create_named(format!("/run/netns/{name}{id}")).unwrap();
         let (vpc, node) = (make("vpc"), make("node"));
-        let world = Self { id, kind, vpc, node, rule: NicRule::with_kinds(["veth"]) };
+        let world = Self { id, kind, tx_queues, vpc, node, rule: NicRule::with_kinds(["veth"]) };
         world.furnish_node();
         world.furnish_vpc(numbers);
         world
     }
 
     fn furnish_node(&self) {
-        let id = self.id;
+        let (id, queues) = (self.id, self.tx_queues);
         let commands = format!(
             "link add eth0 address 00:16:3e:00:00:09 type veth peer name up0 netns vpc{id}
-             link add eth1 address {ENI} type veth peer name trunk netns vpc{id}
+             link add eth1 address {ENI} numtxqueues {queues} type veth peer name trunk netns vpc{id}
              link set lo up
              link set eth0 addrgenmode none up
              addr add 10.0.0.9/24 dev eth0
@@ -82,7 +91,7 @@ impl World {
             "
         );
         batch(&self.node_name(), &[], &commands);
-        if self.kind != Kind::VlanTag {
+        if ![Kind::VlanTag, Kind::PolicyRoute].contains(&self.kind) {
             self.node("link set eth1 addrgenmode none");
         }
     }
@@ -151,14 +160,14 @@ impl World {
         };
         let name = format!("{name}{}", self.id);
         let netns = Netns::create_named(format!("/run/netns/{name}")).unwrap();
-        Pod { kind: self.kind, number, netns, name, key }
+        Pod { kind: self.kind, number, netns, name, key, queueing: Queueing::default() }
     }
 
     /// As planned, but without translation: not every kernel of the lab has nf_tables, and nothing here leaves the
     /// node with a pod's address by the node's own NIC.
     pub(crate) fn layout(&self, pod: &Pod) -> Layout {
         let mut layout = self.layout_of(&pod.plan(), pod);
-        let passes_by_the_node = self.kind == Kind::VlanTag;
+        let passes_by_the_node = [Kind::VlanTag, Kind::PolicyRoute].contains(&self.kind);
         assert_eq!(layout.host.source_nat.len(), if passes_by_the_node { 0 } else { 2 });
         layout.host.source_nat.clear();
         layout
@@ -202,6 +211,13 @@ impl World {
         layout
     }
 
+    /// Takes the pod's link on the node away, and with it what tells whose its address is.
+    pub(crate) fn forget(&self, pod: &Pod) {
+        let layout = self.layout(pod);
+        let own = layout.host.links.iter().map(|link| &link.name);
+        own.for_each(|name| drop(self.node(&format!("link del {name}"))));
+    }
+
     pub(crate) fn check(&self, pod: &Pod, layout: &Layout) -> Vec<String> {
         let observed = terway_datapath::observe(layout, &self.node, &pod.netns).unwrap();
         terway_datapath::diff(layout, &observed).iter().map(ToString::to_string).collect()
@@ -227,6 +243,11 @@ impl World {
     /// `ip` on the node.
     pub(crate) fn node(&self, command: &str) -> String {
         ip(&format!("-n node{} {command}", self.id))
+    }
+
+    /// `tc` on the node.
+    pub(crate) fn tc(&self, command: &str) -> String {
+        run(&format!("tc -n node{} {command}", self.id))
     }
 
     /// What `tc` shows of the trunk's filters at a hook.
@@ -304,6 +325,17 @@ impl Pod {
         ip(&format!("-n {} {command}", self.name))
     }
 
+    /// The name of its namespace.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Of its vSwitch.
+    pub(crate) fn gateways(&self) -> [String; 2] {
+        let gateways = self.plan().gateways;
+        [gateways.v4.unwrap().to_string(), gateways.v6.unwrap().to_string()]
+    }
+
     /// The number it has in this world.
     pub(crate) fn number(&self) -> u16 {
         self.number
@@ -325,6 +357,7 @@ impl Pod {
             Kind::Vlan => (Datapath::Vlan { id: number }, number, 1),
             Kind::VlanTag => (Datapath::VlanTag { id: number }, number, 1),
             Kind::Ipvlan => (Datapath::Ipvlan, 1, number),
+            Kind::PolicyRoute => (Datapath::PolicyRoute, 1, number),
         };
         InterfacePlan {
             ifname: self.key.ifname.clone(),
@@ -355,6 +388,7 @@ impl Pod {
             mtu: 1500,
             ingress: None,
             egress: None,
+            queueing: self.queueing,
             nic_kinds: vec!["veth".into()],
         }
     }

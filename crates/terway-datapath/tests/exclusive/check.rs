@@ -51,7 +51,9 @@ fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {
         Object::Loopback(_) => ip("link set lo down"),
         // Deleting the simulated ENI would end it for good.
         // Exclusive pods have none of these.
-        Object::SharedNic(_) | Object::Rule(_) | Object::Tag(_) => panic!("{object} in an exclusive layout"),
+        Object::SharedNic(_) | Object::Rule(_) | Object::Tag(_) | Object::Queues(_) | Object::Class(_) => {
+            panic!("{object} in an exclusive layout")
+        }
         Object::Link(link) if matches!(link.kind, LinkKind::Nic { .. }) => ip("link set eth0 mtu 1400"),
         Object::Link(link) => ip(&format!("link del {}", link.name)),
         Object::Sysctl(sysctl) => {

@@ -160,6 +160,7 @@ impl World {
             mtu: 1500,
             ingress: None,
             egress: None,
+            queueing: terway_types::Queueing::default(),
             nic_kinds: vec!["veth".into()],
         };
         let reference = PodRef { namespace: "default".into(), name: pod.into(), uid: None };

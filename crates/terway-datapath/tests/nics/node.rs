@@ -179,6 +179,7 @@ impl Pod {
             mtu: 1500,
             ingress: None,
             egress: None,
+            queueing: terway_types::Queueing::default(),
             nic_kinds: vec![],
         }
     }

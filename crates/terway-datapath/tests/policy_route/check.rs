@@ -115,7 +115,11 @@ fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {
         }
         Object::Limit(limit) => run(&format!("tc -n {netns} qdisc del dev {} root", limit.link)),
         // Shared ENIs need neither.
-        Object::Redirect(_) | Object::Tag(_) | Object::SourceNat(_) => {
+        Object::Redirect(_)
+        | Object::Tag(_)
+        | Object::SourceNat(_)
+        | Object::Queues(_)
+        | Object::Class(_) => {
             panic!("{object} in a layout of a shared ENI")
         }
     };

@@ -131,6 +131,7 @@ impl Pod {
             mtu: 1500,
             ingress: None,
             egress: None,
+            queueing: terway_types::Queueing::default(),
             nic_kinds: vec![],
         }
     }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use terway_types::{
-    Addresses, Datapath, DualStack, EniId, EniRecord, Gateways, IfName, IpFamily, MacAddr, Subnets,
+    Addresses, Datapath, DualStack, EniId, EniRecord, Gateways, IfName, IpFamily, MacAddr, PriorityClass,
+    Subnets,
 };
 
 use crate::wire::{self, AddressPair, AttachmentType};
@@ -38,6 +39,8 @@ pub struct InterfaceParts {
     pub ingress: Option<u64>,
     /// Limit out of the pod in bytes per second; never zero.
     pub egress: Option<u64>,
+    /// The class of the pod's packets among those that leave by the same ENI, if it asks for one.
+    pub class: Option<PriorityClass>,
     /// Kernel link kinds that count as a NIC besides those without any.
     pub nic_kinds: Vec<String>,
     /// The VLAN of a trunk ENI's member on its trunk, whose hardware address is `mac` then.
@@ -105,6 +108,7 @@ impl InterfaceParts {
             extra_routes: Vec::new(),
             ingress: None,
             egress: None,
+            class: None,
             nic_kinds: Vec::new(),
             vlan: None,
             vf: None,
@@ -136,7 +140,7 @@ impl From<&InterfaceParts> for wire::Interface {
         let limits = wire::PodInfo {
             ingress: parts.ingress.unwrap_or_default(),
             egress: parts.egress.unwrap_or_default(),
-            network_priority: String::new(),
+            network_priority: parts.class.map(PriorityClass::word).unwrap_or_default().to_owned(),
         };
         Self {
             basic: Some(wire::BasicInfo {
@@ -202,11 +206,20 @@ impl TryFrom<&wire::Interface> for InterfaceParts {
                 .collect::<Result<_, _>>()?,
             ingress: (limits.ingress > 0).then_some(limits.ingress),
             egress: (limits.egress > 0).then_some(limits.egress),
+            class: class(&limits.network_priority)?,
             nic_kinds: eni.nic_kinds.clone(),
             vlan: vlan(eni)?,
             vf: eni.vf_id,
         })
     }
+}
+
+fn class(word: &str) -> Result<Option<PriorityClass>, InterfaceError> {
+    let unknown = || {
+        let words = PriorityClass::ALL.map(PriorityClass::word).join(", ");
+        invalid("pod.network_priority", word, format!("it is none of {words}"))
+    };
+    if word.is_empty() { Ok(None) } else { PriorityClass::of(word).ok_or_else(unknown).map(Some) }
 }
 
 /// The VLAN of a trunk's member; none for an ENI that is no trunk.

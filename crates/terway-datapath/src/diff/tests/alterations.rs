@@ -8,7 +8,7 @@ use crate::kernel::objects::{self as kernel, Child, Scope};
 use crate::kernel::{Action, Filter};
 use crate::observe::NamespaceState;
 use crate::source_nat::rules;
-use crate::tags;
+use crate::{queues, tags};
 
 /// Takes a field's name and the change that alters it.
 type Alter<'a> = dyn FnMut(&'static str, &dyn Fn(&mut NamespaceState)) + 'a;
@@ -159,6 +159,21 @@ pub(super) fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'sta
                 });
             }
         }
+        Object::Queues(wanted) => {
+            let index = index(&wanted.link);
+            alter("qdisc", &|state| {
+                let leaf = &mut state.trees.get_mut(&index).unwrap().leaves[1];
+                leaf.qdisc.as_mut().unwrap().kind = "pfifo_fast".into();
+            });
+        }
+        Object::Class(wanted) => alter("class", &|state| {
+            let (_, filter) = state
+                .classes
+                .iter_mut()
+                .rfind(|(_, one)| queues::classes::source(one) == Some(wanted.source))
+                .unwrap();
+            filter.actions = vec![Action::ToClass(3)];
+        }),
         Object::SourceNat(wanted) => {
             for rule in rules(wanted) {
                 alter("rules", &|state| state.source_nat.retain(|other| *other != rule));

@@ -42,6 +42,8 @@ pub enum Action {
     SendBy(u32),
     /// Lets it come in by the link with this index.
     ReceiveBy(u32),
+    /// Has it wait in this class of the qdisc that the filter is on. To the kernel no action, but where it goes.
+    ToClass(u32),
 }
 
 impl Action {
@@ -61,6 +63,7 @@ impl Action {
                 options("skbedit", &[&parms(PIPE, &[]), &kind])
             }
             Self::SendBy(index) => options("mirred", &[&parms(STOLEN, &[EGRESS_REDIR, index])]),
+            Self::ToClass(_) => Vec::new(),
             Self::ReceiveBy(index) => options("mirred", &[&parms(STOLEN, &[INGRESS_REDIR, index])]),
         }
     }

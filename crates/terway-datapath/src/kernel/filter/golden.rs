@@ -96,6 +96,50 @@ fn an_ipv6_destination_to_the_hosts_stack() {
     is(&to_the_host(40001, "fd00:172::/112"), golden);
 }
 
+/// A class of the qdisc 7003: for what has this source, where packets wait.
+fn class(priority: u16, matches: Match, minor: u32, golden: &str) {
+    let (qdisc, actions) = (0x7003_0000, vec![Action::ToClass(0x7003_0000 | minor)]);
+    let filter = Filter { hook: Hook::Wait(qdisc), priority, matches, actions };
+    let message = filter.encode(3);
+    assert_eq!(hex(&message), golden);
+    assert_eq!(Filter::decode(&message, 3, filter.hook).unwrap().filter, filter);
+}
+
+/// `tc filter add dev q1 parent 7003: prio 1 protocol ip u32 match ip src 10.0.1.5/32 flowid 7003:1`, `q1` with index 3
+#[test]
+fn a_class_by_ipv4_source() {
+    let golden = "000000000300000000000000000003700800010008000100753332003000020008000100010003702400050001000100\
+                  000000000000000000000000ffffffff0a0001050c00000000000000";
+    class(1, Match::From("10.0.1.5/32".parse().unwrap()), 1, golden);
+}
+
+/// `tc filter add dev q1 parent 7003: prio 2 protocol ipv6 u32 match ip6 src fd00:1::5/128 flowid 7003:3`
+#[test]
+fn a_class_by_ipv6_source() {
+    let golden = "0000000003000000000000000000037086dd020008000100753332006000020008000100030003705400050001000400\
+                  000000000000000000000000fffffffffd0000010800000000000000ffffffff000000000c00000000000000ffffffff\
+                  000000001000000000000000ffffffff000000051400000000000000";
+    class(2, Match::From("fd00:1::5/128".parse().unwrap()), 3, golden);
+}
+
+/// `tc filter add dev q1 parent 7003: prio 3 protocol 802.1q u32 match u32 0x40000000 0xf0000000 at 0 match ip src
+/// 10.0.1.5/32 flowid 7003:2`
+#[test]
+fn a_class_by_ipv4_source_behind_a_tag() {
+    let golden = "000000000300000000000000000003708100030008000100753332004000020008000100020003703400050001000200\
+                  000000000000000000000000f0000000400000000000000000000000ffffffff0a0001050c00000000000000";
+    class(3, Match::TaggedFrom("10.0.1.5/32".parse().unwrap()), 2, golden);
+}
+
+/// The same with `match u32 0x60000000 0xf0000000 at 0 match ip6 src fd00:1::5/128`
+#[test]
+fn a_class_by_ipv6_source_behind_a_tag() {
+    let golden = "000000000300000000000000000003708100030008000100753332007000020008000100020003706400050001000500\
+                  000000000000000000000000f0000000600000000000000000000000fffffffffd0000010800000000000000ffffffff\
+                  000000000c00000000000000ffffffff000000001000000000000000ffffffff000000051400000000000000";
+    class(3, Match::TaggedFrom("fd00:1::5/128".parse().unwrap()), 2, golden);
+}
+
 #[test]
 fn filters_of_others_are_not_read() {
     let mut message = to_the_host(40000, "172.16.0.0/16").encode(6);

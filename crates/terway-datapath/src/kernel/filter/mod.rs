@@ -1,5 +1,5 @@
-//! Filters on what comes in or goes out by a link: which packets, and what becomes of them. The link needs a clsact
-//! qdisc. All are of kind `u32`: every kernel with traffic control has it, not every one has others.
+//! Filters on what comes in, goes out or waits at a link: which packets, and what becomes of them. The link needs the
+//! qdisc they hang on: clsact, or one with classes. All are of kind `u32`: every kernel with traffic control has it, not every one has others.
 
 mod action;
 mod selector;
@@ -17,6 +17,7 @@ use super::transport::attributes;
 
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
+const TCA_U32_CLASSID: u16 = 1;
 const TCA_U32_SEL: u16 = 5;
 const TCA_U32_ACT: u16 = 7;
 const ETH_P_ALL: u16 = 0x0003;
@@ -34,6 +35,8 @@ pub enum Hook {
     Ingress,
     /// It goes out.
     Egress,
+    /// It is about to wait in the qdisc with this handle, which has classes.
+    Wait(u32),
 }
 
 /// Which packets.
@@ -45,6 +48,8 @@ pub enum Match {
     Tagged,
     /// Those with a source in the prefix.
     From(IpNetwork),
+    /// Those that carry a VLAN tag (802.1Q) and have a source in the prefix.
+    TaggedFrom(IpNetwork),
     /// Those with a destination in the prefix.
     To(IpNetwork),
 }
@@ -78,6 +83,7 @@ impl Hook {
         match self {
             Self::Ingress => 0xffff_fff2,
             Self::Egress => 0xffff_fff3,
+            Self::Wait(handle) => handle,
         }
     }
 }
@@ -86,7 +92,7 @@ impl Match {
     fn protocol(&self) -> u16 {
         match self {
             Self::All => ETH_P_ALL,
-            Self::Tagged => ETH_P_8021Q,
+            Self::Tagged | Self::TaggedFrom(_) => ETH_P_8021Q,
             Self::From(prefix) | Self::To(prefix) if prefix.is_ipv4() => ETH_P_IP,
             Self::From(_) | Self::To(_) => ETH_P_IPV6,
         }
@@ -96,11 +102,19 @@ impl Match {
 impl Filter {
     /// The whole message: `struct tcmsg`, kind and options.
     pub(super) fn encode(&self, index: u32) -> Vec<u8> {
-        let actions = self.actions.iter().zip(1..).map(|(action, place)| attribute(place, &action.encode()));
-        let options = [
-            attribute(TCA_U32_ACT, &actions.collect::<Vec<_>>().concat()),
-            attribute(TCA_U32_SEL, &selector::encode(&self.matches)),
-        ];
+        let mut options = Vec::new();
+        let encoded = self.actions.iter().filter_map(|action| match action {
+            Action::ToClass(class) => {
+                options.push(attribute(TCA_U32_CLASSID, &class.to_ne_bytes()));
+                None
+            }
+            other => Some(other.encode()),
+        });
+        let actions: Vec<_> = encoded.zip(1..).map(|(action, place)| attribute(place, &action)).collect();
+        if !actions.is_empty() {
+            options.push(attribute(TCA_U32_ACT, &actions.concat()));
+        }
+        options.push(attribute(TCA_U32_SEL, &selector::encode(&self.matches)));
         let mut message = self.header(index, 0);
         message.extend(attribute(TCA_KIND, &text(KIND)));
         message.extend(attribute(TCA_OPTIONS, &options.concat()));
@@ -130,13 +144,19 @@ impl Filter {
             return None;
         }
         let options = value(body, TCA_OPTIONS)?;
-        let actions = attributes(value(options, TCA_U32_ACT)?).map(|(_, action)| Action::decode(action));
+        let class =
+            value(options, TCA_U32_CLASSID).and_then(|class| class.try_into().ok()).map(u32::from_ne_bytes);
+        let actions = attributes(value(options, TCA_U32_ACT).unwrap_or_default());
+        let actions = class
+            .map(|class| Some(Action::ToClass(class)))
+            .into_iter()
+            .chain(actions.map(|(_, action)| Action::decode(action)));
         let [low, high] = [word(16)? & 0xffff, word(16)? >> 16].map(|half| u16::try_from(half).ok());
         let filter = Self {
             hook,
             priority: high?,
             matches: selector::decode(value(options, TCA_U32_SEL)?, u16::from_be(low?))?,
-            actions: actions.collect::<Option<_>>()?,
+            actions: actions.collect::<Option<Vec<_>>>().filter(|actions| !actions.is_empty())?,
         };
         Some(InstalledFilter { handle: word(8)?, filter })
     }
@@ -144,10 +164,11 @@ impl Filter {
 
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ingress => "ingress",
-            Self::Egress => "egress",
-        })
+        match self {
+            Self::Ingress => f.write_str("ingress"),
+            Self::Egress => f.write_str("egress"),
+            Self::Wait(handle) => write!(f, "qdisc {:x}:", handle >> 16),
+        }
     }
 }
 
@@ -157,6 +178,7 @@ impl fmt::Display for Match {
             Self::All => f.write_str("all"),
             Self::Tagged => f.write_str("protocol 802.1q"),
             Self::From(prefix) => write!(f, "src {prefix}"),
+            Self::TaggedFrom(prefix) => write!(f, "protocol 802.1q src {prefix}"),
             Self::To(prefix) => write!(f, "dst {prefix}"),
         }
     }

@@ -22,6 +22,11 @@ struct Key {
 /// Matches everything; a filter has at least one key.
 const ANY: Key = Key { mask: 0, value: 0, offset: 0 };
 
+/// The version, the first four bits of either family's header. The protocol of what bears a tag is the tag's.
+fn version(is_ipv4: bool) -> Key {
+    Key { mask: 0xf000_0000, value: if is_ipv4 { 0x4000_0000 } else { 0x6000_0000 }, offset: 0 }
+}
+
 pub(super) fn encode(matches: &Match) -> Vec<u8> {
     let keys = keys(matches);
     let count = u8::try_from(keys.len()).unwrap_or(u8::MAX);
@@ -40,6 +45,10 @@ fn keys(matches: &Match) -> Vec<Key> {
     let keys = match matches {
         Match::All | Match::Tagged => Vec::new(),
         Match::From(prefix) => prefix_keys(*prefix, source_offset(prefix.is_ipv4())),
+        Match::TaggedFrom(prefix) => {
+            let source = prefix_keys(*prefix, source_offset(prefix.is_ipv4()));
+            [version(prefix.is_ipv4())].into_iter().chain(source).collect()
+        }
         Match::To(prefix) => prefix_keys(*prefix, destination_offset(prefix.is_ipv4())),
     };
     if keys.is_empty() { vec![ANY] } else { keys }
@@ -75,10 +84,13 @@ fn word(bytes: &[u8]) -> u32 {
 /// The match that these keys are for a protocol; none if it is one of another program's.
 pub(super) fn decode(selector: &[u8], protocol: u16) -> Option<Match> {
     let keys: Vec<Key> = selector.get(WORDS..)?.chunks_exact(WORDS).map(key).collect::<Option<_>>()?;
-    let (first, length) = (keys.first()?, keys.iter().map(|key| key.mask.leading_ones()).sum::<u32>());
+    let is_version = |key: &&Key| [version(true), version(false)].contains(key);
+    let told = keys.first().filter(is_version).copied();
+    let about = keys.get(usize::from(told.is_some())..)?;
+    let (first, length) = (about.first()?, about.iter().map(|key| key.mask.leading_ones()).sum::<u32>());
     let value = |place: u32, start: u32| {
         let at = |key: &&Key| key.offset == start + 4 * place;
-        keys.iter().find(at).map_or(0, |key| key.value)
+        about.iter().find(at).map_or(0, |key| key.value)
     };
     let ipv4 = |start| network(IpAddr::V4(Ipv4Addr::from_bits(value(0, start))), length);
     let ipv6 = |start| {
@@ -88,6 +100,8 @@ pub(super) fn decode(selector: &[u8], protocol: u16) -> Option<Match> {
     let found = match (protocol, first.offset) {
         (ETH_P_ALL, 0) => Match::All,
         (ETH_P_8021Q, 0) => Match::Tagged,
+        (ETH_P_8021Q, 12) if told == Some(version(true)) => Match::TaggedFrom(ipv4(12)?),
+        (ETH_P_8021Q, 8) if told == Some(version(false)) => Match::TaggedFrom(ipv6(8)?),
         (ETH_P_IP, 12) => Match::From(ipv4(12)?),
         (ETH_P_IP, 16) => Match::To(ipv4(16)?),
         (ETH_P_IPV6, 8) => Match::From(ipv6(8)?),

@@ -88,3 +88,25 @@ fn fair_queueing() {
     let golden = "000000000500000000000100ffffffff00000000070001006671000004000200";
     same(&Request::replace_fq(5), TC, golden);
 }
+
+/// `tc qdisc replace dev q1 root handle 1: mq`, `q1` with index 3
+#[test]
+fn a_class_for_each_queue() {
+    let golden = "000000000300000000000100ffffffff00000000070001006d710000";
+    same(&Request::replace_mq(3, 1 << 16), TC, golden);
+}
+
+/// `tc qdisc replace dev q1 parent 1:3 handle 7003: prio`
+#[test]
+fn three_classes_in_a_queue() {
+    let golden = "00000000030000000000037003000100000000000900010070\
+                  72696f000000001c000200030000000102020201020000010101010101010104000200";
+    same(&Request::replace_prio(3, 0x1_0003, 0x7003_0000), TC, golden);
+}
+
+/// `tc qdisc replace dev q1 parent 7003:2 fq`
+#[test]
+fn fair_queueing_in_a_class() {
+    let golden = "0000000003000000000000000200037000000000070001006671000004000200";
+    same(&Request::replace_fq_at(3, 0x7003_0002), TC, golden);
+}

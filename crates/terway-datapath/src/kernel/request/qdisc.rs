@@ -1,4 +1,5 @@
-//! Requests about traffic control: the token bucket at the root, and the way from a link's ingress to an ifb.
+//! Requests about traffic control: how packets wait (a token bucket, fair queueing, classes, a queue for each of a
+//! NIC's), and the way from a link's ingress to an ifb.
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::RouteNetlinkMessage;
@@ -9,12 +10,26 @@ use netlink_packet_route::tc::{
 };
 
 use super::{ADD, REPLACE, Request};
+use crate::kernel::objects::Qdisc;
+use crate::kernel::support::QdiscKind;
 use crate::kernel::tbf::Tbf;
 
 /// The handle of the root qdisc we install: `1:`.
 const OUR_ROOT: TcHandle = TcHandle { major: 1, minor: 0 };
 const CLSACT: TcHandle = TcHandle { major: 0xffff, minor: 0 };
 const INGRESS: TcHandle = TcHandle { major: 0xffff, minor: TcHandle::MIN_INGRESS };
+const TCA_OPTIONS: u16 = 2;
+/// A number of four bytes.
+const TCA_FQ_PLIMIT: u16 = 1;
+/// `struct tc_prio_qopt`: three classes, and which of them a packet's type of service leads to; the kernel's own default.
+const PRIO: [u8; 20] = {
+    let [a, b, c, d] = 3_u32.to_ne_bytes();
+    [a, b, c, d, 1, 2, 2, 2, 1, 2, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]
+};
+/// Every namespace has it under this index.
+const LOOPBACK: u32 = 1;
+/// A handle that nothing has.
+const PROBE: TcHandle = TcHandle { major: 0x7ffe, minor: 0 };
 /// Priority 1 (upper half) and `ETH_P_ALL` in network byte order (lower half).
 const EVERY_PACKET: u32 = 1 << 16 | (0x0003_u16.to_be() as u32);
 
@@ -35,6 +50,52 @@ impl Request {
         let mut message = message(index, TcHandle::ROOT, OUR_ROOT, "fq");
         message.attributes.push(TcAttribute::Options(Vec::new()));
         let what = format!("pace link #{index}");
+        Self::new(what, REPLACE, &RouteNetlinkMessage::NewQueueDiscipline(message))
+    }
+
+    /// The same below another qdisc, in the class `parent`, or at the root ([`Qdisc::ROOT`]); the kernel chooses the handle.
+    pub fn replace_fq_at(index: u32, parent: u32) -> Self {
+        let mut message = message(index, parent.into(), TcHandle::UNSPEC, "fq");
+        message.attributes.push(TcAttribute::Options(Vec::new()));
+        let what = format!("pace what waits in class {} of link #{index}", class(parent));
+        Self::new(what, REPLACE, &RouteNetlinkMessage::NewQueueDiscipline(message))
+    }
+
+    /// Makes the root of a link with several queues a qdisc with a class for each, under this handle.
+    pub fn replace_mq(index: u32, handle: u32) -> Self {
+        let message = message(index, TcHandle::ROOT, handle.into(), "mq");
+        let what = format!("give each queue of link #{index} a class");
+        Self::new(what, REPLACE, &RouteNetlinkMessage::NewQueueDiscipline(message))
+    }
+
+    /// Has what waits in the class `parent` (or at the root) wait in three classes, of which the first goes first. Packets
+    /// that no filter puts anywhere go by their type of service.
+    pub fn replace_prio(index: u32, parent: u32, handle: u32) -> Self {
+        let what = format!("have what waits in class {} of link #{index} wait by classes", class(parent));
+        Self::prio(what, index, parent.into(), handle.into(), &PRIO)
+    }
+
+    /// Asks for a qdisc that no kernel makes, in a way that tells whether it knows the kind: it is looked for before its
+    /// parameters are. Nothing comes of it either way.
+    pub(crate) fn probe_qdisc(kind: QdiscKind) -> Self {
+        let what = format!("ask for qdisc {}", kind.name());
+        match kind {
+            // One class is less than there may be.
+            QdiscKind::Prio => Self::prio(what, LOOPBACK, TcHandle::ROOT, PROBE, &[1; 20]),
+            QdiscKind::Fq => {
+                let mut message = message(LOOPBACK, TcHandle::ROOT, PROBE, "fq");
+                let limit = DefaultNla::new(TCA_FQ_PLIMIT, vec![1]);
+                message.attributes.push(TcAttribute::Options(vec![TcOption::Other(limit)]));
+                Self::new(what, REPLACE, &RouteNetlinkMessage::NewQueueDiscipline(message))
+            }
+        }
+    }
+
+    fn prio(what: String, index: u32, parent: TcHandle, handle: TcHandle, parameters: &[u8]) -> Self {
+        let mut message = message(index, parent, handle, "prio");
+        // Behind them `tc` has a nest for newer ones, of which there are none.
+        let parameters = [parameters, &[4, 0, 2, 0]].concat();
+        message.attributes.push(TcAttribute::Other(DefaultNla::new(TCA_OPTIONS, parameters)));
         Self::new(what, REPLACE, &RouteNetlinkMessage::NewQueueDiscipline(message))
     }
 
@@ -87,6 +148,14 @@ impl Request {
         message.attributes.push(TcAttribute::Options(options.map(TcOption::U32).into()));
         let what = format!("redirect ingress of link #{index} to link #{target}");
         Self::new(what, ADD, &RouteNetlinkMessage::NewTrafficFilter(message))
+    }
+}
+
+fn class(parent: u32) -> String {
+    if parent == Qdisc::ROOT {
+        "root".to_owned()
+    } else {
+        format!("{:x}:{:x}", parent >> 16, parent & 0xffff)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Pods on ENIs that stay on the node.
 
-use terway_types::{Datapath, Gateways, IfName, InterfacePlan};
+use terway_types::{Datapath, Gateways, IfName, InterfacePlan, PriorityClass, Queueing};
 
 use super::{changes, dual, facts, key, pod, problems, shared, text};
 use crate::facts::HostFacts;
@@ -174,5 +174,39 @@ fn the_nodes_links_are_called_as_asked() {
     for prefix in ["", "veths", "a/b", "é"] {
         let said = problems(&named(prefix));
         assert!(said.contains("is not 1 to 4 letters or digits"), "{said}");
+    }
+}
+
+#[test]
+fn packets_wait_at_the_eni_by_the_class_of_their_pod() {
+    let queueing = Queueing { paced: true, class: Some(PriorityClass::Guaranteed) };
+    let wanted = InterfacePlan { queueing, ..shared() };
+    assert_eq!(
+        changes(&shared(), &wanted),
+        [
+            "+ qdisc prio of fq dev eth1",
+            "+ filter prio dev eth1 src 10.0.1.5 class guaranteed",
+            "+ filter prio dev eth1 src fd00:1::5 class guaranteed",
+        ]
+    );
+    // What they bear by then is the tag of their VLAN, whether the trunk puts it on or a link.
+    for datapath in [Datapath::Vlan { id: 7 }, Datapath::VlanTag { id: 7 }] {
+        let layout = layout(&InterfacePlan { datapath, ..wanted.clone() }, &key(), &pod(), &facts()).unwrap();
+        assert_eq!(layout.host.classes.len(), 2);
+        assert!(layout.host.classes.iter().all(|class| class.tagged && class.link == "eth1"));
+    }
+    // A whole ENI has one pod.
+    let whole = InterfacePlan { datapath: Datapath::Exclusive, ..wanted };
+    assert_eq!(changes(&dual(), &whole), ["+ qdisc fq dev eth0"]);
+}
+
+#[test]
+fn on_the_nodes_own_nic_nothing_waits_differently() {
+    let queueing = Queueing { paced: true, class: Some(PriorityClass::Guaranteed) };
+    let on_uplink = HostFacts { uplink: "eth1".into(), ..facts() };
+    for datapath in [Datapath::PolicyRoute, Datapath::Ipvlan, Datapath::Vlan { id: 7 }] {
+        let plan = InterfacePlan { datapath, queueing, ..dual() };
+        let layout = layout(&plan, &key(), &pod(), &on_uplink).unwrap();
+        assert!(layout.host.queues.is_empty() && layout.host.classes.is_empty());
     }
 }

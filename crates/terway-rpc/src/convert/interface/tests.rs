@@ -20,6 +20,7 @@ fn parts() -> InterfaceParts {
         extra_routes: vec!["192.168.0.0/16".parse().unwrap()],
         ingress: Some(1_250_000),
         egress: None,
+        class: Some(PriorityClass::BestEffort),
         nic_kinds: vec!["veth".into()],
         vlan: Some(7),
         vf: None,

@@ -20,7 +20,7 @@ use crate::frame::{self, Frame};
 use crate::hpack::{self, Table};
 
 /// The window of a stream or connection nobody has agreed on (RFC 9113, section 6.9.2).
-const USUAL_WINDOW: i64 = 65_535;
+const USUAL_WINDOW: u32 = 65_535;
 /// The largest there is.
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 /// The longest header block taken.
@@ -86,15 +86,15 @@ impl Connection {
             settings.extend(u32::to_be_bytes(value));
         }
         frame::push(&mut outbox, frame::SETTINGS, 0, 0, &settings);
-        let more = LARGEST_WINDOW - 65_535;
+        let more = LARGEST_WINDOW - USUAL_WINDOW;
         frame::push(&mut outbox, frame::WINDOW_UPDATE, 0, 0, &more.to_be_bytes());
         Ok(Self {
             socket: BufReader::new(fd.into()),
             outbox,
             table: Table::default(),
             stream: 0,
-            window: USUAL_WINDOW,
-            initial_window: USUAL_WINDOW,
+            window: USUAL_WINDOW.into(),
+            initial_window: USUAL_WINDOW.into(),
             longest_frame: frame::LONGEST,
             halved: false,
         })

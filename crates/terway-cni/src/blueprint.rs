@@ -65,7 +65,7 @@ fn host_facts(
     deadline: Instant,
 ) -> Result<HostFacts, Fault> {
     let in_use = |family: &IpFamily| plans.iter().any(|plan| plan.addresses.get(*family).is_some());
-    let families = [IpFamily::V4, IpFamily::V6].into_iter().filter(in_use);
+    let families = IpFamily::BOTH.into_iter().filter(in_use);
     let shared = |plan: &&InterfacePlan| plan.datapath.shares_the_eni();
     let meets_the_node =
         |plan: &InterfacePlan| plan.host_peer || plan.datapath.is_a_pair() || plan.datapath.shares_the_eni();

@@ -107,7 +107,7 @@ impl HostGuard {
                 },
                 () = sleep_until(next) => {
                     if Instant::now() >= slow {
-                        heard.extend([Touched::Anything]);
+                        heard.touched.insert(Touched::Anything);
                         slow = Instant::now() + SLOW;
                     }
                     let round = self.prepare(std::mem::take(&mut heard), &host, memory).await?;
@@ -180,20 +180,12 @@ impl HostGuard {
 
 impl Heard {
     fn everything() -> Self {
-        let mut heard = Self::default();
-        heard.extend([Touched::Anything]);
-        heard
+        Self { touched: HashSet::from([Touched::Anything]), ..Self::default() }
     }
 
     fn note(&mut self, touch: Touch) {
-        self.extend([touch.what]);
+        self.touched.insert(touch.what);
         self.by.extend(touch.by);
-    }
-
-    fn extend(&mut self, touched: impl IntoIterator<Item = Touched>) {
-        for what in touched {
-            self.touched.insert(what);
-        }
     }
 }
 

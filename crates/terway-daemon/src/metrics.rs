@@ -170,7 +170,7 @@ impl Metrics {
         registry.register("terway_spooled_releases", "Spooled releases by outcome", self.spooled.clone());
         registry.register(
             "terway_host_repairs",
-            "Objects of attachments missing on the node, by outcome",
+            "Objects of attachments on the node that were not as they should be, by outcome",
             self.host_repairs.clone(),
         );
     }
@@ -214,7 +214,7 @@ impl Metrics {
         self.orphans.set(i64::try_from(orphans).unwrap_or(i64::MAX));
     }
 
-    /// So many objects on the node were `repaired`, `left` or `postponed`.
+    /// So many objects on the node were `repaired`, `expelled` (from ENIs), `left`, `postponed` or `swept`.
     pub fn host_repairs(&self, outcome: &'static str, count: usize) {
         let counter = self.host_repairs.get_or_create(&[("outcome", outcome.to_owned())]);
         counter.inc_by(count.try_into().unwrap_or(u64::MAX));

@@ -95,8 +95,7 @@ pub fn check(ranges: &Subnets, mode: NodeMode, settings: &Settings) -> Result<Op
         ),
         _ => {}
     }
-    let all = ranges.v4.map(IpNetwork::V4).into_iter().chain(ranges.v6.map(IpNetwork::V6));
-    for net in all {
+    for net in ranges.iter() {
         for service in settings.service_cidrs.iter().filter(|service| overlap(service, &net)) {
             refuse(
                 FLAG,

@@ -36,7 +36,7 @@ pub struct Keeper {
     pub configuration: Configuration,
     /// The node's mode.
     pub mode: NodeMode,
-    /// What the node's label says.
+    /// Whether it is a Lingjun node, and where its ENIs come from.
     pub kind: NodeKind,
     /// The node's name and cluster.
     pub owner: Owner,

@@ -50,7 +50,8 @@ pub(crate) fn settle(nic: &Link, name: &str, host: &mut Netlink) -> Result<bool,
     if nic.alias.is_some() {
         requests.push(set(nic, LinkChange { alias: Some(""), ..LinkChange::default() }));
     }
-    let outcomes = host.transact_each(&requests);
+    // An address goes with its link's state or with its primary one; what is gone need not be deleted.
+    let settled = host.transact_if_present(&requests);
     if nic.name != name {
         // Another link may have the name; any name will do.
         let rename = set(nic, LinkChange { name: Some(name), ..LinkChange::default() });
@@ -58,9 +59,7 @@ pub(crate) fn settle(nic: &Link, name: &str, host: &mut Netlink) -> Result<bool,
             tracing::warn!(%error, nic = nic.name, name, "the NIC keeps its name");
         }
     }
-    // An address goes with its link's state or with its primary one; what is gone need not be deleted.
-    let refused = outcomes.into_iter().filter_map(Result::err).find(|error| !error.is_absent());
-    refused.map_or(Ok(!requests.is_empty() || nic.name != name), Err)
+    settled.map(|_| !requests.is_empty() || nic.name != name)
 }
 
 fn set(nic: &Link, change: LinkChange<'_>) -> Request {

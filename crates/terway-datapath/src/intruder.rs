@@ -63,8 +63,7 @@ pub fn find(
 /// Takes them off; what is gone meanwhile is no failure.
 pub fn expel(host: &mut Netlink, intruders: &[Intruder]) -> Result<(), KernelError> {
     let requests: Vec<Request> = intruders.iter().map(Intruder::deletion).collect();
-    let outcomes = host.transact_each(&requests);
-    outcomes.into_iter().filter_map(Result::err).find(|error| !error.is_absent()).map_or(Ok(()), Err)
+    host.transact_if_present(&requests).map(drop)
 }
 
 fn is_foreign(way: &Route) -> bool {

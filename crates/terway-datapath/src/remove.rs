@@ -267,8 +267,7 @@ impl<'a> Work<'a> {
         };
         let stale: Vec<_> = pod.rules()?.into_iter().filter(leads_to).collect();
         let requests: Vec<_> = stale.iter().map(Request::delete_rule).collect();
-        let refused = pod.transact_each(&requests).into_iter().filter_map(Result::err);
-        refused.filter(|error| !error.is_absent()).map(Err).next().unwrap_or(Ok(()))
+        pod.transact_if_present(&requests).map(drop)
     }
 
     fn bring_home(&mut self, nic: &Link, pod: &mut Netlink, host: &Netns) -> Result<(), KernelError> {

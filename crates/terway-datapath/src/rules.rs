@@ -63,15 +63,15 @@ pub(crate) fn owner(host: &mut Netlink, address: IpAddr) -> Result<Option<Mark>,
     Ok(link.and_then(|link| link.alias.as_deref().and_then(Mark::parse)))
 }
 
-/// The rules of an attachment: those of the addresses known to be its own, and of those its links lead to. If all its
-/// addresses are known, nobody else's rules and links are looked at.
+/// The rules of an attachment: those of the addresses known to be its own, unless another's link leads there; nobody
+/// else's rules and links are looked at for that. If none is known, those of the addresses its links lead to.
 pub(crate) fn of_attachment(
     host: &mut Netlink,
     mark: &Mark,
     known: &[IpAddr],
 ) -> Result<Vec<Rule>, KernelError> {
     if known.is_empty() {
-        return by_links(host, mark, known);
+        return by_links(host, mark);
     }
     let mut rules = host.rules_about(known)?;
     rules.retain(|rule| pod_of(rule).is_some_and(|address| known.contains(&address)));
@@ -84,18 +84,14 @@ pub(crate) fn of_attachment(
     Ok(rules)
 }
 
-/// The same by all rules and links of the node.
-fn by_links(host: &mut Netlink, mark: &Mark, known: &[IpAddr]) -> Result<Vec<Rule>, KernelError> {
+/// The rules of an attachment of whose addresses none is known, by all rules and links of the node.
+fn by_links(host: &mut Netlink, mark: &Mark) -> Result<Vec<Rule>, KernelError> {
     let rules: Vec<_> = host.rules()?.into_iter().filter(|rule| pod_of(rule).is_some()).collect();
     if rules.is_empty() {
         return Ok(rules);
     }
     let led_to = led_to(host)?;
-    let leads = |address: IpAddr, own: bool| {
-        led_to.iter().any(|(to, owner)| *to == address && (owner == mark) == own)
-    };
-    let is_own =
-        |address: IpAddr| leads(address, true) || (known.contains(&address) && !leads(address, false));
+    let is_own = |address: IpAddr| led_to.iter().any(|(to, owner)| *to == address && owner == mark);
     Ok(rules.into_iter().filter(|rule| pod_of(rule).is_some_and(is_own)).collect())
 }
 
@@ -132,17 +128,16 @@ pub(crate) fn make_way(wanted: &[Rule], there: &[Rule]) -> (Vec<Request>, Vec<Ru
 /// Deletes rules, and what is in the tables they led to if nobody else is led there. Says how many rules there were.
 pub(crate) fn remove(host: &mut Netlink, rules: &[Rule]) -> Result<usize, KernelError> {
     let requests: Vec<_> = rules.iter().map(Request::delete_rule).collect();
-    let outcomes = host.transact_each(&requests);
-    let deleted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    // A rule that is gone was deleted by somebody else meanwhile.
+    let deleted = host.transact_if_present(&requests);
     // Of both families, though only one has a rule left: somebody may have deleted the other's.
     let tables: BTreeSet<_> =
         rules.iter().map(|rule| rule.table).filter(|table| *table > FIRST_TABLE).collect();
-    let freed = tables.into_iter().try_for_each(|table| {
-        [IpFamily::V4, IpFamily::V6].into_iter().try_for_each(|family| free(host, family, table))
-    });
-    // A rule that is gone was deleted by somebody else meanwhile.
-    outcomes.into_iter().filter_map(Result::err).find(|error| !error.is_absent()).map_or(freed, Err)?;
-    Ok(deleted)
+    let freed = tables
+        .into_iter()
+        .try_for_each(|table| IpFamily::BOTH.into_iter().try_for_each(|family| free(host, family, table)));
+    let deleted = deleted?;
+    freed.map(|()| deleted)
 }
 
 /// Deletes what attachments left that are gone without a trace: rules of our making about an address that no
@@ -173,7 +168,7 @@ fn is_our_route(route: &Route) -> bool {
 
 /// Deletes our routes of a table unless a rule leads there.
 pub(crate) fn free(host: &mut Netlink, family: IpFamily, table: u32) -> Result<(), KernelError> {
-    if is_used(host, family, table)? {
+    if host.any_rule_to(family, table)? {
         return Ok(());
     }
     let filter = RouteFilter { family: Some(family), table: Some(table), oif: None };
@@ -185,7 +180,7 @@ pub(crate) fn free(host: &mut Netlink, family: IpFamily, table: u32) -> Result<(
     let changes: Vec<_> = routes.iter().map(|route| Request::change_route(&leaving(route))).collect();
     // A route whose next hop somebody took away cannot be changed any more; it goes as it is.
     let changed = host.transact_each(&changes);
-    let last: Vec<_> = if is_used(host, family, table)? {
+    let last: Vec<_> = if host.any_rule_to(family, table)? {
         let ours = routes.iter().map(|route| Route { protocol: OUR_PROTOCOL, ..route.clone() });
         ours.map(|route| Request::replace_route(&route)).collect()
     } else {
@@ -195,17 +190,7 @@ pub(crate) fn free(host: &mut Netlink, family: IpFamily, table: u32) -> Result<(
             .map(|route| Request::delete_route(&route))
             .collect()
     };
-    settle(host, &last)
-}
-
-fn is_used(host: &mut Netlink, family: IpFamily, table: u32) -> Result<bool, KernelError> {
-    host.any_rule_to(family, table)
-}
-
-/// What is not there any more need not be changed.
-fn settle(host: &mut Netlink, requests: &[Request]) -> Result<(), KernelError> {
-    let outcomes = host.transact_each(requests);
-    outcomes.into_iter().filter_map(Result::err).find(|error| !error.is_absent()).map_or(Ok(()), Err)
+    host.transact_if_present(&last).map(drop)
 }
 
 #[cfg(test)]

@@ -18,8 +18,6 @@ use crate::mark::Mark;
 /// The name of our tables.
 pub(crate) const TABLE: &str = "terway";
 
-const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
-
 /// The chain of a family.
 fn chain(family: IpFamily) -> Chain {
     let family = match family {
@@ -63,7 +61,7 @@ pub(crate) fn install(additions: &Batch, netns: &Netns) -> Result<(), KernelErro
 pub(crate) fn installed(mark: &Mark, netns: &Netns) -> Result<Vec<RuleBody>, KernelError> {
     let mut nft = Nft::open(netns)?;
     let mut found = Vec::new();
-    for family in FAMILIES {
+    for family in IpFamily::BOTH {
         found.extend(nft.marked(&chain(family), mark.as_str())?.into_iter().map(|rule| rule.body));
     }
     Ok(found)
@@ -73,7 +71,7 @@ pub(crate) fn installed(mark: &Mark, netns: &Netns) -> Result<Vec<RuleBody>, Ker
 pub(crate) fn marks(netns: &Netns) -> Result<BTreeSet<String>, KernelError> {
     let mut nft = Nft::open(netns)?;
     let mut found = BTreeSet::new();
-    for family in FAMILIES {
+    for family in IpFamily::BOTH {
         let comments = nft.rules(&chain(family))?.into_iter().filter_map(|rule| rule.comment);
         found.extend(comments.map(|comment| comment.as_str().to_owned()));
     }
@@ -84,7 +82,7 @@ pub(crate) fn marks(netns: &Netns) -> Result<BTreeSet<String>, KernelError> {
 pub(crate) fn remove(mark: &Mark, netns: &Netns) -> Result<usize, KernelError> {
     let mut nft = Nft::open(netns)?;
     let mut count = 0;
-    for family in FAMILIES {
+    for family in IpFamily::BOTH {
         count += remove_of(&chain(family), mark, &mut nft)?;
     }
     Ok(count)

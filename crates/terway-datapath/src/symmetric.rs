@@ -15,7 +15,6 @@ use crate::kernel::objects::{MAIN_TABLE, OUR_PROTOCOL, Route, RouteFilter, Route
 use crate::kernel::sysctl::{Sysctl, SysctlError, ipv4_conf};
 use crate::kernel::{KernelError, Netlink, Netns, NetnsError, Request};
 
-const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
 const COMMENT: &str = "terway-symmetric";
 
 /// A node that could not be set up so.
@@ -53,7 +52,7 @@ pub fn install(wanted: &SymmetricRouting, host: &Netns) -> Result<bool, Symmetri
     let link = netlink.link_by_name(&wanted.uplink)?.map(|link| link.index);
     let out = netlink.routes(RouteFilter { table: Some(MAIN_TABLE), oif: link, family: None })?;
     let mut changed = false;
-    for family in FAMILIES {
+    for family in IpFamily::BOTH {
         let is_out = |route: &&Route| {
             route.is_default() && route.family() == family && route.kind == RouteKind::Unicast
         };
@@ -72,7 +71,7 @@ pub fn install(wanted: &SymmetricRouting, host: &Netns) -> Result<bool, Symmetri
 pub fn remove(host: &Netns) -> Result<bool, KernelError> {
     let (mut netlink, mut nft) = (Netlink::open(host)?, Nft::open(host)?);
     let mut changed = false;
-    for family in FAMILIES {
+    for family in IpFamily::BOTH {
         let chain = chain(family);
         if nft.chains(&chain.table)?.is_empty() {
             continue;

@@ -151,15 +151,13 @@ fn settle(host: &mut Netlink, link: u32) -> Result<(), KernelError> {
     host.transact(&back)
 }
 
-/// What is not there any more need not be deleted.
 fn drop_all<'a>(
     host: &mut Netlink,
     link: u32,
     filters: impl IntoIterator<Item = &'a InstalledFilter>,
 ) -> Result<(), KernelError> {
     let requests: Vec<_> = filters.into_iter().map(|filter| Request::delete_filter(link, filter)).collect();
-    let refused = host.transact_each(&requests).into_iter().filter_map(Result::err);
-    refused.filter(|error| !error.is_absent()).map(Err).next().unwrap_or(Ok(()))
+    host.transact_if_present(&requests).map(drop)
 }
 
 #[cfg(test)]

@@ -82,8 +82,10 @@ impl Reason {
     /// The answer to somebody who waited in vain.
     pub(crate) fn into_fault(self, key: &AttachmentKey, waited: Duration) -> Fault {
         let what = format!("no {} for {key} within {:.1} s: {}", self.what, waited.as_secs_f64(), self.why);
-        let fault = Fault::new(self.code, what);
-        let fault = self.remedy.map_or(fault.clone(), |remedy| fault.remedy(remedy));
+        let mut fault = Fault::new(self.code, what);
+        if let Some(remedy) = self.remedy {
+            fault = fault.remedy(remedy);
+        }
         match self.cause {
             Some(cause) if cause.cause.is_empty() => fault.because(cause.what).remedy(cause.remedy),
             Some(cause) => fault.because(format!("{}: {}", cause.what, cause.cause)).remedy(cause.remedy),

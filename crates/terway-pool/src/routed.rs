@@ -38,7 +38,7 @@ pub(crate) fn ranges(settings: &PoolSettings) -> Option<Subnets> {
 }
 
 fn networks(ranges: Subnets) -> BTreeSet<IpNetwork> {
-    ranges.v4.map(IpNetwork::V4).into_iter().chain(ranges.v6.map(IpNetwork::V6)).collect()
+    ranges.iter().collect()
 }
 
 impl Pool {

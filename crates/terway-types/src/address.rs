@@ -16,6 +16,9 @@ pub enum IpFamily {
 }
 
 impl IpFamily {
+    /// Both of them, IPv4 first.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
     /// The family an address belongs to.
     pub fn of(address: &IpAddr) -> Self {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
@@ -76,6 +79,21 @@ impl Addresses {
         match family {
             IpFamily::V4 => self.v4.map(IpAddr::V4),
             IpFamily::V6 => self.v6.map(IpAddr::V6),
+        }
+    }
+}
+
+impl Subnets {
+    /// The CIDRs present, IPv4 first.
+    pub fn iter(&self) -> impl Iterator<Item = IpNetwork> + use<> {
+        self.v4.map(IpNetwork::V4).into_iter().chain(self.v6.map(IpNetwork::V6))
+    }
+
+    /// The CIDR of one family.
+    pub fn get(&self, family: IpFamily) -> Option<IpNetwork> {
+        match family {
+            IpFamily::V4 => self.v4.map(IpNetwork::V4),
+            IpFamily::V6 => self.v6.map(IpNetwork::V6),
         }
     }
 }

@@ -17,8 +17,8 @@ mod wire;
 
 use async_trait::async_trait;
 use terway_types::{
-    AddressSet, CloudFailure, CloudFailureKind, CloudFailureKind as Kind, EniId, InstanceId, IntentToken,
-    SecurityGroupId, VSwitchId,
+    AddressSet, CloudFailure, CloudFailureKind as Kind, EniId, InstanceId, IntentToken, SecurityGroupId,
+    VSwitchId,
 };
 
 use self::api::{Action, Taken};
@@ -99,7 +99,7 @@ impl Aliyun {
     async fn one_vswitch_patiently(&self, id: &VSwitchId) -> CloudResult<Option<VSwitch>> {
         for _ in 0..PATIENT_ASKS {
             match self.one_vswitch(id).await {
-                Err(refusal) if refusal.kind == CloudFailureKind::Throttled => {}
+                Err(refusal) if refusal.kind == Kind::Throttled => {}
                 answer => return answer,
             }
         }

@@ -38,6 +38,5 @@ pub(super) fn forget<'a>(
 ) -> Result<(), KernelError> {
     let old: Vec<_> =
         addresses.into_iter().map(|address| Request::delete_neighbour(bridge, *address)).collect();
-    let refused = vpc.transact_each(&old).into_iter().filter_map(Result::err);
-    refused.into_iter().find(|error| !error.is_absent()).map_or(Ok(()), Err)
+    vpc.transact_if_present(&old).map(drop)
 }

@@ -88,16 +88,9 @@ mod tests {
             mac: Some(mac),
             mtu: 1500,
             up: true,
-            kind: None,
             alias: alias.map(str::to_owned),
-            master: None,
-            peer: None,
-            peer_netns_id: None,
-            child: None,
-            pci: None,
-            tx_queues: 1,
-            loopback: false,
             ether: true,
+            ..Link::default()
         }
     }
 

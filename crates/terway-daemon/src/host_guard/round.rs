@@ -175,8 +175,8 @@ impl Round {
 
     /// The node's facts, read once a round for each set of families.
     fn facts(&self, plan: &InterfacePlan, seen: &mut Seen) -> Result<HostFacts, Fault> {
-        let mut families = vec![IpFamily::V4, IpFamily::V6];
-        families.retain(|family| plan.addresses.get(*family).is_some());
+        let in_use = |family: &IpFamily| plan.addresses.get(*family).is_some();
+        let families: Vec<_> = IpFamily::BOTH.into_iter().filter(in_use).collect();
         if let Some((_, facts)) = seen.facts.iter().find(|(of, _)| *of == families) {
             return Ok(facts.clone());
         }

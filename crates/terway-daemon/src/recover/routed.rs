@@ -1,12 +1,12 @@
 //! A new ledger for a node in VPC mode, pure: no cloud knows which pod has which address, only the routes to pods do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use terway_pool::node_record;
 use terway_types::{
-    AddressPhase, AddressRecord, Addresses, AttachmentKey, AttachmentRecord, PodRef, PrefixPhase,
+    AddressPhase, AddressRecord, Addresses, AttachmentKey, AttachmentRecord, EniRecord, PodRef, PrefixPhase,
     PrefixRecord, Subnets, Timestamp,
 };
 
@@ -16,8 +16,6 @@ use super::rebuild::Rebuilt;
 /// Gives every address of the ranges that a route leads to back to the attachment whose link it leads to.
 pub fn rebuild_routed(ranges: Subnets, traces: &Traces, now: Timestamp) -> Rebuilt {
     let node = node_record(now, ranges);
-    let nets: Vec<IpNetwork> =
-        ranges.v4.map(IpNetwork::V4).into_iter().chain(ranges.v6.map(IpNetwork::V6)).collect();
     let mut done = Rebuilt::default();
     let mut taken = BTreeSet::new();
     for link in &traces.nameless {
@@ -25,7 +23,7 @@ pub fn rebuild_routed(ranges: Subnets, traces: &Traces, now: Timestamp) -> Rebui
             .push(format!("host link {link} is of an attachment whose name is too long to be read back"));
     }
     for (key, routed) in &traces.holders {
-        let own = |address: &&IpAddr| nets.iter().any(|net| net.contains(**address));
+        let own = |address: &&IpAddr| ranges.iter().any(|net| net.contains(**address));
         for address in routed.iter().filter(|address| !own(address)) {
             done.uncertain
                 .push(format!("{key} has {address}, which is of no --pod-cidr; the pod must be made anew"));
@@ -40,7 +38,7 @@ pub fn rebuild_routed(ranges: Subnets, traces: &Traces, now: Timestamp) -> Rebui
         } else {
             taken.extend(addresses.iter());
             done.certain.push(format!("{key} holds {}", words(addresses)));
-            hold(&mut done, key, addresses, now);
+            hold(&mut done, key, &node, addresses);
         }
     }
     let prefix = |net: IpNetwork| PrefixRecord {
@@ -49,7 +47,7 @@ pub fn rebuild_routed(ranges: Subnets, traces: &Traces, now: Timestamp) -> Rebui
         phase: PrefixPhase::Ready,
         since: now,
     };
-    done.snapshot.prefixes.extend(nets.into_iter().map(prefix));
+    done.snapshot.prefixes.extend(ranges.iter().map(prefix));
     done.snapshot.addresses.sort_by_key(|record| record.address);
     done.snapshot.enis.push(node);
     done
@@ -63,17 +61,17 @@ fn pair<'a>(addresses: impl Iterator<Item = &'a IpAddr>) -> Addresses {
 }
 
 fn words(addresses: Addresses) -> String {
-    let all: BTreeMap<_, _> = addresses.iter().map(|address| (address, address.to_string())).collect();
-    all.into_values().collect::<Vec<_>>().join(" and ")
+    addresses.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" and ")
 }
 
-fn hold(done: &mut Rebuilt, key: &AttachmentKey, addresses: Addresses, now: Timestamp) {
-    let eni = node_record(now, Subnets::default()).token;
+/// Notes that an attachment holds these addresses of the node's own NIC.
+fn hold(done: &mut Rebuilt, key: &AttachmentKey, node: &EniRecord, addresses: Addresses) {
+    let (eni, since) = (node.token.clone(), node.since);
     done.snapshot.addresses.extend(addresses.iter().map(|address| AddressRecord {
         address,
         eni: eni.clone(),
         phase: AddressPhase::InUse(key.clone()),
-        since: now,
+        since,
     }));
     done.snapshot.attachments.push(AttachmentRecord {
         key: key.clone(),
@@ -83,7 +81,7 @@ fn hold(done: &mut Rebuilt, key: &AttachmentKey, addresses: Addresses, now: Time
         eni,
         addresses,
         claim: None,
-        since: now,
+        since,
     });
 }
 

@@ -121,18 +121,54 @@ pub(super) fn inside(
     links: &[kernel::Link],
     there: &[kernel::Rule],
 ) -> Result<Vec<Request>, StepError> {
-    let index_of = |name: &str| links.iter().find(|link| link.name == name).map(|link| link.index);
-    let vanished = |name: &str| StepError::Vanished(name.to_owned());
-    let index = |name: &str| index_of(name).ok_or_else(|| vanished(name));
-    let number =
-        |table: &Table| table.number(index_of).ok_or_else(|| vanished(table.link().unwrap_or_default()));
+    let by_name = ByName(links);
     let mut requests = shared_nics(wanted, links)?;
+    requests.extend(on_links(wanted, &by_name)?);
+    let first = |route: &&Route| route.table == Table::Main && !is_looked_up(route);
+    let (main, others): (Vec<_>, Vec<_>) = wanted.routes.iter().partition(first);
+    let (last, own): (Vec<_>, Vec<_>) = others.into_iter().partition(|route| route.table == Table::Main);
+    let (own, direct): (Vec<_>, Vec<_>) = own.into_iter().partition(|route| is_looked_up(route));
+    for route in main {
+        requests.push(self::route(route, &by_name)?);
+    }
+    let (stale, missing) = rules::make_way(&rules(wanted, links)?, there);
+    requests.extend(stale);
+    requests.extend(missing.iter().map(Request::add_rule));
+    for route in direct.into_iter().chain(own).chain(last) {
+        requests.push(self::route(route, &by_name)?);
+    }
+    Ok(requests)
+}
+
+/// The links of one namespace, by name.
+struct ByName<'a>(&'a [kernel::Link]);
+
+impl ByName<'_> {
+    fn find(&self, name: &str) -> Option<u32> {
+        self.0.iter().find(|link| link.name == name).map(|link| link.index)
+    }
+
+    /// The index of a link that must be there.
+    fn index(&self, name: &str) -> Result<u32, StepError> {
+        self.find(name).ok_or_else(|| StepError::Vanished(name.to_owned()))
+    }
+
+    /// The number of a table, whose link must be there.
+    fn table(&self, table: &Table) -> Result<u32, StepError> {
+        let number = table.number(|name| self.find(name));
+        number.ok_or_else(|| StepError::Vanished(table.link().unwrap_or_default().to_owned()))
+    }
+}
+
+/// What is put on links before anything is routed over them.
+fn on_links(wanted: &NamespaceLayout, by_name: &ByName<'_>) -> Result<Vec<Request>, StepError> {
+    let mut requests = Vec::new();
     for limit in &wanted.limits {
         let what = format!("add {limit} (needs kernel module sch_tbf)");
-        requests.push(Request::replace_tbf(index(&limit.link)?, &limit.bucket).described(what));
+        requests.push(Request::replace_tbf(by_name.index(&limit.link)?, &limit.bucket).described(what));
     }
     for redirect in &wanted.redirects {
-        let (from, to) = (index(&redirect.from)?, index(&redirect.to)?);
+        let (from, to) = (by_name.index(&redirect.from)?, by_name.index(&redirect.to)?);
         let what = format!("add clsact to {} (needs kernel module sch_ingress)", redirect.from);
         requests.push(Request::add_clsact(from).described(what));
         let what = format!("add {redirect} (needs kernel modules cls_u32 and act_mirred)");
@@ -141,28 +177,16 @@ pub(super) fn inside(
     for link in &wanted.links {
         let change = LinkChange { up: Some(true), alias: Some(link.mark.as_str()), ..LinkChange::default() };
         let what = format!("mark and set up link {}", link.name);
-        requests.push(Request::set_link(index(&link.name)?, &change).described(what));
+        requests.push(Request::set_link(by_name.index(&link.name)?, &change).described(what));
     }
     for address in &wanted.addresses {
-        let request = Request::add_address(index(&address.link)?, address.address);
+        let request = Request::add_address(by_name.index(&address.link)?, address.address);
         requests.push(request.described(format!("add {address}")));
     }
     for neighbour in &wanted.neighbours {
-        let request = Request::replace_neighbour(index(&neighbour.link)?, neighbour.address, neighbour.mac);
+        let index = by_name.index(&neighbour.link)?;
+        let request = Request::replace_neighbour(index, neighbour.address, neighbour.mac);
         requests.push(request.described(format!("add {neighbour}")));
-    }
-    let first = |route: &&Route| route.table == Table::Main && !is_looked_up(route);
-    let (main, others): (Vec<_>, Vec<_>) = wanted.routes.iter().partition(first);
-    let (last, own): (Vec<_>, Vec<_>) = others.into_iter().partition(|route| route.table == Table::Main);
-    let (own, on_links): (Vec<_>, Vec<_>) = own.into_iter().partition(|route| is_looked_up(route));
-    for route in main {
-        requests.push(self::route(route, index(&route.link)?, number(&route.table)?));
-    }
-    let (stale, missing) = rules::make_way(&rules(wanted, links)?, there);
-    requests.extend(stale);
-    requests.extend(missing.iter().map(Request::add_rule));
-    for route in on_links.into_iter().chain(own).chain(last) {
-        requests.push(self::route(route, index(&route.link)?, number(&route.table)?));
     }
     Ok(requests)
 }
@@ -179,23 +203,21 @@ pub(super) fn rules(
     wanted: &NamespaceLayout,
     links: &[kernel::Link],
 ) -> Result<Vec<kernel::Rule>, StepError> {
-    let index_of = |name: &str| links.iter().find(|link| link.name == name).map(|link| link.index);
-    let vanished = |table: &Table| StepError::Vanished(table.link().unwrap_or_default().to_owned());
-    let numbered = |table: &Table| table.number(index_of).ok_or_else(|| vanished(table));
-    wanted.rules.iter().map(|rule| Ok(rule.request(numbered(&rule.table)?))).collect()
+    let by_name = ByName(links);
+    wanted.rules.iter().map(|rule| Ok(rule.request(by_name.table(&rule.table)?))).collect()
 }
 
 /// A route with a preferred source is the node's way to a pod: it replaces one an older attachment of the same
 /// address left. A shared one may be there already. In the pod nothing is replaced; what stands there is another
 /// plugin's.
-fn route(route: &Route, index: u32, table: u32) -> Request {
-    let wanted = route.request(index, table);
+fn route(route: &Route, by_name: &ByName<'_>) -> Result<Request, StepError> {
+    let wanted = route.request(by_name.index(&route.link)?, by_name.table(&route.table)?);
     let request = if route.source.is_some() || route.shared {
         Request::replace_route(&wanted)
     } else {
         Request::add_route(&wanted)
     };
-    request.described(format!("add {route}"))
+    Ok(request.described(format!("add {route}")))
 }
 
 fn new<'a>(link: &'a Link, netns: Option<&'a Netns>) -> NewLink<'a> {

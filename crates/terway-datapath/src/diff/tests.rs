@@ -64,6 +64,7 @@ fn of(datapath: Datapath) -> Layout {
     let facts = HostFacts {
         uplink: "ens3".into(),
         uplink_index: 2,
+        uplink_mac: None,
         uplink_mtu: 1500,
         addresses: Addresses::new("10.0.0.9".parse().ok(), "fd00::9".parse().ok()),
         uplink_accept_ra: Some(0),

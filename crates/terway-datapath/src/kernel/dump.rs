@@ -59,7 +59,7 @@ impl Netlink {
     /// The routes the filter lets through. Entries of the routing cache are left out.
     pub fn routes(&mut self, filter: RouteFilter) -> Result<Vec<Route>, KernelError> {
         let mut routes = Vec::new();
-        for family in [IpFamily::V4, IpFamily::V6] {
+        for family in IpFamily::BOTH {
             if filter.family.is_none_or(|wanted| wanted == family) {
                 routes.extend(self.routes_of(family, filter)?);
             }
@@ -160,8 +160,10 @@ impl Netlink {
 
     /// The policy routing rules of both families.
     pub fn rules(&mut self) -> Result<Vec<Rule>, KernelError> {
-        let mut rules = self.rules_with(IpFamily::V4, |_| true)?;
-        rules.extend(self.rules_with(IpFamily::V6, |_| true)?);
+        let mut rules = Vec::new();
+        for family in IpFamily::BOTH {
+            rules.extend(self.rules_with(family, |_| true)?);
+        }
         Ok(rules)
     }
 
@@ -169,7 +171,7 @@ impl Netlink {
     /// rules; those of other pods are not even decoded.
     pub fn rules_about(&mut self, addresses: &[IpAddr]) -> Result<Vec<Rule>, KernelError> {
         let mut rules = Vec::new();
-        for family in [IpFamily::V4, IpFamily::V6] {
+        for family in IpFamily::BOTH {
             let needles: Vec<Vec<u8>> =
                 addresses.iter().filter(|address| IpFamily::of(address) == family).map(octets).collect();
             if !needles.is_empty() {

@@ -40,6 +40,21 @@ impl Netlink {
         self.transact_each(requests).into_iter().collect()
     }
 
+    /// Has the kernel do all requests about what somebody may have taken away meanwhile: that it is not there is no
+    /// failure. Says how many were done, or the first other refusal.
+    pub fn transact_if_present(&mut self, requests: &[Request]) -> Result<usize, KernelError> {
+        let mut done = 0;
+        let mut refused = None;
+        for outcome in self.transact_each(requests) {
+            match outcome {
+                Ok(()) => done += 1,
+                Err(error) if error.is_absent() => {}
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        refused.map_or(Ok(done), Err)
+    }
+
     /// Has the kernel do all requests, in order, and reports on each.
     pub fn transact_each(&mut self, requests: &[Request]) -> Vec<Result<(), KernelError>> {
         requests.chunks(BATCH).flat_map(|batch| self.batch(batch)).collect()

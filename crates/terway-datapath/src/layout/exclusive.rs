@@ -13,7 +13,7 @@ use ipnetwork::IpNetwork;
 use terway_types::{AttachmentKey, InterfacePlan, IpFamily, PodRef};
 
 use super::pair::{Pair, SourceCheck, ipv6_switches};
-use super::ways::{FAMILIES, add, by_the_node, of_family, via};
+use super::ways::{add, by_the_node, of_family, via};
 use super::{bandwidth, leads_to_the_node, own_table};
 use crate::describe::{
     Address, IngressRedirect, Layout, Link, LinkKind, Loopback, NamespaceLayout, Queues, SourceNat,
@@ -121,7 +121,7 @@ fn pair_in_pod(plan: &InterfacePlan, facts: &HostFacts, pod: &mut NamespaceLayou
 
 /// What passes the node with the pod's address gets the node's.
 pub(super) fn translate(plan: &InterfacePlan, facts: &HostFacts, host: &mut NamespaceLayout) {
-    for family in FAMILIES {
+    for family in IpFamily::BOTH {
         if let (Some(pod), Some(node)) = (plan.addresses.get(family), facts.addresses.get(family)) {
             host.source_nat.push(SourceNat { pod, node });
         }

@@ -19,7 +19,7 @@ use terway_types::{AttachmentKey, InterfacePlan, IpFamily, PodRef};
 
 use super::exclusive::{eni, nothing_but_lo, translate};
 use super::pair::ipv6_switches;
-use super::ways::{FAMILIES, add, by_the_node, node, route};
+use super::ways::{add, by_the_node, node, route};
 use super::{leads_to_the_node, own_table, shared_nic};
 use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Neighbour, Route, Sysctl};
 use crate::facts::{HostFacts, NicFacts};
@@ -41,6 +41,7 @@ pub(super) fn layout(
     let kind = LinkKind::Ipvlan { parent: nic.name.clone() };
     let mut layout = nothing_but_lo(key, facts);
     shared_nic::add(plan, nic, facts, &mut layout.host);
+    shared_nic::forward(plan, nic, facts, &mut layout.host);
     eni(kind.clone(), plan, key, &mut layout.pod);
     let neighbours = same_vswitch(plan);
     if plan.default_route || !plan.own_table {
@@ -81,12 +82,8 @@ fn beside_another(plan: &InterfacePlan, pod: &mut NamespaceLayout) {
 
 /// Children of one ENI reach each other directly, and only so: an ENI need not get its own packets back from a gateway.
 fn same_vswitch(plan: &InterfacePlan) -> Vec<Route> {
-    let of = |family| match family {
-        IpFamily::V4 => plan.subnets.v4.map(IpNetwork::V4),
-        IpFamily::V6 => plan.subnets.v6.map(IpNetwork::V6),
-    };
-    let used = FAMILIES.into_iter().filter(|family| plan.addresses.get(*family).is_some());
-    let subnets = used.filter_map(of);
+    let used = IpFamily::BOTH.into_iter().filter(|family| plan.addresses.get(*family).is_some());
+    let subnets = used.filter_map(|family| plan.subnets.get(family));
     let networks = subnets.filter_map(|subnet| IpNetwork::new(subnet.network(), subnet.prefix()).ok());
     networks.map(|network| route(network, plan.ifname.as_str())).collect()
 }
@@ -117,7 +114,7 @@ fn to_the_pod(plan: &InterfacePlan, facts: &HostFacts, end: Link, nic: &str, hos
         set(ipv6_conf("all", "forwarding"), "1");
     }
     ipv6_switches(&end.name, plan.addresses.v6.is_some(), &mut host.sysctls);
-    for family in FAMILIES {
+    for family in IpFamily::BOTH {
         let (Some(pod), Some(node)) = (plan.addresses.get(family), facts.addresses.get(family)) else {
             continue;
         };

@@ -5,7 +5,7 @@ use ipnetwork::IpNetwork;
 use terway_types::{AttachmentKey, InterfacePlan, IpFamily, PodRef};
 
 use super::bandwidth;
-use super::ways::{FAMILIES, node, route};
+use super::ways::{node, route};
 use crate::describe::{Link, LinkKind, NamespaceLayout, Neighbour, Route, Sysctl};
 use crate::facts::HostFacts;
 use crate::kernel::sysctl::{ipv4_conf, ipv6_conf};
@@ -73,7 +73,7 @@ impl<'a> Pair<'a> {
     pub(super) fn host_side(&self, onward: &str, check: SourceCheck, host: &mut NamespaceLayout) {
         host.links.push(self.end(&self.host_end, self.pod_end, OwnLink::HostEnd));
         self.host_switches(onward, check, &mut host.sysctls);
-        for family in FAMILIES {
+        for family in IpFamily::BOTH {
             let (Some(pod), Some(node)) = (self.plan.addresses.get(family), self.facts.addresses.get(family))
             else {
                 continue;

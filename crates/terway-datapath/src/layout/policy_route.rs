@@ -17,7 +17,7 @@ use terway_types::{AttachmentKey, InterfacePlan, IpFamily, PodRef};
 
 use super::exclusive::nothing_but_lo;
 use super::pair::{Pair, SourceCheck};
-use super::ways::{FAMILIES, add, node, of_family, route, via};
+use super::ways::{add, node, of_family, route, via};
 use super::{bandwidth, own_table, shared_nic};
 use crate::describe::{Address, Layout, NamespaceLayout, Route, Rule, Table};
 use crate::facts::{HostFacts, NicFacts};
@@ -37,6 +37,7 @@ pub(super) fn layout(
     pair.pod_side(&mut layout.pod);
     pod_ways(plan, &mut layout.pod);
     shared_nic::add(plan, nic, facts, &mut layout.host);
+    shared_nic::forward(plan, nic, facts, &mut layout.host);
     pair.host_side(&nic.name, SourceCheck::Strict, &mut layout.host);
     for address in plan.addresses.iter() {
         let family = IpFamily::of(&address);
@@ -51,7 +52,7 @@ pub(super) fn layout(
 /// The pod's address, and the node as its only next hop: what the interface is for is decided on the node.
 pub(super) fn pod_ways(plan: &InterfacePlan, pod: &mut NamespaceLayout) {
     let link = plan.ifname.as_str();
-    for family in FAMILIES {
+    for family in IpFamily::BOTH {
         let Some(address) = plan.addresses.get(family) else { continue };
         pod.addresses.push(Address { link: link.to_owned(), address: IpNetwork::from(address) });
         let by_node = |destination| by_node(destination, family, link);

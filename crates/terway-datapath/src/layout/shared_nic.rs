@@ -8,15 +8,20 @@ use crate::describe::{Class, NamespaceLayout, Queues, SharedNic, Sysctl};
 use crate::facts::{HostFacts, NicFacts};
 use crate::kernel::sysctl::{ipv4_conf, ipv6_conf};
 
-/// Adds the ENI, with what its packets need to be forwarded.
+/// Adds the ENI, which carries packets of the pods' size at least and has them wait as they are to.
 pub(super) fn add(plan: &InterfacePlan, nic: &NicFacts, facts: &HostFacts, host: &mut NamespaceLayout) {
     let is_uplink = nic.name == facts.uplink;
-    let mtu = (!is_uplink).then_some(plan.mtu);
-    host.nics.push(SharedNic { name: nic.name.clone(), mac: nic.mac, mtu });
-    if is_uplink {
+    host.nics.push(SharedNic { name: nic.name.clone(), mac: nic.mac, mtu: (!is_uplink).then_some(plan.mtu) });
+    if !is_uplink {
+        queue(plan, &nic.name, host);
+    }
+}
+
+/// Adds what its packets need to be forwarded by the node's stack.
+pub(super) fn forward(plan: &InterfacePlan, nic: &NicFacts, facts: &HostFacts, host: &mut NamespaceLayout) {
+    if nic.name == facts.uplink {
         return;
     }
-    queue(plan, &nic.name, host);
     // Packets for pods come in by an ENI that the node's own routes would not answer by, so their sources cannot be
     // checked (RFC 3704): not even loosely, for a link without an address (`fib_validate_source`). The kernel takes the
     // stricter of the link's switch and the node's; other links keep their own.
@@ -32,7 +37,7 @@ pub(super) fn add(plan: &InterfacePlan, nic: &NicFacts, facts: &HostFacts, host:
 }
 
 /// Adds how the pod's packets wait at an ENI that pods share.
-pub(super) fn queue(plan: &InterfacePlan, nic: &str, host: &mut NamespaceLayout) {
+fn queue(plan: &InterfacePlan, nic: &str, host: &mut NamespaceLayout) {
     let Queueing { paced, class } = plan.queueing;
     if paced || class.is_some() {
         host.queues.push(Queues { link: nic.to_owned(), paced, classes: class.is_some() });

@@ -11,7 +11,7 @@
 use terway_types::{AttachmentKey, InterfacePlan, PodRef};
 
 use super::{exclusive, shared_nic};
-use crate::describe::{Layout, LinkKind, SharedNic};
+use crate::describe::{Layout, LinkKind};
 use crate::facts::{HostFacts, NicFacts};
 
 /// Lays out a plan that [`super::validate`] found possible.
@@ -25,11 +25,7 @@ pub(super) fn layout(
 ) -> Layout {
     let kind = LinkKind::Vlan { trunk: trunk.name.clone(), id };
     let mut layout = exclusive::around(kind, plan, key, pod, facts);
-    // A child carries no larger packets than its parent. The node's own NIC is not ours to change.
-    let mtu = (trunk.name != facts.uplink).then_some(plan.mtu);
-    layout.host.nics.push(SharedNic { name: trunk.name.clone(), mac: trunk.mac, mtu });
-    if trunk.name != facts.uplink {
-        shared_nic::queue(plan, &trunk.name, &mut layout.host);
-    }
+    // A child carries no larger packets than its parent.
+    shared_nic::add(plan, trunk, facts, &mut layout.host);
     layout
 }

@@ -8,8 +8,6 @@ use terway_types::{InterfacePlan, IpFamily};
 use crate::describe::{Route, Table};
 use crate::facts::HostFacts;
 
-pub(super) const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
-
 /// The node as the pod sees it on the pair: an address nobody has, with a permanent neighbour entry.
 const NODE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
 /// The same for IPv6.

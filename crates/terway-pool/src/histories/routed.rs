@@ -14,6 +14,7 @@ use terway_types::{
 };
 
 use super::soak::soak;
+use crate::routed::ranges;
 use crate::testing::{key, settings as whole_enis};
 use crate::{Answer, Capacity, Effect, Event, Mode, Pool, PoolSettings, RequestId, Wants};
 
@@ -43,8 +44,8 @@ fn deeds() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// Five addresses to give, eight of which the others overlap; six of IPv6.
-fn ranges(number: usize, ipv6: bool) -> Subnets {
+/// Five addresses to give, and others that overlap them or lie apart; six of IPv6.
+fn some_ranges(number: usize, ipv6: bool) -> Subnets {
     let v4 = ["10.0.0.0/29", "10.0.0.0/28", "10.9.0.0/29", "10.0.0.8/29"][number];
     let v6 = ["fd00::/125", "fd00::/124", "fd00:9::/125", "fd00::8/125"][number];
     Subnets::new(v4.parse().ok(), ipv6.then(|| v6.parse().unwrap()))
@@ -52,7 +53,7 @@ fn ranges(number: usize, ipv6: bool) -> Subnets {
 
 fn settings(ipv6: bool) -> PoolSettings {
     PoolSettings {
-        mode: Mode::Routed(ranges(0, ipv6)),
+        mode: Mode::Routed(some_ranges(0, ipv6)),
         ipv6,
         quarantine: REST,
         quarantine_max: REST,
@@ -133,7 +134,7 @@ impl World {
             }
             Deed::Crash(effects) => self.fuse = Some(effects),
             Deed::Ranges(number) => {
-                self.settings.mode = Mode::Routed(ranges(number, self.settings.ipv6));
+                self.settings.mode = Mode::Routed(some_ranges(number, self.settings.ipv6));
                 self.die();
             }
         }
@@ -249,8 +250,7 @@ impl World {
     }
 
     fn wanted(&self) -> BTreeSet<IpNetwork> {
-        let Mode::Routed(ranges) = self.settings.mode else { unreachable!() };
-        ranges.v4.map(IpNetwork::V4).into_iter().chain(ranges.v6.map(IpNetwork::V6)).collect()
+        ranges(&self.settings).iter().flat_map(Subnets::iter).collect()
     }
 
     /// One owner, and what runtimes believe is what the pool and the ledger have.

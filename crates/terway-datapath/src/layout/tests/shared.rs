@@ -72,7 +72,7 @@ fn a_pod_whose_address_the_vpc_leads_to_the_node() {
     neighbour 10.0.1.5 lladdr 32:13:a0:03:0f:59 dev cali68caf03a5f4 permanent
     neighbour fd00:1::5 lladdr 32:13:a0:03:0f:59 dev cali68caf03a5f4 permanent
     ");
-    let in_pod = |text: &str| text.lines().take_while(|line| *line != "host:").count();
+    let in_pod = |text: &str| text.lines().take_while(|line| *line != "host:").collect::<Vec<_>>().join("\n");
     assert_eq!(in_pod(&text), in_pod(&self::text(&shared())), "inside it looks like one on a shared ENI");
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use terway_rig::matrix;
+use terway_rig::faults;
 use terway_rig::world::Plan;
 
 use crate::support::{Scenario, binaries, both};
@@ -14,9 +14,9 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 }
 
 fn selection(plan: &Plan) -> Result<()> {
-    let cells = matrix::selection(plan.cloud);
-    let outcomes = matrix::run(&cells, 2, &binaries(), Path::new("/run/terway"), &plan.name, &|_| {});
+    let cells = faults::selection(plan.cloud);
+    let outcomes = faults::run(&cells, 2, &binaries(), Path::new("/run/terway"), &plan.name, &|_| {});
     let failed = outcomes.iter().filter(|outcome| outcome.took.is_err()).count();
-    ensure!(failed == 0, "{}", matrix::text(&outcomes));
+    ensure!(failed == 0, "{}", faults::text(&outcomes));
     Ok(())
 }

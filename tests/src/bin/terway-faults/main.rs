@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use terway_rig::cloud::Cloud;
-use terway_rig::matrix::{self, Cell};
+use terway_rig::faults::{self, Cell};
 use terway_rig::sandbox;
 
 fn main() -> ExitCode {
@@ -16,21 +16,21 @@ fn main() -> ExitCode {
         let options = Options::read(env::args().skip(1))?;
         let clouds = options.cloud.map_or(Cloud::ALL.to_vec(), |cloud| vec![cloud]);
         let chosen = |cell: &Cell| format!("{} {}", cell.action, cell.manner.name).contains(&options.only);
-        let cells: Vec<Cell> = clouds.into_iter().flat_map(matrix::cells).filter(chosen).collect();
+        let cells: Vec<Cell> = clouds.into_iter().flat_map(faults::cells).filter(chosen).collect();
         ensure!(!cells.is_empty(), "no cell of the matrix is called {:?}", options.only);
         println!("{} cells, {} at a time", cells.len(), options.workers);
-        let outcomes = matrix::run(
+        let outcomes = faults::run(
             &cells,
             options.workers,
             &options.binaries,
             Path::new("/run/terway"),
             "m",
             &|outcome| {
-                println!("{}", matrix::line(outcome));
+                println!("{}", faults::line(outcome));
             },
         );
-        println!("\n{}", matrix::text(&outcomes));
-        fs::write(&options.out, serde_json::to_vec_pretty(&matrix::json(&outcomes))?)
+        println!("\n{}", faults::text(&outcomes));
+        fs::write(&options.out, serde_json::to_vec_pretty(&faults::json(&outcomes))?)
             .with_context(|| format!("failed to write {}", options.out.display()))?;
         println!("written to {}", options.out.display());
         let recovered = outcomes.iter().all(|outcome| outcome.took.is_ok());

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -238,7 +238,7 @@ fn shared(stage: &Stage, node: &mut Node) -> Result<Vec<Pod>> {
     };
     for number in 0..3 {
         let answer = asked(node, &Ask::Add(format!("pod{number}")))?;
-        let Answer::Holds(address) = answer else { unreachable_answer(&answer)? };
+        let Answer::Holds(address) = answer else { bail!("an ADD was answered by {answer:?}") };
         ensure!(given.insert(address), "{address} was given twice");
     }
     for number in 1..3 {
@@ -252,8 +252,4 @@ fn shared(stage: &Stage, node: &mut Node) -> Result<Vec<Pod>> {
     })
     .with_context(|| format!("{:?}", stage.world.cloud_enis()))?;
     Ok(Vec::new())
-}
-
-fn unreachable_answer<T>(answer: &Answer) -> Result<T> {
-    Err(anyhow!("an ADD was answered by {answer:?}"))
 }

@@ -5,6 +5,7 @@ mod attach;
 mod away;
 mod bad_input;
 mod between;
+mod by_the_node;
 mod calls;
 mod check;
 mod clock;

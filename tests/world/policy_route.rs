@@ -2,9 +2,8 @@
 //! reaches whom, and that nothing stays on the node, whatever way a pod ends.
 
 use std::path::Path;
-use std::thread;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use terway_datapath::kernel::{Netlink, QdiscKind};
 use terway_rig::eventually::eventually;
@@ -13,6 +12,7 @@ use terway_rig::pod::Pod;
 use terway_rig::world::{Plan, World};
 use terway_rig::{reach, reader};
 
+use crate::by_the_node::{self, Damage, nothing_left};
 use crate::support::{LIMIT, Scenario, both, events, once, started, text, unguarded};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
@@ -20,11 +20,13 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         both("policy_route::every_path_is_as_it_should_be", reachability),
         once("policy_route::result_kernel_and_check_agree", result_and_kernel),
         once("policy_route::every_drift_is_named", drifts),
-        once("policy_route::del_leaves_nothing_whatever_way_a_pod_ends", ends),
-        once("policy_route::gc_takes_what_is_left", garbage),
+        once("policy_route::del_leaves_nothing_whatever_way_a_pod_ends", |plan| {
+            by_the_node::ends(&mut booted(plan)?)
+        }),
+        once("policy_route::gc_takes_what_is_left", |plan| by_the_node::garbage(&mut booted(plan)?)),
         once("policy_route::ipvlan_or_an_event_that_the_kernel_has_none", virtual_type),
         once("policy_route::limits_hold_both_ways", limits),
-        once("policy_route::forty_at_once", many),
+        once("policy_route::forty_at_once", |plan| by_the_node::forty_at_once(&mut booted(plan)?)),
         once("policy_route::answers_leave_by_the_nic_the_question_came_by", symmetric_routing),
         once("exclusive::every_path_is_as_it_should_be", exclusive),
     ]
@@ -131,22 +133,6 @@ fn exclusive(plan: &Plan) -> Result<()> {
     all_held(plan, &mut world)
 }
 
-/// What of pods is on a node: rules and routes of our making, links of pods, without the shared ENIs themselves.
-pub(crate) fn left(pod: &Pod) -> Result<String> {
-    let mut left = Vec::new();
-    for (words, sign) in [
-        (&["-4", "rule"][..], "157"),
-        (&["-6", "rule"], "157"),
-        (&["-4", "route", "show", "table", "all"], "proto 157"),
-        (&["-6", "route", "show", "table", "all"], "proto 157"),
-        (&["-o", "link"], "terway:"),
-    ] {
-        let shown = reader::text(&pod.host, "ip", words)?;
-        left.extend(shown.lines().filter(|line| line.contains(sign)).map(str::to_owned));
-    }
-    Ok(left.join("\n"))
-}
-
 fn result_and_kernel(plan: &Plan) -> Result<()> {
     let mut world = booted(plan)?;
     let mut pod = world.nodes[0].pod("web")?;
@@ -166,81 +152,18 @@ fn result_and_kernel(plan: &Plan) -> Result<()> {
     }
     pod.call_with_result("CHECK").run()?.expect_ok("CHECK")?;
     pod.del()?;
-    ensure!(left(&pod)?.is_empty(), "{}", left(&pod)?);
-    Ok(())
+    nothing_left(&pod)
 }
 
-/// What somebody does to a pod or its node, and the words CHECK must say about it. The guard, which puts back what is
-/// taken from the node, is off here.
-const DAMAGE: &[(&str, bool, &[&str], &str)] = &[
-    ("default route gone", true, &["route", "del", "default"], "default"),
-    ("IPv6 address gone", true, &["-6", "address", "flush", "dev", "eth0", "scope", "global"], "fd00"),
-    ("pair gone", true, &["link", "del", "eth0"], "eth0"),
+/// What somebody takes of the node.
+const DAMAGE: &[Damage] = &[
     ("rule to the pod gone", false, &["rule", "del", "priority", "512"], "rule 512"),
     ("IPv6 rule from the pod gone", false, &["-6", "rule", "del", "priority", "2048"], "rule 2048"),
     ("table flushed", false, &["route", "flush", "table", "all", "protocol", "157"], "route"),
 ];
 
 fn drifts(plan: &Plan) -> Result<()> {
-    let mut world = unguarded(&shared(plan))?;
-    for (what, inside, words, expected) in DAMAGE {
-        let mut pod = world.nodes[0].pod("web")?;
-        pod.add()?;
-        pod.call_with_result("CHECK").run()?.expect_ok("CHECK of a sound pod")?;
-        reader::text(if *inside { &pod.netns } else { &pod.host }, "ip", words).context(*what)?;
-        let (code, text) = pod.call_with_result("CHECK").run()?.expect_error(what)?;
-        ensure!(code == 103 && text.contains(expected), "{what}: code {code}, {text}");
-        pod.del()?;
-        ensure!(left(&pod)?.is_empty(), "{what}: {}", left(&pod)?);
-    }
-    Ok(())
-}
-
-fn ends(plan: &Plan) -> Result<()> {
-    let mut world = booted(plan)?;
-    let mut stays = world.nodes[0].pod("stays")?;
-    stays.add()?;
-    let before = left(&stays)?;
-    for way in ["usual", "again", "namespace gone", "daemon away", "daemon away, namespace gone"] {
-        let mut pod = world.nodes[0].pod("goes")?;
-        pod.add()?;
-        let del = pod.call_with_result("DEL");
-        if way.contains("namespace gone") {
-            pod.vanish()?;
-        }
-        if way.contains("daemon away") {
-            world.nodes[0].kill()?;
-        }
-        for _ in 0..=usize::from(way == "again") {
-            del.run()?.expect_ok(way)?;
-        }
-        ensure!(left(&stays)? == before, "{way}: {before}\nbecame\n{}", left(&stays)?);
-        if way.contains("daemon away") {
-            world.nodes[0].start()?;
-            world.nodes[0].wait_ready()?;
-        }
-        stays.call_with_result("CHECK").run()?.expect_ok(way)?;
-    }
-    stays.del()?;
-    ensure!(left(&stays)?.is_empty(), "{}", left(&stays)?);
-    Ok(())
-}
-
-fn garbage(plan: &Plan) -> Result<()> {
-    let mut world = booted(plan)?;
-    let mut stays = world.nodes[0].pod("stays")?;
-    stays.add()?;
-    let before = left(&stays)?;
-    let mut goes = world.nodes[0].pod("goes")?;
-    goes.add()?;
-    goes.vanish()?;
-    let names = ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS"];
-    let call = names.iter().fold(stays.call("GC"), |call, key| call.without(key));
-    let valid = json!([{ "containerID": stays.container, "ifname": "eth0" }]);
-    call.configured("cni.dev/valid-attachments", valid).run()?.expect_ok("GC")?;
-    ensure!(left(&stays)? == before, "{before}\nbecame\n{}", left(&stays)?);
-    stays.call_with_result("CHECK").run()?.expect_ok("CHECK of the pod that stays")?;
-    Ok(())
+    by_the_node::damage_is_named(&mut unguarded(&shared(plan))?, DAMAGE)
 }
 
 /// What the kernel can do is found out by `ip`.
@@ -265,8 +188,7 @@ fn virtual_type(plan: &Plan) -> Result<()> {
     );
     pod.call_with_result("CHECK").run()?.expect_ok("CHECK")?;
     pod.del()?;
-    ensure!(left(&pod)?.is_empty(), "{}", left(&pod)?);
-    Ok(())
+    nothing_left(&pod)
 }
 
 fn limits(plan: &Plan) -> Result<()> {
@@ -306,27 +228,4 @@ fn world_again(world: &mut World, like: &Pod) -> Result<Outcome> {
     let mut pod = world.nodes[0].pod("again")?;
     pod.configuration.clone_from(&like.configuration);
     pod.call("ADD").run()
-}
-
-fn many(plan: &Plan) -> Result<()> {
-    let mut world = booted(plan)?;
-    let mut pods =
-        (0..40).map(|number| world.nodes[0].pod(&format!("web{number}"))).collect::<Result<Vec<_>>>()?;
-    at_once(&mut pods, |pod| pod.add().map(drop)).with_context(|| world.nodes[0].log_tail())?;
-    let mut addresses: Vec<_> = pods.iter().map(|pod| pod.address(4)).collect::<Result<_>>()?;
-    addresses.sort_unstable();
-    addresses.dedup();
-    ensure!(addresses.len() == 40, "{addresses:?}");
-    at_once(&mut pods, |pod| pod.call_with_result("CHECK").run()?.expect_ok("CHECK").map(drop))?;
-    at_once(&mut pods, |pod| pod.del().map(drop))?;
-    ensure!(left(&pods[0])?.is_empty(), "{}", left(&pods[0])?);
-    Ok(())
-}
-
-/// Does the same with all pods at once.
-pub(crate) fn at_once(pods: &mut [Pod], deed: fn(&mut Pod) -> Result<()>) -> Result<()> {
-    thread::scope(|scope| {
-        let all: Vec<_> = pods.iter_mut().map(|pod| scope.spawn(move || deed(pod))).collect();
-        all.into_iter().try_for_each(|one| one.join().map_err(|_| anyhow!("a call panicked"))?)
-    })
 }

@@ -14,7 +14,8 @@ use terway_rig::pod::Pod;
 use terway_rig::world::{Plan, World};
 use terway_rig::{namespace, reach, reader};
 
-use crate::policy_route::{all_held, at_once, left};
+use crate::by_the_node::{self, Damage, nothing_left};
+use crate::policy_route::all_held;
 use crate::support::{LIMIT, Scenario, both, events, once, started, text, unguarded};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
@@ -23,14 +24,16 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         both("vpc_route::the_cloud_is_asked_for_nothing", no_calls),
         once("vpc_route::result_kernel_and_check_agree", result_and_kernel),
         once("vpc_route::every_drift_is_named", drifts),
-        once("vpc_route::del_leaves_nothing_whatever_way_a_pod_ends", ends),
-        once("vpc_route::gc_takes_what_is_left", garbage),
+        once("vpc_route::del_leaves_nothing_whatever_way_a_pod_ends", |plan| {
+            by_the_node::ends(&mut booted(plan)?)
+        }),
+        once("vpc_route::gc_takes_what_is_left", |plan| by_the_node::garbage(&mut booted(plan)?)),
         once("vpc_route::a_route_to_a_pod_that_somebody_takes_is_put_back", guarded),
         once("vpc_route::a_full_range_says_so_and_a_released_address_rests", full),
         once("vpc_route::a_daemon_that_dies_anywhere_gives_no_address_twice", dies),
         once("vpc_route::a_lost_ledger_gives_nothing_until_it_is_made_anew", lost),
         once("vpc_route::another_range_leaves_pods_their_addresses", other_range),
-        once("vpc_route::forty_at_once", many),
+        once("vpc_route::forty_at_once", |plan| by_the_node::forty_at_once(&mut booted(plan)?)),
         once("vpc_route::a_start_without_a_range_is_refused", refused),
     ]
 }
@@ -40,6 +43,10 @@ fn routed(plan: &Plan) -> Plan {
 }
 
 fn booted(plan: &Plan) -> Result<World> {
+    running(&routed(plan))
+}
+
+fn running(plan: &Plan) -> Result<World> {
     let mut world = started(plan)?;
     world.boot()?;
     Ok(world)
@@ -54,7 +61,7 @@ fn reachability(plan: &Plan) -> Result<()> {
 
 /// Not even for what other modes must know at the start; and the operator hears that the mode is deprecated.
 fn no_calls(plan: &Plan) -> Result<()> {
-    let mut world = booted(&routed(plan))?;
+    let mut world = booted(plan)?;
     let mut pod = world.nodes[0].pod("web")?;
     pod.add()?;
     pod.del()?;
@@ -76,7 +83,7 @@ fn said(output: &Output) -> String {
 }
 
 fn result_and_kernel(plan: &Plan) -> Result<()> {
-    let mut world = booted(&routed(plan))?;
+    let mut world = booted(plan)?;
     let mut pod = world.nodes[0].pod("web")?;
     let result = pod.add()?.output.clone();
     ensure!(result["ips"][0]["address"] == "172.20.1.2/32", "the first after network and gateway: {result}");
@@ -102,87 +109,22 @@ fn result_and_kernel(plan: &Plan) -> Result<()> {
     let looked = cli(node, &["inventory"])?;
     ensure!(looked.contains("no ENIs to look for"), "{looked}");
     pod.del()?;
-    ensure!(left(&pod)?.is_empty(), "{}", left(&pod)?);
-    Ok(())
+    nothing_left(&pod)
 }
 
-/// What somebody does to a pod or its node, and the words CHECK must say about it.
-const DAMAGE: &[(&str, bool, &[&str], &str)] = &[
-    ("default route gone", true, &["route", "del", "default"], "default"),
-    ("IPv6 address gone", true, &["-6", "address", "flush", "dev", "eth0", "scope", "global"], "fd00"),
-    ("pair gone", true, &["link", "del", "eth0"], "eth0"),
+/// What somebody takes of the node.
+const DAMAGE: &[Damage] = &[
     ("routes to pods gone", false, &["route", "flush", "protocol", "157"], "route"),
     ("IPv6 routes to pods gone", false, &["-6", "route", "flush", "protocol", "157"], "route"),
     ("neighbours gone", false, &["neighbour", "flush", "nud", "permanent"], "neighbour"),
 ];
 
 fn drifts(plan: &Plan) -> Result<()> {
-    let mut world = unguarded(&routed(plan))?;
-    for (what, inside, words, expected) in DAMAGE {
-        let mut pod = world.nodes[0].pod("web")?;
-        pod.add()?;
-        pod.call_with_result("CHECK").run()?.expect_ok("CHECK of a sound pod")?;
-        reader::text(if *inside { &pod.netns } else { &pod.host }, "ip", words).context(*what)?;
-        let (code, text) = pod.call_with_result("CHECK").run()?.expect_error(what)?;
-        ensure!(code == 103 && text.contains(expected), "{what}: code {code}, {text}");
-        pod.del()?;
-        ensure!(left(&pod)?.is_empty(), "{what}: {}", left(&pod)?);
-    }
-    Ok(())
-}
-
-fn ends(plan: &Plan) -> Result<()> {
-    let mut world = booted(&routed(plan))?;
-    let mut stays = world.nodes[0].pod("stays")?;
-    stays.add()?;
-    let before = left(&stays)?;
-    for way in ["usual", "again", "namespace gone", "daemon away", "daemon away, namespace gone"] {
-        let mut pod = world.nodes[0].pod("goes")?;
-        pod.add()?;
-        let del = pod.call_with_result("DEL");
-        if way.contains("namespace gone") {
-            pod.vanish()?;
-        }
-        if way.contains("daemon away") {
-            world.nodes[0].kill()?;
-        }
-        for _ in 0..=usize::from(way == "again") {
-            del.run()?.expect_ok(way)?;
-        }
-        ensure!(left(&stays)? == before, "{way}: {before}\nbecame\n{}", left(&stays)?);
-        if way.contains("daemon away") {
-            world.nodes[0].start()?;
-            world.nodes[0].wait_ready()?;
-        }
-        stays.call_with_result("CHECK").run()?.expect_ok(way)?;
-        // What was spooled is released too: nobody but the one that stays has an address.
-        let status = cli(&world.nodes[0], &["status"])?;
-        ensure!(status.contains("1 in use"), "{way}: {status}");
-    }
-    Ok(())
-}
-
-fn garbage(plan: &Plan) -> Result<()> {
-    let mut world = booted(&routed(plan))?;
-    let mut stays = world.nodes[0].pod("stays")?;
-    stays.add()?;
-    let before = left(&stays)?;
-    let mut goes = world.nodes[0].pod("goes")?;
-    goes.add()?;
-    goes.vanish()?;
-    let names = ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS"];
-    let call = names.iter().fold(stays.call("GC"), |call, key| call.without(key));
-    let valid = json!([{ "containerID": stays.container, "ifname": "eth0" }]);
-    call.configured("cni.dev/valid-attachments", valid).run()?.expect_ok("GC")?;
-    ensure!(left(&stays)? == before, "{before}\nbecame\n{}", left(&stays)?);
-    let status = cli(&world.nodes[0], &["status"])?;
-    ensure!(status.contains("1 in use"), "{status}");
-    stays.call_with_result("CHECK").run()?.expect_ok("CHECK of the pod that stays")?;
-    Ok(())
+    by_the_node::damage_is_named(&mut unguarded(&routed(plan))?, DAMAGE)
 }
 
 fn guarded(plan: &Plan) -> Result<()> {
-    let mut world = booted(&routed(plan))?;
+    let mut world = booted(plan)?;
     let mut pod = world.nodes[0].pod("web")?;
     pod.add()?;
     for words in [&["route", "flush", "protocol", "157"][..], &["-6", "route", "flush", "protocol", "157"]] {
@@ -193,9 +135,8 @@ fn guarded(plan: &Plan) -> Result<()> {
     })?;
     let own = reader::text(&pod.host, "ip", &["-4", "address", "show", "dev", "eth0"])?;
     ensure!(own.contains("10.2.0.1/24"), "the node keeps its own address: {own}");
-    let told = events(&world.nodes[0], "HostStateRepaired")?;
-    ensure!(!told.is_empty(), "{:?}", cli(&world.nodes[0], &["events"])?);
-    Ok(())
+    eventually("the repair is told", LIMIT, || events(&world.nodes[0], "HostStateRepaired").ok()?.pop())
+        .map(drop)
 }
 
 fn v4(pods: &[Pod]) -> Result<BTreeSet<IpAddr>> {
@@ -205,7 +146,7 @@ fn v4(pods: &[Pod]) -> Result<BTreeSet<IpAddr>> {
 /// Five pods fit into a /29.
 fn full(plan: &Plan) -> Result<()> {
     let plan = Plan { routed: Some(29), quarantine: "2s".to_owned(), ..plan.clone() };
-    let mut world = booted(&plan)?;
+    let mut world = running(&plan)?;
     world.nodes[0].tell_plugin("allocate_timeout", json!(1))?;
     let mut pods =
         (0..5).map(|number| world.nodes[0].pod(&format!("p{number}"))).collect::<Result<Vec<_>>>()?;
@@ -230,7 +171,7 @@ fn full(plan: &Plan) -> Result<()> {
 
 /// The daemon dies before each effect of an ADD and a DEL in turn, and comes back.
 fn dies(plan: &Plan) -> Result<()> {
-    let mut world = booted(&routed(plan))?;
+    let mut world = booted(plan)?;
     world.nodes[0].tell_plugin("allocate_timeout", json!(2))?;
     let flags = world.nodes[0].flags.clone();
     let mut pods: Vec<Pod> = Vec::new();
@@ -270,7 +211,7 @@ fn recover(node: &Node) -> Result<String> {
 }
 
 fn lost(plan: &Plan) -> Result<()> {
-    let mut world = booted(&routed(plan))?;
+    let mut world = booted(plan)?;
     let mut pods = vec![world.nodes[0].pod("web")?, world.nodes[0].pod("db")?];
     pods.iter_mut().try_for_each(|pod| pod.add().map(drop))?;
     world.nodes[0].kill()?;
@@ -293,12 +234,11 @@ fn lost(plan: &Plan) -> Result<()> {
         pod.call_with_result("CHECK").run()?.expect_ok("CHECK")?;
         pod.del()?;
     }
-    ensure!(left(&pods[0])?.is_empty(), "{}", left(&pods[0])?);
-    Ok(())
+    nothing_left(&pods[0])
 }
 
 fn other_range(plan: &Plan) -> Result<()> {
-    let mut world = booted(&routed(plan))?;
+    let mut world = booted(plan)?;
     let mut before = world.nodes[0].pod("before")?;
     before.add()?;
     world.nodes[0].kill()?;
@@ -318,18 +258,6 @@ fn other_range(plan: &Plan) -> Result<()> {
         let shown = cli(&world.nodes[0], &["show", "addresses"]).ok()?;
         (shown.contains("172.21.0.2") && !shown.contains("172.20.1.")).then_some(())
     })
-}
-
-fn many(plan: &Plan) -> Result<()> {
-    let mut world = booted(&routed(plan))?;
-    let mut pods =
-        (0..40).map(|number| world.nodes[0].pod(&format!("web{number}"))).collect::<Result<Vec<_>>>()?;
-    at_once(&mut pods, |pod| pod.add().map(drop)).with_context(|| world.nodes[0].log_tail())?;
-    ensure!(v4(&pods)?.len() == 40, "{:?}", v4(&pods)?);
-    at_once(&mut pods, |pod| pod.call_with_result("CHECK").run()?.expect_ok("CHECK").map(drop))?;
-    at_once(&mut pods, |pod| pod.del().map(drop))?;
-    ensure!(left(&pods[0])?.is_empty(), "{}", left(&pods[0])?);
-    Ok(())
 }
 
 fn refused(plan: &Plan) -> Result<()> {

@@ -80,9 +80,9 @@ fn main() -> ExitCode {
             transport::scenarios(),
             vpc_route::scenarios(),
         ];
-        let any = support::any_cloud()?;
+        let chosen = support::chosen_cloud()?;
         let trials: Vec<Trial> =
-            scenarios.into_iter().flatten().flat_map(|scenario| scenario.trials(any)).collect();
+            scenarios.into_iter().flatten().flat_map(|scenario| scenario.trials(chosen)).collect();
         let conclusion = libtest_mimic::run(&arguments, trials);
         slowest::tell();
         Ok(conclusion.exit_code())

@@ -23,9 +23,9 @@ pub(crate) fn binaries() -> PathBuf {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/dist"), PathBuf::from)
 }
 
-/// The cloud of scenarios in which it has no part: `TERWAY_CLOUD`, so that they can be told on each.
-pub(crate) fn any_cloud() -> Result<Cloud> {
-    env::var("TERWAY_CLOUD").map_or_else(|_| Ok(Cloud::default()), |name| name.parse())
+/// The cloud of all scenarios that are told once, if `TERWAY_CLOUD` names it.
+pub(crate) fn chosen_cloud() -> Result<Option<Cloud>> {
+    env::var("TERWAY_CLOUD").ok().map(|name| name.parse()).transpose()
 }
 
 /// A scenario: a story told in a world of its own.
@@ -69,17 +69,21 @@ pub(crate) const fn without(feature: Feature, name: &'static str, tell: fn(&Plan
 }
 
 impl Scenario {
-    /// As the harness wants it, once for each cloud: `CLOUD::attach::...`. Those told on `any` one say so.
-    pub(crate) fn trials(self, any: Cloud) -> Vec<Trial> {
+    /// As the harness wants it, once for each cloud: `CLOUD::attach::...`. Those told once are told on the chosen cloud,
+    /// or else on the one that their name falls to, so that each cloud hears its share of them.
+    pub(crate) fn trials(self, chosen: Option<Cloud>) -> Vec<Trial> {
         let told = |cloud: &Cloud| match self.clouds {
-            Clouds::All | Clouds::Any => true,
+            Clouds::All => true,
             Clouds::With(feature) => cloud.has(feature),
             Clouds::Without(feature) => !cloud.has(feature),
+            Clouds::Any => *cloud == chosen.unwrap_or_else(|| falls_to(self.name)),
         };
-        if self.clouds == Clouds::Any {
-            return vec![self.on(any, self.name.to_owned()).with_kind("on one cloud")];
-        }
         let clouds = Cloud::ALL.iter().copied().filter(told);
+        if self.clouds == Clouds::Any {
+            return clouds
+                .map(|cloud| self.on(cloud, self.name.to_owned()).with_kind(format!("on {cloud}")))
+                .collect();
+        }
         clouds.map(|cloud| self.on(cloud, format!("{cloud}::{}", self.name))).collect()
     }
 
@@ -91,6 +95,11 @@ impl Scenario {
             slowest::timed(&told, || tell(&plan)).map_err(|error| Failed::from(format!("{error:#}")))
         })
     }
+}
+
+/// A cloud for a name: always the same one, whatever other scenarios there are.
+fn falls_to(name: &str) -> Cloud {
+    Cloud::ALL[name.bytes().map(usize::from).sum::<usize>() % Cloud::ALL.len()]
 }
 
 /// A name for files and namespaces: short and unique.

@@ -161,6 +161,19 @@ async fn a_refused_web_identity_is_told_without_its_token() {
     assert!(failure.message.contains(expected), "{failure}");
 }
 
+#[tokio::test]
+async fn an_endless_answer_to_a_web_identity_is_cut_off() {
+    let server = Server::start(|seen| match seen.method {
+        Method::POST => Answer::ok(" ".repeat((1 << 20) + 1)),
+        _ => metadata(seen, None, KEY),
+    })
+    .await;
+    let directory = tempfile::tempdir().unwrap();
+    let chain = with_identity(keys(&server, directory.path()), directory.path()).chain().unwrap();
+    let failure = chain.access_key().await.unwrap_err();
+    assert!(failure.message.contains("the answer is longer than 1048576 bytes"), "{failure}");
+}
+
 #[test]
 fn the_regions_sts_is_asked() {
     let metadata = Arc::new(AliyunMetadata::new("http://127.0.0.1:1").unwrap());

@@ -113,6 +113,18 @@ async fn a_passing_trouble_is_tried_four_times() {
 }
 
 #[tokio::test]
+async fn an_endless_answer_is_cut_off() {
+    let server = Server::start(|seen| match seen.method {
+        Method::PUT => Answer::ok("t"),
+        _ => Answer::ok("\n".repeat((1 << 20) + 1)),
+    })
+    .await;
+    let failure = metadata(&server).macs().await.unwrap_err();
+    assert_eq!(failure.kind, Kind::Transient);
+    assert!(failure.message.ends_with("the answer is longer than 1048576 bytes"), "{failure}");
+}
+
+#[tokio::test]
 async fn a_path_that_does_not_exist_is_not_tried_again() {
     for missing in ["region-id", "zone-id"] {
         let server = Server::start(move |seen| match seen.path.strip_prefix("/latest/meta-data/") {

@@ -140,12 +140,14 @@ mod tests {
     fn addresses_of_shared_and_of_whole_enis() {
         assert_snapshot!(text(&view(&samples::shared_pool()), Timestamp(samples::NOW)), @r"
         ENI    PHASE  VSWITCH  IN USE  IDLE  RESTING  PREFIXES
-        eni-s  Ready  vsw-a    1       1     1        10.0.0.32/28 Ready
+        eni-s  Ready  vsw-a    3       1     1        10.0.0.32/28 Ready
 
         ADDRESS   ENI    PHASE        FOR  RESTS  POD          ATTACHMENT
         10.0.0.7  eni-s  InUse        10s  -      default/web  c0ffeec0ffee/eth0
         10.0.0.8  eni-s  Quarantined  10s  20s    -            -
         10.0.0.9  eni-s  Idle         10s  -      -            -
+        fd00::7   eni-s  InUse        10s  -      default/web  c0ffeec0ffee/eth0
+        10.0.0.6  eni-s  InUse        10s  -      default/db   decafdecafde/eth0
         ");
         let whole = text(&view(&samples::pool()), Timestamp(samples::NOW));
         let row = ["10.0.0.7", "eni-a", "InUse", "42s", "-", "default/web", "c0ffeec0ffee/eth0"];
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn json_has_every_address() {
         let json = serde_json::to_value(view(&samples::shared_pool())).unwrap();
-        assert_eq!(json[0]["in_use"], 1);
+        assert_eq!(json[0]["in_use"], 3);
         assert_eq!(json[0]["addresses"][0]["pod"]["name"], "web");
         assert_eq!(json[0]["addresses"][1]["rests_until_unix_ms"], samples::NOW + 20_000);
     }

@@ -9,7 +9,7 @@ use terway_rpc::{DaemonClient, fault_of};
 use terway_types::{Fault, FaultCode, Timestamp};
 
 use crate::age::age;
-use crate::pool::{self, Addresses, Eni};
+use crate::pool::{self, Addresses, Attachment, Eni, Pod, Share};
 use crate::screen::Screen;
 use crate::table::Table;
 
@@ -47,22 +47,21 @@ fn of_pool(view: &PoolView) -> Mapping {
     Mapping { enis: pool::enis(view) }
 }
 
-/// One entry per pod on an ENI, or one for an ENI without pods.
+/// Whether pods share an ENI is not said there: each has a share of it.
 fn of_resources(reply: &ResourceMappingReply) -> Mapping {
-    let mut enis = Vec::new();
-    for eni in &reply.info {
-        let before = enis.len();
-        let holds = |record: &&ResourceRecord| record.eni_id == eni.eni_id || record.eni_mac == eni.mac;
-        enis.extend(reply.records.iter().filter(holds).map(|record| of_resource(eni, Some(record))));
-        if enis.len() == before {
-            enis.push(of_resource(eni, None));
-        }
-    }
+    let mut enis: Vec<Eni> = reply.info.iter().map(|eni| of_resource(eni, &reply.records)).collect();
     enis.sort_by(|left, right| left.id.cmp(&right.id));
     Mapping { enis }
 }
 
-fn of_resource(eni: &ResourceMapping, record: Option<&ResourceRecord>) -> Eni {
+fn of_resource(eni: &ResourceMapping, records: &[ResourceRecord]) -> Eni {
+    let holds = |record: &&ResourceRecord| record.eni_id == eni.eni_id || record.eni_mac == eni.mac;
+    let share = |record: &ResourceRecord| Share {
+        addresses: Addresses { ipv4: pool::some(&record.ipv4), ipv6: pool::some(&record.ipv6) },
+        attachment: None,
+        pod: pool::pod(&record.pod_namespace, &record.pod_name),
+        host_link: None,
+    };
     Eni {
         id: pool::some(&eni.eni_id),
         mac: pool::some(&eni.mac),
@@ -70,13 +69,11 @@ fn of_resource(eni: &ResourceMapping, record: Option<&ResourceRecord>) -> Eni {
         since_unix_ms: None,
         vswitch: None,
         link_present: None,
-        addresses: Addresses {
-            ipv4: record.and_then(|record| pool::some(&record.ipv4)),
-            ipv6: record.and_then(|record| pool::some(&record.ipv6)),
-        },
+        addresses: Addresses::default(),
         attachment: None,
-        pod: record.and_then(|record| pool::pod(&record.pod_namespace, &record.pod_name)),
+        pod: None,
         host_link: None,
+        shares: records.iter().filter(holds).map(share).collect(),
         fault: None,
     }
 }
@@ -85,27 +82,45 @@ fn text(mapping: &Mapping, now: Timestamp) -> String {
     let mut table =
         Table::new(&["ENI", "MAC", "PHASE", "FOR", "IPV4", "IPV6", "POD", "ATTACHMENT", "HOST LINK"]);
     for eni in &mapping.enis {
-        let attachment = eni.attachment.as_ref().map(pool::Attachment::short);
-        table.row(
-            [
-                eni.id.clone(),
-                eni.mac.clone(),
-                Some(eni.phase.clone()),
-                eni.since_unix_ms.map(|since| age(Timestamp(since), now)),
-                eni.addresses.ipv4.clone(),
-                eni.addresses.ipv6.clone(),
-                eni.pod.as_ref().map(pool::Pod::full_name),
-                attachment,
-                eni.host_link.clone(),
-            ]
-            .map(Option::unwrap_or_default),
-        );
+        let head = [
+            eni.id.clone(),
+            eni.mac.clone(),
+            Some(eni.phase.clone()),
+            eni.since_unix_ms.map(|since| age(Timestamp(since), now)),
+        ];
+        let of_share = |Share { addresses, pod, attachment, host_link }: &Share| {
+            tail(addresses, pod.as_ref(), attachment.as_ref(), host_link.as_ref())
+        };
+        let mut tails: Vec<_> = eni.shares.iter().map(of_share).collect();
+        if tails.is_empty() {
+            let Eni { addresses, pod, attachment, host_link, .. } = eni;
+            tails.push(tail(addresses, pod.as_ref(), attachment.as_ref(), host_link.as_ref()));
+        }
+        for tail in tails {
+            table.row(head.iter().cloned().chain(tail).map(Option::unwrap_or_default));
+        }
     }
     let faults = mapping.enis.iter().filter_map(|eni| {
         let name = eni.id.as_deref().unwrap_or("an ENI without id");
         eni.fault.as_ref().map(|fault| format!("{name}: {}", fault.line()))
     });
     std::iter::once(table.render()).chain(faults).collect::<Vec<_>>().join("\n")
+}
+
+/// The columns about whoever has an ENI, or a part of it.
+fn tail(
+    addresses: &Addresses,
+    pod: Option<&Pod>,
+    attachment: Option<&Attachment>,
+    host_link: Option<&String>,
+) -> [Option<String>; 5] {
+    [
+        addresses.ipv4.clone(),
+        addresses.ipv6.clone(),
+        pod.map(Pod::full_name),
+        attachment.map(Attachment::short),
+        host_link.cloned(),
+    ]
 }
 
 #[cfg(test)]
@@ -124,6 +139,21 @@ mod tests {
         -      -                  Creating  850ms  -         -        -            -                  -
         an ENI without id: subnet-exhausted: vsw-a has no free address (remedy: add a vSwitch)
         ");
+    }
+
+    #[test]
+    fn shared_enis_with_their_pods() {
+        assert_snapshot!(text(&of_pool(&samples::shared_pool()), Timestamp(samples::NOW)), @r"
+        ENI    MAC  PHASE  FOR  IPV4      IPV6     POD          ATTACHMENT         HOST LINK
+        eni-s  -    Ready  1m   10.0.0.7  fd00::7  default/web  c0ffeec0ffee/eth0  cali68caf03a5f4
+        eni-s  -    Ready  1m   10.0.0.6  -        default/db   decafdecafde/eth0  calie57ed5aa5ae
+        ");
+        let mapping = serde_json::to_value(of_pool(&samples::shared_pool())).unwrap();
+        let eni = &mapping["enis"][0];
+        assert!(eni["pod"].is_null() && eni["shares"].as_array().unwrap().len() == 2, "{eni}");
+        let share = &eni["shares"][0];
+        assert_eq!(share["addresses"], serde_json::json!({ "ipv4": "10.0.0.7", "ipv6": "fd00::7" }));
+        assert_eq!((&share["pod"]["name"], &share["attachment"]["ifname"]), (&"web".into(), &"eth0".into()));
     }
 
     #[test]
@@ -152,6 +182,7 @@ mod tests {
             "name": "web"
           },
           "host_link": "cali68caf03a5f4",
+          "shares": [],
           "fault": null
         }
         "#);

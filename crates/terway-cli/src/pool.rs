@@ -47,11 +47,23 @@ pub(crate) struct Eni {
     pub(crate) pod: Option<Pod>,
     /// The name of the pod's link in the host's namespace, if the attachment has one.
     pub(crate) host_link: Option<String>,
+    /// Those who share it, each with its part.
+    pub(crate) shares: Vec<Share>,
     pub(crate) fault: Option<FaultView>,
 }
 
-/// One address per family in use.
+/// What one pod has of an ENI that several share.
 #[derive(Serialize)]
+pub(crate) struct Share {
+    pub(crate) addresses: Addresses,
+    pub(crate) attachment: Option<Attachment>,
+    pub(crate) pod: Option<Pod>,
+    /// The name of the pod's link in the host's namespace.
+    pub(crate) host_link: Option<String>,
+}
+
+/// One address per family in use.
+#[derive(Default, Serialize)]
 pub(crate) struct Addresses {
     pub(crate) ipv4: Option<String>,
     pub(crate) ipv6: Option<String>,
@@ -187,9 +199,31 @@ impl From<&wire::EniView> for Eni {
                 .attachment
                 .as_ref()
                 .and_then(|key| host_link(key, &view.pod_namespace, &view.pod_name)),
+            shares: shares(&view.shared_addresses),
             fault: view.last_fault.as_ref().map(FaultView::from),
         }
     }
+}
+
+/// Who holds which of these addresses: one share per attachment, with its address of each family.
+fn shares(addresses: &[wire::AddressView]) -> Vec<Share> {
+    let mut shares: Vec<(&wire::Attachment, Share)> = Vec::new();
+    for view in addresses {
+        let Some(key) = &view.attachment else { continue };
+        let at = shares.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+            let share = Share {
+                addresses: Addresses::default(),
+                attachment: Some(key.into()),
+                pod: pod(&view.pod_namespace, &view.pod_name),
+                host_link: host_link(key, &view.pod_namespace, &view.pod_name),
+            };
+            shares.push((key, share));
+            shares.len() - 1
+        });
+        let Addresses { ipv4, ipv6 } = &mut shares[at].1.addresses;
+        *(if view.address.contains(':') { ipv6 } else { ipv4 }) = Some(view.address.clone());
+    }
+    shares.into_iter().map(|(_, share)| share).collect()
 }
 
 impl From<Option<&wire::AddressPair>> for Addresses {
@@ -315,13 +349,19 @@ pub(crate) mod samples {
             pod_namespace: "default".into(),
             ..address("10.0.0.7", "InUse")
         };
+        let held_too = AddressView { address: "fd00::7".into(), ..held.clone() };
+        let other = AddressView {
+            attachment: Some(attachment("decafdecafdecaf")),
+            pod_name: "db".into(),
+            ..AddressView { address: "10.0.0.6".into(), ..held.clone() }
+        };
         let resting = AddressView { rests_until_unix_ms: NOW + 20_000, ..address("10.0.0.8", "Quarantined") };
         let eni = EniView {
             id: "eni-s".into(),
             vswitch: "vsw-a".into(),
             phase: "Ready".into(),
             since_unix_ms: NOW - 60_000,
-            shared_addresses: vec![held, resting, address("10.0.0.9", "Idle")],
+            shared_addresses: vec![held, resting, address("10.0.0.9", "Idle"), held_too, other],
             prefixes: vec![PrefixView {
                 prefix: "10.0.0.32/28".into(),
                 phase: "Ready".into(),
@@ -329,6 +369,6 @@ pub(crate) mod samples {
             }],
             ..Default::default()
         };
-        PoolView { enis: vec![eni], mode: "shared".into(), idle: 1, in_use: 1, ..Default::default() }
+        PoolView { enis: vec![eni], mode: "shared".into(), idle: 1, in_use: 2, ..Default::default() }
     }
 }

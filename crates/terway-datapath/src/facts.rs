@@ -20,6 +20,8 @@ pub struct HostFacts {
     pub uplink: String,
     /// Its index.
     pub uplink_index: u32,
+    /// Its hardware address, if it has one.
+    pub uplink_mac: Option<MacAddr>,
     /// The node's primary address per family, each on the link of that family's default route.
     pub addresses: Addresses,
     /// Its MTU in bytes.
@@ -106,7 +108,8 @@ impl HostFacts {
                 IpAddr::V6(address) => facts.addresses.v6 = Some(address),
             }
             if facts.uplink.is_empty() || family == IpFamily::V4 {
-                (facts.uplink, facts.uplink_index, facts.uplink_mtu) = (link.name.clone(), index, link.mtu);
+                (facts.uplink, facts.uplink_index) = (link.name.clone(), index);
+                (facts.uplink_mac, facts.uplink_mtu) = (link.mac, link.mtu);
             }
             seen = Some((link, addresses));
         }

@@ -29,6 +29,7 @@ fn facts() -> HostFacts {
     HostFacts {
         uplink: "ens3".into(),
         uplink_index: 2,
+        uplink_mac: None,
         uplink_mtu: 1500,
         addresses: Addresses::new("10.0.0.9".parse().ok(), "fd00::9".parse().ok()),
         uplink_accept_ra: Some(1),

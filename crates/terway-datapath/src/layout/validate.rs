@@ -35,6 +35,16 @@ pub enum Problem {
     /// The ENI that shall be shared is not on the node.
     #[error("no NIC of the node has MAC {0}")]
     NoNic(MacAddr),
+    /// An ENI of a pod, where the VPC's route table is to lead to the node. An answer without a type reads so too.
+    #[error(
+        "type TypeVPCIP, which is also that of an answer without a type, wants the node's own NIC, {own}, but the ENI is {eni}"
+    )]
+    NotTheNodesNic {
+        /// The MAC of the ENI named.
+        eni: MacAddr,
+        /// That of the node's uplink.
+        own: MacAddr,
+    },
     /// The VLAN cannot be one.
     #[error("VLAN {0} is not within 1 to 4094")]
     Vlan(u16),
@@ -150,6 +160,10 @@ fn links(plan: &InterfacePlan, key: &AttachmentKey, all: &mut Vec<Problem>) {
 }
 
 fn addresses(plan: &InterfacePlan, key: &AttachmentKey, facts: &HostFacts, all: &mut Vec<Problem>) {
+    if plan.datapath == Datapath::VpcRoute {
+        let other = facts.uplink_mac.filter(|own| *own != plan.mac);
+        all.extend(other.map(|own| Problem::NotTheNodesNic { eni: plan.mac, own }));
+    }
     if plan.addresses.is_empty() {
         all.push(Problem::NoAddress);
     }
@@ -191,10 +205,7 @@ fn destinations(plan: &InterfacePlan, key: &AttachmentKey, all: &mut Vec<Problem
 fn by_the_host(plan: &InterfacePlan, list: &'static str, cidr: IpNetwork) -> Option<Problem> {
     let family = family_of(&cidr);
     let gateway = plan.gateways.get(family).filter(|gateway| cidr.contains(*gateway));
-    let subnet = match family {
-        IpFamily::V4 => plan.subnets.v4.map(IpNetwork::V4),
-        IpFamily::V6 => plan.subnets.v6.map(IpNetwork::V6),
-    };
+    let subnet = plan.subnets.get(family);
     if cidr.prefix() == 0 {
         Some(Problem::Everything { list, cidr })
     } else if let Some(gateway) = gateway {

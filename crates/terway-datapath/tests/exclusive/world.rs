@@ -21,6 +21,9 @@ static WORLDS: AtomicU32 = AtomicU32::new(0);
 /// Longest wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The hardware address of the node's own NIC.
+pub(crate) const UPLINK: MacAddr = MacAddr([0, 0x16, 0x3e, 0, 0, 9]);
+
 /// One VPC with one node.
 pub(crate) struct World {
     id: u32,
@@ -67,8 +70,7 @@ impl World {
         run(&format!(
             "ip netns exec vpc{id} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
         ));
-        let uplink = MacAddr([0, 0x16, 0x3e, 0, 0, 9]);
-        world.port("eth0", uplink, &[Addresses::new("10.0.0.9".parse().ok(), "fd00::9".parse().ok())]);
+        world.port("eth0", UPLINK, &[Addresses::new("10.0.0.9".parse().ok(), "fd00::9".parse().ok())]);
         world.boot();
         world
     }

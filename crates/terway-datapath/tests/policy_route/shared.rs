@@ -6,7 +6,7 @@ use std::time::Instant;
 use terway_types::{Addresses, Datapath, Gateways, IfName, IpFamily, MacAddr};
 
 use crate::sandbox::run;
-use crate::world::{Eni, PATIENCE, Pod, World};
+use crate::world::{Eni, PATIENCE, Pod, UPLINK, World};
 
 /// Pods of all worlds of this process have addresses and names of their own.
 static PODS: AtomicU32 = AtomicU32::new(1);
@@ -95,7 +95,7 @@ impl SharedEni {
 
 /// The same pod with its address from the VPC's route table instead of an ENI.
 pub(crate) fn routed(mut pod: Pod) -> Pod {
-    pod.plan.datapath = Datapath::VpcRoute;
+    (pod.plan.datapath, pod.plan.mac) = (Datapath::VpcRoute, UPLINK);
     pod.plan.gateways = Gateways::default();
     pod
 }
@@ -103,15 +103,15 @@ pub(crate) fn routed(mut pod: Pod) -> Pod {
 /// A recording without what stays changed of the node itself: the ENIs are up and have the addresses the kernel gives
 /// a link that is up, and its switches. Ready to compare once a first pod has been there.
 pub(crate) fn used(world: &World, eni: &mut SharedEni) {
-    let first = eni.pod(world, &[IpFamily::V4, IpFamily::V6]);
+    let first = eni.pod(world, &IpFamily::BOTH);
     world.add(&first);
     world.del(&first);
 }
 
-/// Waits until the links of pods whose namespaces died are gone from the node.
-pub(crate) fn wait_no_pods(world: &World) {
+/// Waits until the links of pods whose namespaces died are gone from the node, and only these are left.
+pub(crate) fn wait_for_pods(world: &World, left: usize) {
     let until = Instant::now() + PATIENCE;
-    while world.node("-o link").contains("cali") {
+    while world.node("-o link").matches("cali").count() > left {
         assert!(Instant::now() < until, "the pods' links stay: {}", world.node("-o link"));
         std::thread::yield_now();
     }

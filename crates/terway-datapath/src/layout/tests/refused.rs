@@ -33,6 +33,18 @@ fn everything_wrong_is_said_at_once() {
     insta::assert_snapshot!(problems(&plan), @"interface eth0 cannot be laid out: ff:ff:ff:ff:ff:ff is not the MAC address of one card; MTU 1279 is not within 1280 to 9600; address 10.0.1.5 has no IPv4 gateway; address fd00:1::5 has no IPv6 gateway; egress limit of 1000 bytes/s passes less than one packet of 1279 bytes within 25 ms; the least is 51160 bytes/s");
 }
 
+/// What an answer without a type, from a daemon that gives ENIs, would otherwise become: a pod whose packets leave by the
+/// node's own NIC, which the VPC drops.
+#[test]
+fn an_eni_of_a_pod_is_not_the_nodes_own_nic() {
+    let routed = InterfacePlan { datapath: Datapath::VpcRoute, gateways: Gateways::default(), ..dual() };
+    let on = |uplink_mac| layout(&routed, &key(), &pod(), &HostFacts { uplink_mac, ..facts() });
+    assert!(on(Some(routed.mac)).is_ok());
+    let said = on(Some(MacAddr([0, 0x16, 0x3e, 9, 9, 9]))).unwrap_err().to_string();
+    assert!(said.contains("also that of an answer without a type"), "{said}");
+    assert!(said.contains("00:16:3e:09:09:09, but the ENI is 00:16:3e:01:02:03"), "{said}");
+}
+
 #[test]
 fn mtus_and_their_ranges() {
     assert!(layout(&InterfacePlan { mtu: 576, ..v4() }, &key(), &pod(), &facts()).is_ok());

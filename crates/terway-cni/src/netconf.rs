@@ -129,8 +129,11 @@ impl Paths {
 impl Options {
     pub(crate) fn read(conf: &NetConf) -> Result<Self, Fault> {
         let mut keys = Keys::new(conf);
-        let (mtu, auto_mtu) = (keys.mtu(), keys.auto_mtu());
-        let (ingress, egress) = keys.bandwidth((!auto_mtu).then_some(mtu));
+        let (mtu, annotations) = (keys.mtu(), keys.annotations());
+        // An MTU that is given goes over the automatic one.
+        let auto_mtu = keys.flag("auto_mtu") && mtu.is_none();
+        let mtu = mtu.unwrap_or(DEFAULT_MTU);
+        let (ingress, egress) = keys.bandwidth(&annotations, (!auto_mtu).then_some(mtu));
         let options = Self {
             host_stack_cidrs: keys.cidrs("host_stack_cidrs"),
             default_route: keys.typed(keys.conf.key("default_route")),
@@ -144,7 +147,7 @@ impl Options {
             allocate_timeout: keys.allocate_timeout(),
             ingress,
             egress,
-            queueing: keys.queueing(),
+            queueing: keys.queueing(&annotations),
         };
         keys.check_keys_of_other_data_paths();
         keys.check_capabilities();
@@ -235,22 +238,19 @@ impl<'a> Keys<'a> {
         false
     }
 
-    fn auto_mtu(&mut self) -> bool {
-        let mtu: i64 = self.typed(self.conf.key("mtu")).unwrap_or_default();
-        self.flag("auto_mtu") && mtu == 0
+    /// The MTU, if there is one; zero is none.
+    fn mtu(&mut self) -> Option<u32> {
+        let mtu: i64 = self.typed(self.conf.key("mtu")).filter(|mtu| *mtu != 0)?;
+        if !MTU_RANGE.contains(&mtu) {
+            let (least, most) = (MTU_RANGE.start(), MTU_RANGE.end());
+            self.refuse(format!("mtu {mtu} is not within {least} to {most}"));
+        }
+        u32::try_from(mtu).ok()
     }
 
-    fn mtu(&mut self) -> u32 {
-        let mtu: i64 = self.typed(self.conf.key("mtu")).unwrap_or_default();
-        match u32::try_from(mtu) {
-            Ok(0) => DEFAULT_MTU,
-            Ok(fitting) if MTU_RANGE.contains(&mtu) => fitting,
-            _ => {
-                let (least, most) = (MTU_RANGE.start(), MTU_RANGE.end());
-                self.refuse(format!("mtu {mtu} is not within {least} to {most}"));
-                DEFAULT_MTU
-            }
-        }
+    /// The pod's annotations, as the runtime hands them over.
+    fn annotations(&mut self) -> BTreeMap<String, String> {
+        self.typed(self.conf.capability(annotations::CAPABILITY)).unwrap_or_default()
     }
 
     fn cidrs(&mut self, key: &str) -> Vec<IpNetwork> {
@@ -271,7 +271,11 @@ impl<'a> Keys<'a> {
 
     /// Limits into and out of the pod. The wire has bits, the kernel bytes; zero is no limit. What the runtime made of
     /// the pod's annotations itself goes over the annotations. An MTU not known yet is looked at with the node's.
-    fn bandwidth(&mut self, mtu: Option<u32>) -> (Option<Bandwidth>, Option<Bandwidth>) {
+    fn bandwidth(
+        &mut self,
+        annotations: &BTreeMap<String, String>,
+        mtu: Option<u32>,
+    ) -> (Option<Bandwidth>, Option<Bandwidth>) {
         let keys: BandwidthKeys = self.typed(self.conf.capability("bandwidth")).unwrap_or_default();
         for (name, value) in [
             ("ingressRate", keys.ingress_rate),
@@ -283,8 +287,7 @@ impl<'a> Keys<'a> {
                 self.refuse(format!("runtimeConfig.bandwidth.{name} {value} is negative; zero is no limit"));
             }
         }
-        let annotations = self.typed(self.conf.capability(annotations::CAPABILITY)).unwrap_or_default();
-        let (ingress, egress, wrong) = annotations::limits(&annotations);
+        let (ingress, egress, wrong) = annotations::limits(annotations);
         self.wrong.extend(wrong);
         let own_ingress = asked("ingressRate", keys.ingress_rate, keys.ingress_burst);
         let own_egress = asked("egressRate", keys.egress_rate, keys.egress_burst);
@@ -305,20 +308,18 @@ impl<'a> Keys<'a> {
         let _policy: Option<String> = self.typed(self.conf.key("network_policy_provider"));
     }
 
-    fn queueing(&mut self) -> Asked {
+    fn queueing(&mut self, annotations: &BTreeMap<String, String>) -> Asked {
         let mode: String = self.typed(self.conf.key("bandwidth_mode")).unwrap_or_default();
         let lower = mode.to_lowercase();
         if !["", "edt", "tc"].contains(&lower.as_str()) {
             self.refuse(format!("bandwidth_mode {mode:?} is none of edt, tc"));
         }
         let classes = self.flag("enable_network_priority");
-        Asked { paced: lower == "edt", classes, class: if classes { self.class() } else { None } }
+        Asked { paced: lower == "edt", classes, class: if classes { self.class(annotations) } else { None } }
     }
 
     /// The class that the pod's annotation names.
-    fn class(&mut self) -> Option<PriorityClass> {
-        let annotations: BTreeMap<String, String> =
-            self.typed(self.conf.capability(annotations::CAPABILITY)).unwrap_or_default();
+    fn class(&mut self, annotations: &BTreeMap<String, String>) -> Option<PriorityClass> {
         let key = annotations::PRIORITY;
         let word = annotations.get(key).filter(|word| !word.is_empty())?;
         let class = PriorityClass::of(word);

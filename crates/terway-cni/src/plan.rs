@@ -20,8 +20,10 @@ pub(crate) fn plans(
     let mut plans = Vec::with_capacity(interfaces.len());
     for interface in interfaces {
         let parts = InterfaceParts::try_from(interface).map_err(|error| unusable(&error))?;
-        if let (Some(vf), Datapath::PolicyRoute) = (parts.vf, datapath) {
-            let what = format!("terwayd's answer for {key} shares virtual function {vf} between pods");
+        if let Some(vf) = parts.vf.filter(|_| datapath != Datapath::Exclusive) {
+            let what = format!(
+                "terwayd's answer for {key} gives virtual function {vf} to a pod without an ENI of its own"
+            );
             return Err(Fault::new(FaultCode::PlanInvalid, what));
         }
         let own_table = interfaces.len() > 1 || !is_first(key, options);
@@ -274,9 +276,10 @@ mod tests {
         assert!(plans(9, &[interface()], &key(), &options()).unwrap_err().cause.contains("type is 9"));
         let mut function = interface();
         function.eni.as_mut().unwrap().vf_id = Some(3);
-        let shared = wire::AttachmentType::TypeEniMultiIp as i32;
-        let fault = plans(shared, &[function.clone()], &key(), &options()).unwrap_err();
-        assert!(fault.what.contains("virtual function 3"), "{fault}");
+        for kind in [wire::AttachmentType::TypeEniMultiIp, wire::AttachmentType::TypeVpcip] {
+            let fault = plans(kind as i32, &[function.clone()], &key(), &options()).unwrap_err();
+            assert!(fault.what.contains("virtual function 3"), "{fault}");
+        }
         assert_eq!(virtual_functions(&[function]), [(3, "00:16:3e:01:02:03".parse().unwrap())]);
         let mut broken = interface();
         broken.eni.as_mut().unwrap().mac = "ff:ff:ff:ff:ff:ff".to_owned();

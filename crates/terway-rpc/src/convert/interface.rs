@@ -177,7 +177,6 @@ impl TryFrom<&wire::Interface> for InterfaceParts {
     fn try_from(message: &wire::Interface) -> Result<Self, InterfaceError> {
         let basic = message.basic.as_ref().ok_or(InterfaceError::Missing { field: "basic" })?;
         let eni = message.eni.as_ref().ok_or(InterfaceError::Missing { field: "eni" })?;
-        refuse_other_datapaths(eni)?;
         let addresses: Addresses = pair("basic.pod_ip", basic.pod_ip.as_ref())?;
         if addresses.is_empty() {
             return Err(InterfaceError::Missing { field: "basic.pod_ip" });
@@ -209,7 +208,7 @@ impl TryFrom<&wire::Interface> for InterfaceParts {
             class: class(&limits.network_priority)?,
             nic_kinds: eni.nic_kinds.clone(),
             vlan: vlan(eni)?,
-            vf: eni.vf_id,
+            vf: virtual_function(eni)?,
         })
     }
 }
@@ -236,11 +235,11 @@ fn vlan(eni: &wire::EniInfo) -> Result<Option<u16>, InterfaceError> {
     }
 }
 
-/// A virtual function is a whole ENI; a trunk cannot be one.
-fn refuse_other_datapaths(eni: &wire::EniInfo) -> Result<(), InterfaceError> {
+/// The virtual function that is the ENI; a trunk cannot be one.
+fn virtual_function(eni: &wire::EniInfo) -> Result<Option<u32>, InterfaceError> {
     match eni.vf_id {
         Some(vf) if eni.trunk => Err(unsupported("eni.vf_id", &format!("{vf} of a trunk"))),
-        _ => Ok(()),
+        vf => Ok(vf),
     }
 }
 

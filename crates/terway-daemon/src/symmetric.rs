@@ -125,12 +125,16 @@ fn read(configuration: &[u8]) -> Result<Wish, String> {
     if !PRIORITIES.contains(&priority) {
         return Err(format!("symmetric_routing_config.rule_priority is {priority}, not in {PRIORITIES:?}"));
     }
-    match keys["backend"].as_str().unwrap_or_default() {
+    let text = |key: &str| match &keys[key] {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        other => Err(format!("symmetric_routing_config.{key} is {other}, not a text")),
+    };
+    match text("backend")?.as_deref() {
         // Whatever stands there, the marks are nf_tables'.
-        "" | "nftables" | "iptables" => {}
-        other => return Err(format!("symmetric_routing_config.backend is {other:?}, not nftables")),
+        None | Some("nftables" | "iptables") => {}
+        Some(other) => return Err(format!("symmetric_routing_config.backend is {other:?}, not nftables")),
     }
-    let uplink = keys["interface"].as_str().filter(|name| !name.is_empty()).map(str::to_owned);
     let in_32_bits = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     let routing = SymmetricRouting {
         uplink: String::new(),
@@ -139,7 +143,7 @@ fn read(configuration: &[u8]) -> Result<Wish, String> {
         table: in_32_bits(table),
         priority: in_32_bits(priority),
     };
-    Ok(Some((uplink, routing)))
+    Ok(Some((text("interface")?, routing)))
 }
 
 #[cfg(test)]
@@ -177,6 +181,8 @@ mod tests {
             (json!({ "rule_priority": 512 }), ["rule_priority is 512", "513"]),
             (json!({ "mark": -1 }), ["mark is -1", "whole number"]),
             (json!({ "backend": "ebtables" }), ["ebtables", "nftables"]),
+            (json!({ "backend": true }), ["backend is true", "not a text"]),
+            (json!({ "interface": 0 }), ["interface is 0", "not a text"]),
         ] {
             let said =
                 of(&json!({ "symmetric_routing": true, "symmetric_routing_config": keys })).unwrap_err();

@@ -28,14 +28,13 @@ use crate::metered::Metered;
 use crate::mode::Standing;
 use crate::node::{InterfaceSettings, Node, Serving};
 use crate::node_facts::{Learned, NodeFacts, discover};
-use crate::node_kind::NodeKind;
-use crate::pod_ranges;
 use crate::reconfigure::Keeper;
 use crate::recover::Traces;
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::subnets::SubnetBook;
 use crate::targets::{Holder, targets};
+use crate::{node_kind, pod_ranges};
 
 /// The ledger's file in the state directory.
 pub const LEDGER: &str = "ledger.redb";
@@ -191,25 +190,8 @@ impl BringUp {
             Ok::<_, Fault>(Arc::new(metered) as Arc<dyn Cloud>)
         };
         let cache = FactsCache::of(&self.state_dir);
-        let asked = async {
-            let identity = self.metadata.identity().await.map_err(|failure| terway_cloud::fault(&failure))?;
-            let ordinary = connect(&identity, Way::default())?;
-            let kind = NodeKind::of(&identity, self.lingjun, &*ordinary).await;
-            let kind = kind.map_err(|failure| terway_cloud::fault(&failure))?;
-            let cloud = match kind.source {
-                EniSource::Compute => ordinary,
-                source @ EniSource::Eflo => connect(&identity, Way { source, ..Way::default() })?,
-            };
-            let facts = match mode {
-                NodeMode::VpcRoute => NodeFacts::without_enis(identity, kind),
-                NodeMode::Exclusive | NodeMode::Shared => {
-                    discover(&*cloud, identity, settings, kind, learned).await?
-                }
-            };
-            Ok::<_, Fault>((cloud, self.with_ranges(facts)))
-        };
-        match asked.await {
-            Ok::<_, Fault>((cloud, facts)) => {
+        match self.ask(&connect, mode, settings, learned).await {
+            Ok((cloud, facts)) => {
                 if let Err(error) = cache.store(&facts, cloud.provider()) {
                     tracing::warn!(%error, "cannot keep the node's facts for the next start");
                 }
@@ -232,6 +214,25 @@ impl BringUp {
                 Ok(Ground { cloud, calls, facts, remembered: true })
             }
         }
+    }
+
+    async fn ask(
+        &self,
+        connect: &(impl Fn(&InstanceIdentity, Way<'_>) -> Result<Arc<dyn Cloud>, Fault> + Sync),
+        mode: NodeMode,
+        settings: &Settings,
+        learned: &mut Learned,
+    ) -> Result<(Arc<dyn Cloud>, NodeFacts), Fault> {
+        let identity = self.metadata.identity().await.map_err(|failure| terway_cloud::fault(&failure))?;
+        let of_source = |source| connect(&identity, Way { source, ..Way::default() });
+        let (cloud, kind) = node_kind::reach(&identity, self.lingjun, of_source).await?;
+        let facts = match mode {
+            NodeMode::VpcRoute => NodeFacts::without_enis(identity, kind),
+            NodeMode::Exclusive | NodeMode::Shared => {
+                discover(&*cloud, identity, settings, kind, learned).await?
+            }
+        };
+        Ok((cloud, self.with_ranges(facts)))
     }
 
     fn with_ranges(&self, facts: NodeFacts) -> NodeFacts {

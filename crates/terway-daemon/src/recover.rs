@@ -21,7 +21,7 @@ pub use self::rebuild::{Rebuilt, rebuild};
 pub use self::routed::rebuild_routed;
 use crate::bring_up::LEDGER;
 use crate::instance_lock::InstanceLock;
-use crate::node_kind::NodeKind;
+use crate::node_kind;
 use crate::seen::Eyes;
 use crate::subnets::SubnetBook;
 
@@ -84,12 +84,8 @@ impl Recovery {
         connect: impl Fn(&InstanceIdentity, EniSource) -> Result<Arc<dyn Cloud>, Fault>,
     ) -> Result<Vec<SeenEni>, Fault> {
         let identity = self.metadata.identity().await.map_err(|failure| terway_cloud::fault(&failure))?;
-        let ordinary = connect(&identity, EniSource::Compute)?;
-        let kind = NodeKind::of(&identity, self.lingjun, &*ordinary).await;
-        let cloud = match kind.map_err(|failure| terway_cloud::fault(&failure))?.source {
-            EniSource::Compute => ordinary,
-            source @ EniSource::Eflo => connect(&identity, source)?,
-        };
+        let of_source = |source| connect(&identity, source);
+        let (cloud, _) = node_kind::reach(&identity, self.lingjun, of_source).await?;
         let subnets = SubnetBook::new(Arc::clone(&cloud), &[]);
         let eyes = Eyes {
             instance: &identity.id,

@@ -65,8 +65,7 @@ impl Service {
 
     /// Ends it as an init does.
     pub(crate) fn stop(mut self) -> Result<()> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)
-            .context("failed to end a service")?;
+        kill(self.process()?, Signal::SIGTERM).context("failed to end a service")?;
         self.child.wait().map(drop).context("failed to wait for a service")
     }
 }

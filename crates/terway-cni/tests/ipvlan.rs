@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use bench::daemon::{Daemon, Script};
 use bench::{Call, ENI_MAC, Node, interface};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use needs::Need;
 use serde_json::{Value, json};
 use terway_rpc::wire::{Attachment, CollectGarbageReply};
@@ -39,19 +39,7 @@ fn main() -> ExitCode {
         ("a_pod_with_ways_to_its_node_comes_and_goes", a_pod_with_ways_to_its_node, &[IPVLAN, NAT]),
         ("what_a_dead_pod_left_is_collected", what_a_dead_pod_left_is_collected, &[IPVLAN, NAT]),
     ];
-    let trials = tests.map(|(name, test, needs)| {
-        let trial = Trial::test(name, move || {
-            test();
-            Ok(())
-        });
-        (trial, needs)
-    });
-    let trials = if arguments.list {
-        trials.into_iter().map(|(trial, _)| trial).collect()
-    } else {
-        needs::judge(trials)
-    };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    needs::run(&arguments, tests.map(|(name, test, needs)| (needs::trial(name, test), needs)))
 }
 
 fn node_with_daemon() -> (Node, Daemon) {

@@ -1,6 +1,6 @@
 //! Pods whose interface is a child of an ENI that stays on the node, in a real kernel: members of a trunk (VLAN, or tags
-//! the trunk itself puts on) and addresses of a shared ENI (IPVlan). Made, compared, broken, undone and removed, with real packets. What the kernel has
-//! is read back by `ip`, never by the code under test.
+//! the trunk itself puts on) and addresses of a shared ENI (IPVlan). Made, compared, broken, undone and removed, with
+//! real packets. What the kernel has is read back by `ip`, never by the code under test.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
-use needs::Need;
+use needs::{Need, trial};
 use nft_needs::NAT;
 use world::Kind;
 
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
     let mut trials: Vec<(Trial, &'static [Need])> = Vec::new();
     for (tests, needs) in [(of_a_kind, &[VLAN][..]), (of_ipvlan, &[IPVLAN][..]), (of_tags, &[VLAN, TAGS][..])]
     {
-        trials.extend(tests.iter().map(|(name, test)| (trial((*name).to_owned(), *test), needs)));
+        trials.extend(tests.iter().map(|(name, test)| (trial(*name, *test), needs)));
     }
     for (kind, word, needs) in [
         (Kind::Vlan, "vlan", &[VLAN][..]),
@@ -139,20 +139,10 @@ fn main() -> ExitCode {
         let name = format!("services::{word}::backends_see_the_node");
         trials.push((trial(name, move || services::backends_see_the_node(kind)), needs));
     }
-    trials.push((
-        trial("tags::members_reach_services".to_owned(), tags::members_reach_services),
-        &[VLAN, TAGS, IPTABLES],
-    ));
-    trials.push((
-        trial("ipvlan::a_kernel_without_it_says_so".to_owned(), ipvlan::a_kernel_without_it_says_so),
-        &[],
-    ));
-    let trials = if arguments.list {
-        trials.into_iter().map(|(trial, _)| trial).collect()
-    } else {
-        needs::judge(trials)
-    };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    trials
+        .push((trial("tags::members_reach_services", tags::members_reach_services), &[VLAN, TAGS, IPTABLES]));
+    trials.push((trial("ipvlan::a_kernel_without_it_says_so", ipvlan::a_kernel_without_it_says_so), &[]));
+    needs::run(&arguments, trials)
 }
 
 /// How packets wait at the ENI, whatever leads the pod there.
@@ -196,11 +186,4 @@ fn of_queues() -> Vec<(Trial, &'static [Need])> {
         trial("queues::the_kernel_is_asked_what_it_has".to_owned(), queues::the_kernel_is_asked_what_it_has);
     trials.push((asking, &[]));
     trials
-}
-
-fn trial(name: String, test: impl FnOnce() + Send + 'static) -> Trial {
-    Trial::test(name, move || {
-        test();
-        Ok(())
-    })
 }

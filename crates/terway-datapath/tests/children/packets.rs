@@ -5,22 +5,42 @@ use std::time::Duration;
 
 use terway_datapath::kernel::Netns;
 
-use crate::world::{Kind, World};
+use crate::world::{Kind, Pod, World};
 
 /// A datagram of full size of each family: 1500 bytes with all headers.
 const FULL: [usize; 2] = [1472, 1452];
 
-pub(crate) fn members_reach_all_they_should() {
-    let world = World::new(Kind::Vlan, &[7, 8]);
+/// Two pods. The node serves a service of each family and a node-local agent itself.
+pub(crate) fn two_pods(kind: Kind) -> (World, Pod, Pod) {
+    let world = World::new(kind, &[7, 8]);
     let (one, other) = (world.pod("one", 7), world.pod("other", 8));
     for pod in [&one, &other] {
         let layout = world.add(pod);
         assert_eq!(world.check(pod, &layout), Vec::<String>::new());
     }
-    // Services and node-local agents that the node itself serves.
     for address in ["172.16.0.10/32", "169.254.20.10/32", "fd00:172::10/128"] {
         world.node(&format!("addr add {address} dev lo"));
     }
+    (world, one, other)
+}
+
+/// The pod reaches the node, its services and its agent; the node speaks to the pod with its own address.
+pub(crate) fn talks_with_the_node(world: &World, pod: &Pod, pod4: &str, pod6: &str) {
+    for (from, to) in [
+        (pod4, "10.0.0.9:7000"),
+        (pod6, "[fd00::9]:7000"),
+        (pod4, "172.16.0.10:7000"),
+        (pod6, "[fd00:172::10]:7000"),
+        (pod4, "169.254.20.10:7000"),
+    ] {
+        talk((&pod.netns, from), (&world.node, to));
+    }
+    talk((&world.node, "10.0.0.9:7000"), (&pod.netns, pod4));
+    talk((&world.node, "[fd00::9]:7000"), (&pod.netns, pod6));
+}
+
+pub(crate) fn members_reach_all_they_should() {
+    let (world, one, other) = two_pods(Kind::Vlan);
     let (pod4, pod6) = ("10.0.7.1:7000", "[fd00:7::1]:7000");
     for (from, at, to) in [
         // The gateway: what arrives by VLAN 7 was tagged so.
@@ -29,33 +49,17 @@ pub(crate) fn members_reach_all_they_should() {
         // Another member on the same node, by the VPC.
         (pod4, &other.netns, "10.0.8.1:7000"),
         (pod6, &other.netns, "[fd00:8::1]:7000"),
-        // The node, a service and a node-local agent.
-        (pod4, &world.node, "10.0.0.9:7000"),
-        (pod6, &world.node, "[fd00::9]:7000"),
-        (pod4, &world.node, "172.16.0.10:7000"),
-        (pod6, &world.node, "[fd00:172::10]:7000"),
-        (pod4, &world.node, "169.254.20.10:7000"),
     ] {
         talk((&one.netns, from), (at, to));
     }
-    // The node speaks to the pod with its own address.
-    talk((&world.node, "10.0.0.9:7000"), (&one.netns, pod4));
-    talk((&world.node, "[fd00::9]:7000"), (&one.netns, pod6));
+    talks_with_the_node(&world, &one, pod4, pod6);
     // Nothing but the trunk led to the gateway.
     let said = world.vpc("neigh show 10.0.7.1");
     assert!(said.contains("dev trunk.7") && said.contains("00:16:3e:00:03:01"), "{said}");
 }
 
 pub(crate) fn children_reach_all_they_should() {
-    let world = World::new(Kind::Ipvlan, &[7, 8]);
-    let (one, other) = (world.pod("one", 7), world.pod("other", 8));
-    for pod in [&one, &other] {
-        let layout = world.add(pod);
-        assert_eq!(world.check(pod, &layout), Vec::<String>::new());
-    }
-    for address in ["172.16.0.10/32", "169.254.20.10/32", "fd00:172::10/128"] {
-        world.node(&format!("addr add {address} dev lo"));
-    }
+    let (world, one, other) = two_pods(Kind::Ipvlan);
     // A backend of a service elsewhere: the node's stack sends on what it does not serve itself.
     world.vpc("link set lo up");
     for address in ["172.16.0.20/32", "fd00:172::20/128"] {
@@ -72,20 +76,14 @@ pub(crate) fn children_reach_all_they_should() {
         // Another child of the ENI.
         (pod4, &other.netns, "10.0.1.8:7000"),
         (pod6, &other.netns, "[fd00:1::8]:7000"),
-        // The node, services it serves itself and one elsewhere, a node-local agent.
-        (pod4, &world.node, "10.0.0.9:7000"),
-        (pod6, &world.node, "[fd00::9]:7000"),
-        (pod4, &world.node, "172.16.0.10:7000"),
-        (pod6, &world.node, "[fd00:172::10]:7000"),
+        // A service elsewhere.
         (pod4, &world.vpc, "172.16.0.20:7000"),
         (pod6, &world.vpc, "[fd00:172::20]:7000"),
-        (pod4, &world.node, "169.254.20.10:7000"),
     ] {
         talk((&one.netns, from), (at, to));
     }
-    // The node speaks to the pod with its own address, and the VPC to the pod by its ENI.
-    talk((&world.node, "10.0.0.9:7000"), (&one.netns, pod4));
-    talk((&world.node, "[fd00::9]:7000"), (&one.netns, pod6));
+    talks_with_the_node(&world, &one, pod4, pod6);
+    // The VPC speaks to the pod by its ENI.
     talk((&world.vpc, "10.0.1.253:7001"), (&one.netns, pod4));
     let said = world.vpc("neigh show 10.0.1.7");
     assert!(said.contains("dev trunk") && said.contains("00:16:3e:00:03:01"), "{said}");

@@ -1,6 +1,7 @@
 //! Members of a trunk whose tags the trunk itself puts on and takes off: what `tc` shows, where packets go, and who takes
 //! what away. Behind each VLAN of this world is a namespace of its own, which nothing without its tag reaches.
 
+use std::net::SocketAddr;
 use std::thread;
 
 use serde_json::Value;
@@ -9,8 +10,9 @@ use terway_datapath::{Removal, diff, observe, remove, repair, rules};
 use terway_types::{Datapath, InterfacePlan};
 
 use crate::life::similar;
-use crate::packets::talk;
+use crate::packets::{talk, talks_with_the_node, two_pods};
 use crate::sandbox::run;
+use crate::talk::ask;
 use crate::world::{Kind, Pod, World};
 
 /// Priority and what is done, of each filter at a hook.
@@ -52,15 +54,7 @@ pub(crate) fn tc_shows_what_the_layout_says() {
 }
 
 pub(crate) fn members_reach_all_they_should() {
-    let world = World::new(Kind::VlanTag, &[7, 8]);
-    let (one, other) = (world.pod("one", 7), world.pod("other", 8));
-    for pod in [&one, &other] {
-        let layout = world.add(pod);
-        assert_eq!(world.check(pod, &layout), Vec::<String>::new());
-    }
-    for address in ["172.16.0.10/32", "169.254.20.10/32", "fd00:172::10/128"] {
-        world.node(&format!("addr add {address} dev lo"));
-    }
+    let (world, one, other) = two_pods(Kind::VlanTag);
     let (seventh, eighth) = (world.vlan(7), world.vlan(8));
     let (pod4, pod6) = ("10.0.7.1:7000", "[fd00:7::1]:7000");
     for (from, at, to) in [
@@ -72,20 +66,13 @@ pub(crate) fn members_reach_all_they_should() {
         // Another member on the same node.
         (pod4, &other.netns, "10.0.8.1:7000"),
         (pod6, &other.netns, "[fd00:8::1]:7000"),
-        // The node, a service it serves itself and a node-local agent.
-        (pod4, &world.node, "10.0.0.9:7000"),
-        (pod6, &world.node, "[fd00::9]:7000"),
-        (pod4, &world.node, "172.16.0.10:7000"),
-        (pod6, &world.node, "[fd00:172::10]:7000"),
-        (pod4, &world.node, "169.254.20.10:7000"),
     ] {
         talk((&one.netns, from), (at, to));
     }
     talk((&other.netns, "10.0.8.1:7000"), (&eighth, "172.18.0.1:7000"));
     talk((&other.netns, "[fd00:8::1]:7000"), (&eighth, "[fd00:18::1]:7000"));
-    // The other way: the node with its own address, and the VPC.
-    talk((&world.node, "10.0.0.9:7000"), (&one.netns, pod4));
-    talk((&world.node, "[fd00::9]:7000"), (&one.netns, pod6));
+    talks_with_the_node(&world, &one, pod4, pod6);
+    // The VPC speaks to the pod.
     talk((&seventh, "172.18.0.1:7001"), (&one.netns, pod4));
     talk((&seventh, "[fd00:18::1]:7001"), (&one.netns, pod6));
 }
@@ -98,40 +85,22 @@ pub(crate) fn members_reach_services() {
     world.add(&other);
     let seventh = world.vlan(7);
     let cases: [(&str, &str, &str, &str, &Netns); 4] = [
-        ("iptables", "10.0.7.1:0", "172.16.0.10:80", "10.0.8.1:7000", &other.netns),
-        ("iptables", "10.0.7.1:0", "172.16.0.11:80", "172.18.0.1:7000", &seventh),
-        ("ip6tables", "[fd00:7::1]:0", "[fd00:172::10]:80", "[fd00:8::1]:7000", &other.netns),
-        ("ip6tables", "[fd00:7::1]:0", "[fd00:172::11]:80", "[fd00:18::1]:7000", &seventh),
+        ("iptables", "10.0.7.1", "172.16.0.10:80", "10.0.8.1:7000", &other.netns),
+        ("iptables", "10.0.7.1", "172.16.0.11:80", "172.18.0.1:7000", &seventh),
+        ("ip6tables", "fd00:7::1", "[fd00:172::10]:80", "[fd00:8::1]:7000", &other.netns),
+        ("ip6tables", "fd00:7::1", "[fd00:172::11]:80", "[fd00:18::1]:7000", &seventh),
     ];
-    for (program, from, service, backend, at) in cases {
-        let address = service.rsplit_once(':').unwrap().0.trim_matches(['[', ']']);
+    for (program, pod, service, backend, at) in cases {
+        let (service, listen): (SocketAddr, SocketAddr) =
+            (service.parse().unwrap(), backend.parse().unwrap());
         run(&format!(
-            "ip netns exec {} {program}-legacy -t nat -A PREROUTING -d {address} -p udp --dport 80 -j DNAT --to {backend}",
-            world.node_name()
+            "ip netns exec {} {program}-legacy -t nat -A PREROUTING -d {} -p udp --dport 80 -j DNAT --to {backend}",
+            world.node_name(),
+            service.ip()
         ));
-        asked(&one.netns, from, service, at, backend);
+        let seen = ask(&one.netns, service, at, listen);
+        assert_eq!(seen.to_string(), pod, "the backend sees the pod itself");
     }
-}
-
-/// A question to a service: the backend sees the pod, the answer comes from where the question went.
-fn asked(client: &Netns, from: &str, service: &str, server: &Netns, backend: &str) {
-    use std::net::{SocketAddr, UdpSocket};
-    let bind = |netns: &Netns, address: &str| {
-        let socket = netns.run(|| UdpSocket::bind(address)).unwrap().unwrap();
-        socket.set_read_timeout(Some(std::time::Duration::from_millis(2500))).unwrap();
-        socket
-    };
-    let (near, far) = (bind(client, from), bind(server, backend));
-    let own = near.local_addr().unwrap();
-    let mut buffer = [0; 16];
-    let answered = (0..8).any(|_| {
-        near.send_to(b"question", service).unwrap();
-        let Ok((_, peer)) = far.recv_from(&mut buffer) else { return false };
-        assert_eq!(peer, own, "the backend sees the pod itself");
-        far.send_to(b"answer", peer).unwrap();
-        matches!(near.recv_from(&mut buffer), Ok((6, whence)) if whence == service.parse::<SocketAddr>().unwrap())
-    });
-    assert!(answered, "no answer from {service}");
 }
 
 pub(crate) fn what_takes_tags_off_goes_with_the_last() {

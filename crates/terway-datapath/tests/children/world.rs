@@ -175,7 +175,7 @@ impl World {
 
     /// One of the pod's interfaces, as planned.
     pub(crate) fn layout_of(&self, plan: &InterfacePlan, pod: &Pod) -> Layout {
-        let mut facts = HostFacts::observe(&self.node, [IpFamily::V4, IpFamily::V6]).unwrap();
+        let mut facts = HostFacts::observe(&self.node, IpFamily::BOTH).unwrap();
         facts.find_nic(&self.node, ENI, &self.rule, None, Instant::now() + PATIENCE).unwrap();
         terway_datapath::layout(plan, &pod.key, &pod.reference(), &facts).unwrap()
     }

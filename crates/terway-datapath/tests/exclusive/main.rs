@@ -17,7 +17,9 @@ mod nft_needs;
 
 mod add;
 mod check;
+mod damage;
 mod del;
+mod failing;
 mod limits;
 mod mending;
 mod packets;
@@ -28,7 +30,7 @@ mod world;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 use nft_needs::{NAT, PORTS};
 
@@ -73,14 +75,5 @@ fn main() -> ExitCode {
         ("several::a_name_that_is_taken_is_refused", several::a_name_that_is_taken_is_refused),
         ("limits::rates_are_set_and_traffic_passes_them", limits::rates_are_set_and_traffic_passes_them),
     ];
-    let trials = tests.iter().map(|(name, test)| {
-        let test = *test;
-        let trial = Trial::test(*name, move || {
-            test();
-            Ok(())
-        });
-        (trial, &[NAT, PORTS][..])
-    });
-    let trials = if arguments.list { trials.map(|(trial, _)| trial).collect() } else { needs::judge(trials) };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    needs::run(&arguments, tests.iter().map(|(name, test)| (needs::trial(*name, *test), &[NAT, PORTS][..])))
 }

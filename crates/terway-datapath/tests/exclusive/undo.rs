@@ -3,30 +3,18 @@
 use std::cell::Cell;
 use std::fs;
 
-use terway_datapath::{ApplyError, Step, apply, apply_spoiled};
-use terway_types::{Bandwidth, IpFamily::V4, IpFamily::V6};
+use terway_datapath::{ApplyError, Step, apply};
+use terway_types::IpFamily::{V4, V6};
 
-use crate::refused;
+use crate::failing;
 use crate::world::{World, similar};
 
 pub(crate) fn stopped_before_each_step() {
     let world = World::new();
-    let mut pod = world.pod(&[V4, V6]);
-    let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
-    (pod.plan.ingress, pod.plan.egress) = (limit, limit);
+    let pod = world.pod(&[V4, V6]);
     // Another MTU than the plan's, to see that it is restored too.
     world.node(&format!("link set {} mtu 1450", pod.eni.home()));
-    let layout = world.layout(&pod);
-    let before = (world.record(), pod.record());
-    for stop in Step::ALL {
-        let stopping = |step| if step == stop { Err("as asked".to_owned()) } else { Ok(()) };
-        let error = apply(&layout, &world.context(&pod, Some(&stopping))).unwrap_err();
-        let ApplyError::Step { step, undo: None, .. } = error else { panic!("{stop:?}: {error:?}") };
-        assert_eq!(step, stop);
-        similar(&before.0, &world.record());
-        similar(&before.1, &pod.record());
-    }
-    apply(&layout, &world.context(&pod, None)).unwrap();
+    failing::at_each_step(&world, pod);
 }
 
 /// The kernel does what comes after a request it refused: the undoing must not rely on where it stopped.
@@ -63,24 +51,12 @@ pub(crate) fn refused_within_a_batch() {
 
 pub(crate) fn each_request_refused_once() {
     let world = World::new();
-    let mut pod = world.pod(&[V4, V6]);
-    let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
-    (pod.plan.ingress, pod.plan.egress) = (limit, limit);
-    let layout = world.layout(&pod);
-    let before = (world.record(), pod.record());
     let kept = Cell::new(0);
-    let count = refused::each(
-        |spoil| {
-            live_by_advertisements(&world);
-            apply_spoiled(&layout, &world.context(&pod, None), &|asked| {
-                kept.set(kept.get() + usize::from(asked.what() == "net/ipv6/conf/eth0/accept_ra"));
-                spoil(asked);
-            })
-        },
-        || {
-            similar(&before.0, &world.record());
-            similar(&before.1, &pod.record());
-        },
+    let count = failing::at_each_request(
+        &world,
+        world.pod(&[V4, V6]),
+        || live_by_advertisements(&world),
+        |what| kept.set(kept.get() + usize::from(what == "net/ipv6/conf/eth0/accept_ra")),
     );
     // Links, addresses, neighbours, routes and limits of both sides; switches; tables, chains and rules of nf_tables.
     assert!(count > 40, "{count}");

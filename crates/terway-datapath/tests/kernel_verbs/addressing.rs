@@ -133,7 +133,7 @@ fn rules() {
 
 fn facts() {
     let (host, _other, mut netlink) = node();
-    let families = [IpFamily::V4, IpFamily::V6];
+    let families = IpFamily::BOTH;
     let none = HostFacts::observe(&host, families).unwrap_err();
     assert_eq!(none.to_string(), "the node has no IPv4 default route");
     let eth0 = index(&host, "eth0");

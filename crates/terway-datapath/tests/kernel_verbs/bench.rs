@@ -4,20 +4,14 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use libtest_mimic::Trial;
 use serde_json::Value;
 use terway_datapath::kernel::{LinkRef, Netlink, Netns, NewLink, Request};
 use terway_types::MacAddr;
 
+pub(crate) use crate::needs::trial;
+
 /// The longest anything here is waited for. Reached only when a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-
-pub(crate) fn trial(name: &str, test: fn()) -> Trial {
-    Trial::test(name, move || {
-        test();
-        Ok(())
-    })
-}
 
 pub(crate) fn mac(last: u8) -> MacAddr {
     MacAddr([2, 0, 0, 0, 0, last])

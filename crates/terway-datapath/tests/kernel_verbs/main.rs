@@ -35,13 +35,7 @@ fn main() -> ExitCode {
     if !arguments.list {
         enter().expect("enter own user, mount and network namespaces");
     }
-    let trials = trials();
-    let trials = if arguments.list {
-        trials.into_iter().map(|(trial, _)| trial).collect()
-    } else {
-        needs::judge(trials)
-    };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    needs::run(&arguments, trials())
 }
 
 fn trials() -> Vec<(Trial, &'static [Need])> {

@@ -14,7 +14,7 @@ mod pulled;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 use card::Card;
 use needs::Need;
@@ -63,15 +63,11 @@ fn main() -> ExitCode {
         all.extend([of_both, of_pulled].map(|tests| (word, card, tests, needs)));
     }
     let trials = all.into_iter().flat_map(|(word, card, tests, needs)| {
-        tests.iter().map(move |(name, test)| (trial(format!("{word}::{name}"), *test, card), needs))
+        let on_card = move |(name, test): &Test| {
+            let test = *test;
+            (needs::trial(format!("{word}::{name}"), move || test(card)), needs)
+        };
+        tests.iter().map(on_card)
     });
-    let trials = if arguments.list { trials.map(|(trial, _)| trial).collect() } else { needs::judge(trials) };
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn trial(name: String, test: fn(Card), card: Card) -> Trial {
-    Trial::test(name, move || {
-        test(card);
-        Ok(())
-    })
+    needs::run(&arguments, trials)
 }

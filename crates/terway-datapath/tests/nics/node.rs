@@ -64,7 +64,7 @@ impl Node {
     }
 
     pub(crate) fn try_add(&self, pod: &Pod, patience: Duration) -> Result<Layout, ApplyError> {
-        let facts = HostFacts::observe(&self.host, [IpFamily::V4, IpFamily::V6]).unwrap();
+        let facts = HostFacts::observe(&self.host, IpFamily::BOTH).unwrap();
         let plan = pod.plan(self.card.mac());
         let layout = terway_datapath::layout(&plan, &pod.key, &pod.reference(), &facts).unwrap();
         let deadline = Instant::now() + patience;

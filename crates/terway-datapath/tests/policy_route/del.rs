@@ -59,7 +59,7 @@ pub(crate) fn the_namespace_is_gone() {
     world.add(&pod);
     let removal = pod.removal();
     pod.delete_netns();
-    shared::wait_no_pods(&world);
+    shared::wait_for_pods(&world, 0);
     // The links went with it, and the routes over them; the rules and the table did not.
     let removed = remove(&removal, &world.node, None, &world.rule).unwrap();
     assert_eq!(removed.rules, 4);
@@ -132,9 +132,7 @@ pub(crate) fn what_nobody_can_name_is_swept() {
     assert_eq!(terway_datapath::rules::sweep(&world.node).unwrap().len(), 0, "living pods lose nothing");
     let addresses = gone.plan.addresses;
     gone.delete_netns();
-    while world.node("-o link").matches("cali").count() > 1 {
-        std::thread::yield_now();
-    }
+    shared::wait_for_pods(&world, 1);
     let swept = terway_datapath::rules::sweep(&world.node).unwrap();
     assert_eq!(swept, addresses.iter().collect());
     similar(&before, &world.record());

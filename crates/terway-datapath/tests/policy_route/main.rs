@@ -3,6 +3,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../exclusive/damage.rs"]
+mod damage;
+#[path = "../exclusive/failing.rs"]
+mod failing;
 #[path = "../exclusive/mending.rs"]
 mod mending;
 #[path = "../sandbox/needs.rs"]
@@ -28,7 +32,7 @@ mod undo;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 use nft_needs::{NAT, PORTS};
 
@@ -79,14 +83,5 @@ fn main() -> ExitCode {
         ("many::a_hundred_at_once", many::a_hundred_at_once),
         ("many::a_hundred_in_mixed_modes", many::a_hundred_in_mixed_modes),
     ];
-    let trials = tests.iter().map(|(name, test)| {
-        let test = *test;
-        let trial = Trial::test(*name, move || {
-            test();
-            Ok(())
-        });
-        (trial, &[NAT, PORTS][..])
-    });
-    let trials = if arguments.list { trials.map(|(trial, _)| trial).collect() } else { needs::judge(trials) };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    needs::run(&arguments, tests.iter().map(|(name, test)| (needs::trial(*name, *test), &[NAT, PORTS][..])))
 }

@@ -1,10 +1,10 @@
 //! An ADD that fails leaves everything as before, wherever it fails.
 
 use terway_datapath::describe::Table;
-use terway_datapath::{ApplyError, Step, apply, apply_spoiled};
-use terway_types::{Bandwidth, IpFamily::V4, IpFamily::V6};
+use terway_datapath::{ApplyError, apply};
+use terway_types::IpFamily::{V4, V6};
 
-use crate::refused;
+use crate::failing;
 use crate::shared;
 use crate::world::{Pod, World, similar};
 
@@ -12,20 +12,7 @@ pub(crate) fn stopped_before_each_step() {
     let world = World::new();
     let mut eni = shared::eni(&world, 4, 2);
     shared::used(&world, &mut eni);
-    let mut pod = eni.pod(&world, &[V4, V6]);
-    let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
-    (pod.plan.ingress, pod.plan.egress) = (limit, limit);
-    let layout = world.layout(&pod);
-    let before = (world.record(), pod.record());
-    for stop in Step::ALL {
-        let stopping = |step| if step == stop { Err("as asked".to_owned()) } else { Ok(()) };
-        let error = apply(&layout, &world.context(&pod, Some(&stopping))).unwrap_err();
-        let ApplyError::Step { step, undo: None, .. } = error else { panic!("{stop:?}: {error:?}") };
-        assert_eq!(step, stop);
-        similar(&before.0, &world.record());
-        similar(&before.1, &pod.record());
-    }
-    apply(&layout, &world.context(&pod, None)).unwrap();
+    failing::at_each_step(&world, eni.pod(&world, &[V4, V6]));
 }
 
 /// The kernel does what comes after a request it refused: the undoing must not rely on where it stopped. Every request
@@ -84,18 +71,7 @@ fn each_request(made: fn(Pod) -> Pod, least: usize) {
         let world = World::new();
         let mut eni = shared::eni(&world, 4, 2);
         shared::used(&world, &mut eni);
-        let mut pod = made(eni.pod(&world, families));
-        let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
-        (pod.plan.ingress, pod.plan.egress) = (limit, limit);
-        let layout = world.layout(&pod);
-        let before = (world.record(), pod.record());
-        let count = refused::each(
-            |spoil| apply_spoiled(&layout, &world.context(&pod, None), spoil),
-            || {
-                similar(&before.0, &world.record());
-                similar(&before.1, &pod.record());
-            },
-        );
+        let count = failing::at_each_request(&world, made(eni.pod(&world, families)), || {}, |_| {});
         assert!(count > least * families.len(), "{families:?}: {count}");
     }
 }

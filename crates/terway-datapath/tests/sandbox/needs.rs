@@ -5,9 +5,9 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
-use libtest_mimic::Trial;
+use libtest_mimic::{Arguments, Trial};
 
 /// One thing a kernel may lack.
 #[derive(Clone, Copy)]
@@ -18,8 +18,26 @@ pub(crate) struct Need {
     pub(crate) probe: &'static str,
 }
 
-/// Trials with what each needs, as trials this kernel runs, fails or leaves out.
-pub(crate) fn judge(trials: impl IntoIterator<Item = (Trial, &'static [Need])>) -> Vec<Trial> {
+/// A test that fails by panicking.
+pub(crate) fn trial(name: impl Into<String>, test: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        test();
+        Ok(())
+    })
+}
+
+/// Runs or lists trials, each with what it needs.
+pub(crate) fn run(
+    arguments: &Arguments,
+    trials: impl IntoIterator<Item = (Trial, &'static [Need])>,
+) -> ExitCode {
+    let trials =
+        if arguments.list { trials.into_iter().map(|(trial, _)| trial).collect() } else { judge(trials) };
+    libtest_mimic::run(arguments, trials).exit_code()
+}
+
+/// Trials as this kernel runs, fails or leaves them out.
+fn judge(trials: impl IntoIterator<Item = (Trial, &'static [Need])>) -> Vec<Trial> {
     let mut known: Vec<(&str, Option<String>)> = Vec::new();
     let mut lacks = |need: &Need| {
         if let Some((_, lack)) = known.iter().find(|(what, _)| *what == need.what) {
@@ -49,7 +67,10 @@ fn ask(need: &Need) -> Option<String> {
 fn without(trial: Trial, reason: &str) -> Trial {
     let name = trial.name().to_owned();
     let Some(list) = std::env::var_os("TERWAY_DESELECTED").map(PathBuf::from) else {
-        let why = format!("{reason}; another kernel may: cargo xtask lab -- {name}");
+        let why = format!(
+            "{reason}; another kernel may: cargo xtask lab --test {} {name}",
+            env!("CARGO_CRATE_NAME")
+        );
         return Trial::test(name, move || Err(why.into()));
     };
     let line = format!("{}\t{name}\t{reason}\n", env!("CARGO_CRATE_NAME"));

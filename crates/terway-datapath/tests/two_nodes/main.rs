@@ -14,7 +14,7 @@ mod vpc;
 use std::env;
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use terway_types::Datapath;
 
 use meeting::Meeting;
@@ -56,14 +56,9 @@ fn main() -> ExitCode {
     ];
     let trials = tests.iter().map(|(name, datapath, needs)| {
         let (about, datapath) = (*name, *datapath);
-        let trial = Trial::test(*name, move || {
-            talk(about, datapath);
-            Ok(())
-        });
-        (trial, *needs)
+        (needs::trial(about, move || talk(about, datapath)), *needs)
     });
-    let trials = if arguments.list { trials.map(|(trial, _)| trial).collect() } else { needs::judge(trials) };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    needs::run(&arguments, trials)
 }
 
 /// A pod on one node and one on the other hear each other, in both families, under the addresses they have.

@@ -56,7 +56,7 @@ impl Node {
     pub(crate) fn add(&self, pod: &Pod) -> Layout {
         let deadline = Instant::now() + PATIENCE;
         let plan = pod.plan(self.number, self.mac(pod));
-        let mut facts = HostFacts::observe(&self.host, [IpFamily::V4, IpFamily::V6]).unwrap();
+        let mut facts = HostFacts::observe(&self.host, IpFamily::BOTH).unwrap();
         if pod.datapath != Datapath::Exclusive {
             facts.find_nic(&self.host, plan.mac, &self.rule, None, deadline).unwrap();
         }

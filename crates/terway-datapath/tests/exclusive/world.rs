@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use terway_datapath::describe::Object;
@@ -291,9 +292,19 @@ const RECORDED: [&str; 7] = [
     "neigh show nud permanent",
 ];
 
+/// Links that are up get their carriers a moment later, and what depends on them with it. One whose other end is down has
+/// none for good, so this ends in any case.
+fn settle(netns: &str) {
+    let until = Instant::now() + Duration::from_secs(5);
+    while run(&format!("ip -n {netns} -o link show up")).contains("NO-CARRIER") && Instant::now() < until {
+        thread::yield_now();
+    }
+}
+
 /// Links, addresses, routes, rules, permanent neighbours, limits and packet filter of a namespace. Left out is what
 /// a link gets anew when it comes back: its index and the qdisc it has when it has none.
 fn record(netns: &str) -> String {
+    settle(netns);
     let mut text = String::new();
     for command in RECORDED {
         let said = run(&format!("ip -j -n {netns} {command}"));

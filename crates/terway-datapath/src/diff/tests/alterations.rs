@@ -3,7 +3,7 @@
 use terway_types::MacAddr;
 
 use super::{Change, change, is_it};
-use crate::describe::{Link, LinkKind, Object, Route, Rule};
+use crate::describe::{Address, Link, LinkKind, Object, Route, Rule};
 use crate::kernel::objects::{self as kernel, Child, Scope};
 use crate::kernel::{Action, Filter};
 use crate::observe::NamespaceState;
@@ -70,6 +70,25 @@ fn alter_rule(wanted: &Rule, alter: &mut Alter<'_>) {
     }
 }
 
+fn alter_address(wanted: &Address, index: u32, alter: &mut Alter<'_>) {
+    let mut fields: Vec<(_, fn(&mut kernel::Address))> = vec![
+        ("scope", |one| one.scope = Scope::Host),
+        ("permanent", |one| one.permanent = false),
+        ("prefix length", |one| {
+            one.network = ipnetwork::IpNetwork::new(one.network.ip(), 24).unwrap();
+        }),
+    ];
+    if wanted.address.is_ipv6() {
+        fields.push(("nodad", |one| one.nodad = false));
+        fields.push(("tentative", |one| one.tentative = true));
+        fields.push(("dadfailed", |one| one.dadfailed = true));
+    }
+    for (field, how) in fields {
+        let which = |one: &kernel::Address| one.index == index && one.network == wanted.address;
+        alter(field, &|state| change(&mut state.addresses, which, Some(how)));
+    }
+}
+
 /// Every way to alter one field of an object, by the name the field is reported under.
 pub(super) fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'static str, NamespaceState)> {
     let mut all = Vec::new();
@@ -98,25 +117,7 @@ pub(super) fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'sta
         Object::Sysctl(wanted) => alter("value", &|state| {
             state.sysctls.insert(wanted.path.clone(), "7".into());
         }),
-        Object::Address(wanted) => {
-            let index = index(&wanted.link);
-            let mut fields: Vec<(_, fn(&mut kernel::Address))> = vec![
-                ("scope", |one| one.scope = Scope::Host),
-                ("permanent", |one| one.permanent = false),
-                ("prefix length", |one| {
-                    one.network = ipnetwork::IpNetwork::new(one.network.ip(), 24).unwrap();
-                }),
-            ];
-            if wanted.address.is_ipv6() {
-                fields.push(("nodad", |one| one.nodad = false));
-                fields.push(("tentative", |one| one.tentative = true));
-                fields.push(("dadfailed", |one| one.dadfailed = true));
-            }
-            for (field, how) in fields {
-                let which = |one: &kernel::Address| one.index == index && one.network == wanted.address;
-                alter(field, &|state| change(&mut state.addresses, which, Some(how)));
-            }
-        }
+        Object::Address(wanted) => alter_address(wanted, index(&wanted.link), &mut alter),
         Object::Route(wanted) => alter_route(wanted, state, &mut alter),
         Object::Rule(wanted) => alter_rule(wanted, &mut alter),
         Object::Neighbour(wanted) => {

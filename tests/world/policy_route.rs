@@ -216,7 +216,7 @@ fn limits(plan: &Plan) -> Result<()> {
     classed.call_with_result("CHECK").run()?.expect_ok("CHECK")?;
     classed.ask_for_class("first");
     let (_, text) = world_again(&mut world, &classed)?.expect_error("a class there is none of")?;
-    ensure!(text.contains("network-priority") && text.contains("\"first\" is none of guaranteed"), "{text}");
+    ensure!(text.contains("network-priority") && text.contains("is none of guaranteed"), "{text}");
     slow.limit(Some(100), None);
     let (_, text) = world_again(&mut world, &slow)?.expect_error("a limit below one packet")?;
     ensure!(text.contains("bandwidth.ingressRate 100 is") && text.contains("ask for 480000 to"), "{text}");

@@ -10,7 +10,7 @@ use ipnetwork::IpNetwork;
 use terway_types::PriorityClass;
 
 use crate::describe::Class;
-use crate::kernel::objects::Link;
+use crate::kernel::objects::{Link, Qdisc};
 use crate::kernel::{Action, Filter, Hook, InstalledFilter, KernelError, Match, Netlink, Request};
 use crate::mark::Mark;
 use crate::rules::is_one_address;
@@ -70,6 +70,10 @@ pub(crate) fn remove(
     addresses: &BTreeSet<IpAddr>,
 ) -> Result<(), KernelError> {
     for index in links {
+        // Most nodes have no classes, which one answer tells.
+        if !host.qdisc(*index, Qdisc::ROOT)?.is_some_and(|root| super::may_have_classes(&root)) {
+            continue;
+        }
         let Some(link) = host.link_by_index(*index)? else { continue };
         let mut gone = of_link(host, &link)?;
         gone.retain(|(address, _)| addresses.contains(address));

@@ -137,6 +137,11 @@ fn own_prio(parent: u32) -> u32 {
     PRIO | minor << 16
 }
 
+/// Whether there can be classes of pods where this is at the root. What the kernel puts there by itself has no handle.
+fn may_have_classes(root: &Qdisc) -> bool {
+    root.handle != 0 && ["mq", "tbf", "prio"].contains(&root.kind.as_str())
+}
+
 /// The classes in which packets wait, by what is at the root.
 fn places(root: Option<&Qdisc>, tx_queues: u32) -> Vec<u32> {
     match root.filter(|root| root.handle != 0) {

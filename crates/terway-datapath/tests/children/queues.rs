@@ -250,7 +250,9 @@ pub(crate) fn packets_leave_at_the_time_they_bear() {
             world.node("link set eth1 up");
             world.node("addr add 10.0.1.200/24 dev eth1");
             let pod = pod(&world, "pod", 7, queueing);
-            assert!(early(&world, &pod).is_some(), "without fair queueing nobody waits");
+            // Each may be late by the time it takes.
+            let any_early = (0..8).any(|_| early(&world, &pod).is_some());
+            assert!(any_early, "without fair queueing nobody waits");
             let layout = world.add(&pod);
             assert_eq!(world.check(&pod, &layout), Vec::<String>::new());
             assert_eq!(early(&world, &pod), None, "{}", world.tc("qdisc show dev eth1"));

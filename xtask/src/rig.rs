@@ -67,6 +67,15 @@ pub(crate) fn matrix(workspace: &Workspace, arguments: &Arguments) -> Result<()>
     become_it(workspace, &MATRIX, &rest)
 }
 
+/// Measures in a guest of the lab what this machine's kernel may lack. Its times are those of an emulated kernel: what
+/// they say is how they go together.
+pub(crate) fn bench_in_a_guest(workspace: &Workspace) -> Result<()> {
+    build(workspace, &BENCH)?;
+    eprintln!("── {} in a guest", BENCH.name);
+    print!("{}", lab::bench(workspace, &path(workspace, &BENCH))?);
+    Ok(())
+}
+
 fn path(workspace: &Workspace, program: &Program) -> PathBuf {
     workspace.target().join("release").join(program.name)
 }

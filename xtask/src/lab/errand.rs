@@ -13,26 +13,36 @@ use super::kernel::{Choice, Kernel};
 use super::{first_process, visible};
 use crate::workspace::Workspace;
 
-/// The file with what came of it.
-const MATRIX: &str = "matrix.json";
-/// It tries many paths one after the other, on one slow processor.
+/// They try many things one after the other, on one slow processor.
 const DEADLINE: Duration = Duration::from_mins(20);
 
-/// Tries who reaches whom, with this program; gives the file with what came of it. The kernel is the one that
-/// `--build-kernel` makes.
+/// Tries who reaches whom, with this program; gives the file with what came of it.
 pub(crate) fn matrix(workspace: &Workspace, path: &Path) -> Result<PathBuf> {
+    let folder = run(workspace, "matrix", path, "matrix.json", &[])?;
+    Ok(folder.join("matrix.json"))
+}
+
+/// Measures the modes of pods without an ENI of their own, with this program; gives the table.
+pub(crate) fn bench(workspace: &Workspace, path: &Path) -> Result<String> {
+    let folder = run(workspace, "bench", path, "bench.json", &["--only", "shared", "--rounds", "20"])?;
+    read(&folder.join("table.txt"))
+}
+
+/// Runs a program with its record in the folder that is given back. The kernel is the one that `--build-kernel` makes.
+fn run(workspace: &Workspace, name: &str, path: &Path, record: &str, words: &[&str]) -> Result<PathBuf> {
     let (folder, cache) = (workspace.target().join("lab"), workspace.target().join("lab-cache"));
     visible(&workspace.root)?;
     visible(&folder)?;
     fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
     let kernel = Kernel::get(Choice::Built(&cache.join("kernel")))?;
-    let (init, folder) = (first_process(&folder)?, folder.join("matrix"));
-    let words = [Path::new("--bin-dir"), &workspace.dist(), Path::new("--out"), &folder.join(MATRIX)];
+    let (init, folder) = (first_process(&folder)?, folder.join(name));
+    let places = [Path::new("--bin-dir"), &workspace.dist(), Path::new("--out"), &folder.join(record)];
+    let places = places.iter().map(|word| word.display().to_string());
     let program = Program {
-        name: "matrix".to_owned(),
+        name: name.to_owned(),
         part: None,
         path: path.to_owned(),
-        arguments: words.iter().map(|word| word.display().to_string()).collect(),
+        arguments: places.chain(words.iter().map(|word| (*word).to_owned())).collect(),
         directory: workspace.root.clone(),
         environment: BTreeMap::new(),
     };
@@ -45,13 +55,15 @@ pub(crate) fn matrix(workspace: &Workspace, path: &Path) -> Result<PathBuf> {
         programs: vec![program],
     };
     Guest { kernel: &kernel, cards: &[], init: &init, folder: &folder, deadline: DEADLINE }.run(&job)?;
-    let read =
-        |file: &Path| fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()));
     let (ended, said) = (read(&end)?, read(&errors)?);
     ensure!(
         ended == "exit status: 0",
-        "the matrix in the guest ended with {ended}; it said:\n{}",
+        "the {name} in the guest ended with {ended}; it said:\n{}",
         said.trim_end()
     );
-    Ok(folder.join(MATRIX))
+    Ok(folder)
+}
+
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
-use crate::tools;
 use crate::workspace::Workspace;
+use crate::{rig, tools};
 
 mod cable;
 mod errand;
@@ -30,7 +30,7 @@ mod setting;
 mod stock;
 mod test_files;
 
-pub(crate) use errand::matrix;
+pub(crate) use errand::{bench, matrix};
 pub(crate) use init::main as init;
 pub(crate) use test_files::{Deselection, deselections};
 
@@ -57,6 +57,10 @@ pub(crate) struct Arguments {
     /// are named, else `nics`. Slow.
     #[arg(long, conflicts_with_all = ["kernel", "build_kernel"])]
     qemu: bool,
+    /// Instead of tests, the bench's modes of pods without an ENI of their own, in the kernel of --build-kernel, which has
+    /// what they all need.
+    #[arg(long, conflicts_with_all = ["kernel", "build_kernel", "qemu", "test", "filter"])]
+    bench: bool,
     /// Seconds until a guest that has not finished is ended.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     deadline: u64,
@@ -65,7 +69,15 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Everything, in the default kernel: what the tests' stage runs.
     pub(crate) fn everything() -> Self {
-        Self { filter: None, test: Vec::new(), kernel: None, build_kernel: false, qemu: false, deadline: 600 }
+        Self {
+            filter: None,
+            test: Vec::new(),
+            kernel: None,
+            build_kernel: false,
+            qemu: false,
+            bench: false,
+            deadline: 600,
+        }
     }
 
     fn choice<'a>(&'a self, built: &'a Path) -> Choice<'a> {
@@ -80,6 +92,9 @@ impl Arguments {
 /// Runs the test files in a guest and prints which kernel ran which test. Fails unless every test ran well or was
 /// deselected by name because its kernel lacks what it needs, and at least one ran.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    if arguments.bench {
+        return rig::bench_in_a_guest(workspace);
+    }
     let (folder, cache) = (workspace.target().join("lab"), workspace.target().join("lab-cache"));
     visible(&workspace.root)?;
     visible(&folder)?;

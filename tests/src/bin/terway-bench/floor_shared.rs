@@ -19,6 +19,8 @@ use crate::floor::{POD4, POD6, route, single};
 const NIC: &str = "sharednic";
 const POD_END: &str = "eth0";
 const HOST_END: &str = "califloor";
+/// A child's first name: the node may have a link of the other one, and the kernel looks there.
+const CHILD: &str = "floorchild";
 /// The table of the NIC, and where rules of pods are in the order of rules.
 const TABLE: u32 = 1999;
 const TO_POD: u32 = 512;
@@ -70,8 +72,9 @@ impl Floor {
         let start = Instant::now();
         self.links(&pod)?;
         let mut inside = Netlink::open(&pod)?;
-        let end = inside.link_by_name(POD_END)?.context("the pod has no link")?.index;
-        inside.transact(&in_pod(end)?)?;
+        let born_as = if self.kind == Kind::Ipvlan { CHILD } else { POD_END };
+        let end = inside.link_by_name(born_as)?.context("the pod has no link")?.index;
+        inside.transact(&in_pod(end, (born_as != POD_END).then_some(POD_END))?)?;
         let near = self.socket.link_by_name(HOST_END)?.context("the node's end is not there")?.index;
         let mut requests = on_host(near);
         if self.kind == Kind::PolicyRoute {
@@ -99,7 +102,10 @@ impl Floor {
         let near = NewLink { name: HOST_END, up: true, mtu: Some(1500), ..NewLink::default() };
         let requests = match self.kind {
             Kind::PolicyRoute | Kind::VpcRoute => vec![Request::add_veth(&near, &far)],
-            Kind::Ipvlan => [far, near].map(|end| Request::add_ipvlan(&end, self.nic, IpvlanMode::L2)).into(),
+            Kind::Ipvlan => {
+                let child = NewLink { name: CHILD, ..far };
+                [child, near].map(|end| Request::add_ipvlan(&end, self.nic, IpvlanMode::L2)).into()
+            }
         };
         self.socket.transact(&requests)?;
         Ok(())
@@ -111,11 +117,11 @@ fn hops() -> Result<[IpAddr; 2]> {
     Ok(["169.254.1.1".parse()?, "fe80::1".parse()?])
 }
 
-/// Addresses, and the node as the only next hop.
-fn in_pod(end: u32) -> Result<Vec<Request>> {
+/// Addresses, and the node as the only next hop; the link's name, if it has to get one.
+fn in_pod(end: u32, name: Option<&str>) -> Result<Vec<Request>> {
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-    let mut all = vec![Request::set_link("lo", &up), Request::set_link(end, &up)];
+    let mut all = vec![Request::set_link("lo", &up), Request::set_link(end, &LinkChange { name, ..up })];
     all.extend([POD4, POD6].map(|address| Request::add_address(end, single(address))));
     for (hop, any) in hops()?.into_iter().zip(["0.0.0.0/0", "::/0"]) {
         all.push(Request::replace_neighbour(end, hop, mac));

@@ -9,11 +9,10 @@ use serde_json::json;
 use terway_rig::node::Node;
 use terway_rig::pod::Pod;
 use terway_rig::world::{Plan, World};
-use terway_rig::{namespace, reader};
+use terway_rig::{kernel, namespace, reader};
 
 use crate::Options;
 use crate::stream::{Turn, Way};
-use crate::subject;
 use crate::table::Table;
 
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
@@ -32,7 +31,7 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
         ("policy routing, same node", pair(&mut shared, 0, 0, None)?),
         ("policy routing, other node", pair(&mut shared, 0, 1, None)?),
     ];
-    if subject::has_ipvlan(&shared.nodes[0].netns)? {
+    if kernel::has_ipvlan()? {
         ways.push((IPVLAN[0], pair(&mut shared, 0, 0, Some("IPVlan"))?));
         ways.push((IPVLAN[1], pair(&mut shared, 0, 1, Some("IPVlan"))?));
     } else {

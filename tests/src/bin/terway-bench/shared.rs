@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use serde_json::json;
+use terway_rig::kernel;
 use terway_rig::world::{Plan, World};
 
 use crate::Options;
@@ -47,12 +48,12 @@ fn beside_others(table: &mut Table, options: &Options, mode: &Mode) -> Result<()
         quarantine: "0s".to_owned(),
         ..Plan::default()
     };
+    if mode.kind == Kind::Ipvlan && !kernel::has_ipvlan()? {
+        table.figure(mode.name, "deselected: the kernel has no ipvlan".to_owned());
+        return Ok(());
+    }
     let mut world = World::start(&plan, &options.binaries, &options.state)?;
     if mode.kind == Kind::Ipvlan {
-        if !subject::has_ipvlan(&world.nodes[0].netns)? {
-            table.figure(mode.name, "deselected: the kernel has no ipvlan".to_owned());
-            return Ok(());
-        }
         world.nodes[0].tell_plugin("eniip_virtual_type", json!("IPVlan"))?;
         world.nodes[0].tell_plugin("require_virtual_type", json!(true))?;
     }

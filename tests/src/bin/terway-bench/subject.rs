@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,6 @@ use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
 use terway_rig::plugin::Call;
 use terway_rig::pod::Pod;
-use terway_rig::reader;
 
 /// Waits until this many ENIs are ready, so that the next ADD is a warm one.
 pub(crate) fn warm(node: &Node, count: usize) -> Result<()> {
@@ -35,16 +33,6 @@ pub(crate) fn warm_addresses(node: &Node, count: usize) -> Result<()> {
 /// Waits for what the next ADD takes in the node's mode.
 pub(crate) fn warm_either(node: &Node) -> Result<()> {
     if node.mode == "ENIMultiIP" { warm_addresses(node, 1) } else { warm(node, 1) }
-}
-
-/// Whether the kernel makes IPVlan links, found out by `ip` on a node.
-pub(crate) fn has_ipvlan(host: &Path) -> Result<bool> {
-    let probe = ["link", "add", "link", "eth0", "name", "probe", "type", "ipvlan", "mode", "l2"];
-    let has = reader::text(host, "ip", &probe).is_ok();
-    if has {
-        reader::text(host, "ip", &["link", "del", "probe"])?;
-    }
-    Ok(has)
 }
 
 /// IPv4 addresses of shared ENIs that nobody holds; their IPv6 partners are not counted again.

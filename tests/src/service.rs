@@ -16,7 +16,8 @@ pub const TCP: u8 = 6;
 /// The IP protocol number of UDP.
 pub const UDP: u8 = 17;
 
-/// Translates what a protocol sends to `virtual_address` into `backend`, for traffic that passes the node at `netns`.
+/// Translates what a protocol sends to `virtual_address` into `backend`, for traffic that passes the node at `netns` or
+/// begins there.
 /// Source addresses are left alone, that is the data path's business; but for a backend that calls itself, which
 /// kube-proxy gives the node's address too.
 pub fn translate(netns: &Path, protocol: u8, virtual_address: SocketAddr, backend: SocketAddr) -> Result<()> {
@@ -25,6 +26,7 @@ pub fn translate(netns: &Path, protocol: u8, virtual_address: SocketAddr, backen
     let table = Table::new(family, "services");
     let chain = |hook, priority| Base { kind: Kind::Nat, hook, priority, policy: Policy::Accept };
     let before = Chain::base(&table, "prerouting", chain(Hook::Prerouting, priority::DSTNAT));
+    let own = Chain::base(&table, "output", chain(Hook::Output, priority::DSTNAT));
     let after = Chain::base(&table, "postrouting", chain(Hook::Postrouting, priority::SRCNAT - 1));
     let there = RuleBody::new()
         .daddr(virtual_address.ip().into())
@@ -35,8 +37,10 @@ pub fn translate(netns: &Path, protocol: u8, virtual_address: SocketAddr, backen
     let batch = Batch::new()
         .add_table(&table)
         .add_chain(&before)
+        .add_chain(&own)
         .add_chain(&after)
         .add_rule(&before, &there, None)
+        .add_rule(&own, &there, None)
         .add_rule(&after, &to_itself, None);
     Nft::open(&node)?.commit(&batch).with_context(|| format!("failed to translate {virtual_address}"))
 }

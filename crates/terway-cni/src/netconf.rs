@@ -10,6 +10,7 @@ use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use terway_datapath::kernel::IpvlanMode;
 use terway_datapath::names::HOST_LINK_PREFIX;
 use terway_rpc::DEFAULT_SOCKET;
 use terway_types::{Bandwidth, Fault, FaultCode, PriorityClass};
@@ -17,7 +18,7 @@ use terway_types::{Bandwidth, Fault, FaultCode, PriorityClass};
 use crate::annotations;
 use crate::limits;
 use crate::queueing::Asked;
-use crate::virtual_type::VirtualType;
+use crate::virtual_type::{VirtualType, ipvlan_mode};
 
 /// Where the daemon keeps its state; releases it missed are spooled below.
 const DEFAULT_STATE_DIR: &str = "/var/lib/cni/terway";
@@ -67,7 +68,7 @@ pub(crate) struct Options {
     pub(crate) host_stack_cidrs: Vec<IpNetwork>,
     /// `default_route`: whether the pod's default route is this network's; if not said, it is on `eth0`.
     pub(crate) default_route: Option<bool>,
-    /// `eniip_virtual_type`: what pods on shared ENIs get.
+    /// `eniip_virtual_type` and, for `IPVlan`, `ipvlan_mode` (`l2` or `l3s`): what pods on shared ENIs get.
     pub(crate) virtual_type: VirtualType,
     /// `require_virtual_type`: that, or nothing.
     pub(crate) require_virtual_type: bool,
@@ -219,12 +220,21 @@ impl<'a> Keys<'a> {
 
     fn virtual_type(&mut self) -> VirtualType {
         let text: String = self.typed(self.conf.key("eniip_virtual_type")).unwrap_or_default();
-        VirtualType::of(&text).unwrap_or_else(|| {
+        let mode = self.ipvlan_mode();
+        VirtualType::of(&text, mode).unwrap_or_else(|| {
             let words = VirtualType::WORDS.join(", ");
             self.refuse(format!(
-                "eniip_virtual_type {text:?} is none of {words}; IPVlan is its mode L2, others are not there"
+                "eniip_virtual_type {text:?} is none of {words}; which mode IPVlan has is said by ipvlan_mode"
             ));
             VirtualType::Veth
+        })
+    }
+
+    fn ipvlan_mode(&mut self) -> IpvlanMode {
+        let text: String = self.typed(self.conf.key("ipvlan_mode")).unwrap_or_default();
+        ipvlan_mode(&text).unwrap_or_else(|| {
+            self.refuse(format!("ipvlan_mode {text:?} is none of l2, l3s; leave it out for l2"));
+            IpvlanMode::L2
         })
     }
 

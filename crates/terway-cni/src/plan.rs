@@ -265,7 +265,10 @@ mod tests {
 
     #[test]
     fn an_address_of_the_nodes_range_is_routed_by_the_vpc_whatever_the_virtual_type() {
-        let options = Options { virtual_type: crate::virtual_type::VirtualType::Ipvlan, ..options() };
+        let options = Options {
+            virtual_type: crate::virtual_type::VirtualType::Ipvlan(terway_datapath::kernel::IpvlanMode::L2),
+            ..options()
+        };
         let routed = wire::AttachmentType::TypeVpcip as i32;
         let plan = plans(routed, &[interface()], &key(), &options).unwrap().remove(0);
         assert_eq!(plan.datapath, Datapath::VpcRoute);

@@ -1,7 +1,7 @@
 //! What pods on shared ENIs and trunks are connected by: what the configuration asks for, what the kernel can do, and what a pod that
 //! is there was given at its ADD, whatever the configuration says since.
 
-use terway_datapath::kernel::{KernelError, Netlink, Netns};
+use terway_datapath::kernel::{Child, IpvlanMode, KernelError, Netlink, Netns};
 use terway_types::{Datapath, Fault, FaultCode, InterfacePlan};
 
 /// What the configuration asks for.
@@ -10,18 +10,28 @@ pub(crate) enum VirtualType {
     /// A pair of links, and policy routing on the node.
     Veth,
     /// A child of the ENI.
-    Ipvlan,
+    Ipvlan(IpvlanMode),
+}
+
+/// What `ipvlan_mode` says: an empty word means L2.
+pub(crate) fn ipvlan_mode(word: &str) -> Option<IpvlanMode> {
+    match word.to_lowercase().as_str() {
+        "" | "l2" => Some(IpvlanMode::L2),
+        "l3s" => Some(IpvlanMode::L3s),
+        _ => None,
+    }
 }
 
 impl VirtualType {
     /// The words of the configuration.
     pub(crate) const WORDS: [&'static str; 3] = ["Veth", "IPVlan", "datapathv2"];
 
-    /// What a word asks for, in capitals or not. `datapathv2` is a pair of links that an agent chained behind uses.
-    pub(crate) fn of(word: &str) -> Option<Self> {
+    /// What a word asks for, in capitals or not; children in this mode. `datapathv2` is a pair of links that an agent
+    /// chained behind uses.
+    pub(crate) fn of(word: &str, mode: IpvlanMode) -> Option<Self> {
         match word.to_lowercase().as_str() {
             "" | "veth" | "datapathv2" => Some(Self::Veth),
-            "ipvlan" => Some(Self::Ipvlan),
+            "ipvlan" => Some(Self::Ipvlan(mode)),
             _ => None,
         }
     }
@@ -30,14 +40,15 @@ impl VirtualType {
     pub(crate) fn datapath(self) -> Datapath {
         match self {
             Self::Veth => Datapath::PolicyRoute,
-            Self::Ipvlan => Datapath::Ipvlan,
+            Self::Ipvlan(IpvlanMode::L2) => Datapath::Ipvlan,
+            Self::Ipvlan(IpvlanMode::L3s) => Datapath::IpvlanL3s,
         }
     }
 }
 
 /// Whether the plans need what this kernel may lack.
 pub(crate) fn wants_ipvlan(plans: &[InterfacePlan]) -> bool {
-    plans.iter().any(|plan| plan.datapath == Datapath::Ipvlan)
+    plans.iter().any(|plan| plan.datapath.is_ipvlan())
 }
 
 /// Whether the node's kernel makes IPVlan links.
@@ -54,7 +65,7 @@ pub(crate) fn fall_back(plans: &mut [InterfacePlan], required: bool) -> Result<S
             "load the kernel module ipvlan (CONFIG_IPVLAN), or leave out require_virtual_type to get policy routing",
         ));
     }
-    for plan in plans.iter_mut().filter(|plan| plan.datapath == Datapath::Ipvlan) {
+    for plan in plans.iter_mut().filter(|plan| plan.datapath.is_ipvlan()) {
         plan.datapath = Datapath::PolicyRoute;
     }
     Ok(format!("{what}; the pod gets a pair of links and policy routing instead"))
@@ -66,7 +77,10 @@ pub(crate) fn as_built(plans: &mut [InterfacePlan], pod: &Netns) -> Result<(), F
     let mut netlink = Netlink::open(pod).map_err(|error| error.fault())?;
     for plan in plans.iter_mut().filter(shared) {
         let link = netlink.link_by_name(plan.ifname.as_str()).map_err(|error| error.fault())?;
+        let routed = Some(Child::Ipvlan(Some(IpvlanMode::L3s)));
+        let is_routed = link.as_ref().is_some_and(|link| link.child == routed);
         let built = match (plan.datapath.vlan(), link.and_then(|link| link.kind).as_deref()) {
+            (None, Some("ipvlan")) if is_routed => Datapath::IpvlanL3s,
             (None, Some("veth")) => Datapath::PolicyRoute,
             (None, Some("ipvlan")) => Datapath::Ipvlan,
             (Some(id), Some("veth")) => Datapath::VlanTag { id },
@@ -90,7 +104,12 @@ mod tests {
     use crate::plan::plans;
 
     fn asked_for_ipvlan(kind: wire::AttachmentType) -> Vec<InterfacePlan> {
-        let options = Options::read(&conf(&json!({"eniip_virtual_type": "IPVlan"}))).unwrap();
+        asked_for_mode(kind, "")
+    }
+
+    fn asked_for_mode(kind: wire::AttachmentType, mode: &str) -> Vec<InterfacePlan> {
+        let conf = conf(&json!({"eniip_virtual_type": "IPVlan", "ipvlan_mode": mode}));
+        let options = Options::read(&conf).unwrap();
         plans(kind as i32, &[interface()], &key(), &options).unwrap()
     }
 
@@ -98,6 +117,19 @@ mod tests {
     fn only_pods_on_shared_enis_get_it() {
         assert!(wants_ipvlan(&asked_for_ipvlan(wire::AttachmentType::TypeEniMultiIp)));
         assert!(!wants_ipvlan(&asked_for_ipvlan(wire::AttachmentType::TypeVpceni)));
+    }
+
+    #[test]
+    fn the_mode_is_l2_unless_l3s_is_asked_for() {
+        let shared = wire::AttachmentType::TypeEniMultiIp;
+        for (word, wanted) in [("", Datapath::Ipvlan), ("L2", Datapath::Ipvlan), ("l3s", Datapath::IpvlanL3s)]
+        {
+            assert_eq!(asked_for_mode(shared, word)[0].datapath, wanted, "{word:?}");
+        }
+        let mut plans = asked_for_mode(shared, "L3S");
+        assert!(wants_ipvlan(&plans));
+        fall_back(&mut plans, false).unwrap();
+        assert_eq!(plans[0].datapath, Datapath::PolicyRoute);
     }
 
     #[test]

@@ -34,9 +34,10 @@ type Test = (&'static str, fn(), &'static [Need]);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [Test; 3] = [
+    let tests: [Test; 4] = [
         ("a_pod_comes_and_goes", a_pod_comes_and_goes, &[IPVLAN]),
         ("a_pod_with_ways_to_its_node_comes_and_goes", a_pod_with_ways_to_its_node, &[IPVLAN, NAT]),
+        ("a_pod_routed_on_its_node_comes_and_goes", a_pod_routed_on_its_node, &[IPVLAN, NAT]),
         ("what_a_dead_pod_left_is_collected", what_a_dead_pod_left_is_collected, &[IPVLAN, NAT]),
     ];
     needs::run(&arguments, tests.map(|(name, test, needs)| (needs::trial(name, test), needs)))
@@ -61,7 +62,13 @@ fn state(node: &Node) -> String {
     node.sh(&format!("ip link set nic0 down; {show}; ip netns exec a sh -c \"{show}\""))
 }
 
-fn comes_and_goes(node: &Node, daemon: &Daemon, configured: impl Fn(&str) -> Value, end: Option<&str>) {
+fn comes_and_goes(
+    node: &Node,
+    daemon: &Daemon,
+    mode: &str,
+    configured: impl Fn(&str) -> Value,
+    end: Option<&str>,
+) {
     let with = |verb: &str| {
         let mut call = call(node, verb);
         for (key, value) in configured(verb).as_object().unwrap() {
@@ -74,7 +81,7 @@ fn comes_and_goes(node: &Node, daemon: &Daemon, configured: impl Fn(&str) -> Val
     assert_eq!(daemon.asked(), ["alloc c0ffee/eth0 pod=web"]);
     let link: Value = serde_json::from_str(&node.sh("ip -n a -j -d link show dev eth0")).unwrap();
     let info = &link[0]["linkinfo"];
-    assert_eq!((&info["info_kind"], &info["info_data"]["mode"]), (&json!("ipvlan"), &json!("l2")));
+    assert_eq!((&info["info_kind"], &info["info_data"]["mode"]), (&json!("ipvlan"), &json!(mode)));
     assert_eq!(link[0]["address"], ENI_MAC);
     assert_eq!(result["interfaces"][0]["sandbox"], "/run/netns/a");
     let on_node = result["interfaces"].as_array().unwrap().iter().find(|one| one.get("sandbox").is_none());
@@ -91,14 +98,25 @@ fn comes_and_goes(node: &Node, daemon: &Daemon, configured: impl Fn(&str) -> Val
 
 fn a_pod_comes_and_goes() {
     let (node, daemon) = node_with_daemon();
-    comes_and_goes(&node, &daemon, |_| json!({ "disable_host_peer": true }), None);
+    comes_and_goes(&node, &daemon, "l2", |_| json!({ "disable_host_peer": true }), None);
 }
 
 fn a_pod_with_ways_to_its_node() {
     let (node, daemon) = node_with_daemon();
     let rules = node.sh("nft list ruleset");
-    comes_and_goes(&node, &daemon, |_| json!({}), Some("cali"));
+    comes_and_goes(&node, &daemon, "l2", |_| json!({}), Some("cali"));
     assert_eq!(node.sh("nft list ruleset"), rules);
+}
+
+fn a_pod_routed_on_its_node() {
+    let (node, daemon) = node_with_daemon();
+    let rules = node.sh("nft list ruleset");
+    let tables = node.sh("ip route show table all type unicast; ip rule");
+    // CHECK goes by what the pod was given, whatever the configuration says since.
+    let mode = |verb: &str| json!({ "ipvlan_mode": if verb == "ADD" { "l3s" } else { "l2" } });
+    comes_and_goes(&node, &daemon, "l3s", mode, Some("cali"));
+    assert_eq!(node.sh("nft list ruleset"), rules);
+    assert_eq!(node.sh("ip route show table all type unicast; ip rule"), tables);
 }
 
 fn what_a_dead_pod_left_is_collected() {

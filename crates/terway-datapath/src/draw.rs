@@ -24,7 +24,7 @@ fn picture(layout: &Layout, text: &mut String) -> fmt::Result {
             LinkKind::Nic { home } => format!("==== ENI {} ====> VPC   (at home: {home})", link.mac),
             LinkKind::PairEnd { peer } => format!("<---- pair ----> {peer} [node]"),
             LinkKind::Vlan { trunk, id } => format!("---- VLAN {id} ----> {trunk} [node]"),
-            LinkKind::Ipvlan { parent } => format!("---- IPVlan ----> {parent} [node]"),
+            LinkKind::Ipvlan { parent, mode } => format!("---- IPVlan {mode} ----> {parent} [node]"),
             LinkKind::Ifb => "(incoming traffic passes here)".to_owned(),
         };
         writeln!(text, "  [pod] {:<8} {addresses} {end}", link.name)?;

@@ -36,7 +36,8 @@ pub(crate) fn pod_of(rule: &Rule) -> Option<IpAddr> {
         (FROM_POD, Some(from), None) if rule.table > FIRST_TABLE => from,
         _ => return None,
     };
-    let plain = rule.iif.is_none() && rule.oif.is_none() && rule.mark.is_none();
+    // Those of children routed on the node are only about what the ENI would send.
+    let plain = rule.iif.is_none() && rule.mark.is_none() && (rule.oif.is_none() || rule.to.is_none());
     (plain && is_one_address(&prefix)).then(|| prefix.ip())
 }
 
@@ -104,7 +105,8 @@ pub(crate) fn ways_out(rules: &[Rule]) -> BTreeSet<(u32, IpAddr)> {
 /// Deletes whatever is said about the same addresses at the same place: an address has one owner, so all of it is what an
 /// older attachment left. How many rules the node has does not matter to this.
 pub(crate) fn clear(host: &mut Netlink, wanted: &[Rule]) -> Result<(), KernelError> {
-    let mut left: Vec<Request> = wanted.iter().map(Request::delete_rule_about).collect();
+    let about = |rule: &Rule| Request::delete_rule_about(&Rule { oif: None, ..rule.clone() });
+    let mut left: Vec<Request> = wanted.iter().map(about).collect();
     while !left.is_empty() {
         let outcomes = host.transact_each(&left);
         let mut deleted = outcomes.iter().map(Result::is_ok).collect::<Vec<_>>().into_iter();
@@ -213,6 +215,8 @@ mod tests {
             (rule(2048, Some("10.0.1.5/32"), None, 254), None),
             (rule(2048, Some("10.0.1.5/32"), Some("10.0.0.0/8"), 1003), None),
             (rule(600, Some("10.0.1.5/32"), None, 1003), None),
+            (Rule { oif: Some("eth1".into()), ..rule(2048, Some("10.0.1.5/32"), None, 1003) }, pod),
+            (Rule { oif: Some("eth1".into()), ..rule(512, None, Some("10.0.1.5/32"), 254) }, None),
             (Rule { iif: Some("eth0".into()), ..rule(512, None, Some("10.0.1.5/32"), 254) }, None),
             (Rule { mark: Some((1, 1)), ..rule(2048, Some("10.0.1.5/32"), None, 1003) }, None),
         ] {

@@ -33,8 +33,11 @@ fn chain(family: IpFamily) -> Chain {
 /// bears the node's address. What the node itself sends bears it anyway.
 pub(crate) fn rules(nat: &SourceNat) -> [RuleBody; 2] {
     let node: IpAddr = nat.node;
+    let from_pod = RuleBody::new().saddr(IpNetwork::from(nat.pod));
+    // What the node serves itself passes by `lo`, and comes back by the node whoever asked.
+    let from_pod = if nat.of_services { from_pod.to_translated().not_oifname("lo") } else { from_pod };
     [
-        RuleBody::new().saddr(IpNetwork::from(nat.pod)).snat_to(node),
+        from_pod.snat_to(node),
         RuleBody::new().daddr(IpNetwork::from(nat.pod)).not_saddr(IpNetwork::from(node)).snat_to(node),
     ]
 }

@@ -20,6 +20,8 @@ pub enum Datapath {
     VpcRoute,
     /// The pod gets an address of an ENI that stays on the node: a child of the ENI's netdev (IPVlan, mode L2).
     Ipvlan,
+    /// The same in mode L3S: what the child sends is routed by the node, whose packet filter sees it both ways.
+    IpvlanL3s,
     /// The pod gets a member of a trunk ENI: what the trunk, which stays on the node, sends and receives in one VLAN.
     Vlan {
         /// The VLAN's id on the trunk, 1 to 4094.
@@ -53,8 +55,13 @@ impl Datapath {
     pub fn vlan(self) -> Option<u16> {
         match self {
             Self::Vlan { id } | Self::VlanTag { id } => Some(id),
-            Self::Exclusive | Self::PolicyRoute | Self::VpcRoute | Self::Ipvlan => None,
+            Self::Exclusive | Self::PolicyRoute | Self::VpcRoute | Self::Ipvlan | Self::IpvlanL3s => None,
         }
+    }
+
+    /// Whether the pod's interface is a child of a shared ENI with addresses of its own (IPVlan).
+    pub fn is_ipvlan(self) -> bool {
+        matches!(self, Self::Ipvlan | Self::IpvlanL3s)
     }
 }
 

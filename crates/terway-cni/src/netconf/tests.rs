@@ -38,7 +38,14 @@ fn virtual_types_are_known_by_their_words() {
     for word in ["", "veth", "Veth", "datapathv2"] {
         assert_eq!(of(word), Ok(VirtualType::Veth), "{word}");
     }
-    assert_eq!(of("IPVlan"), Ok(VirtualType::Ipvlan));
+    assert_eq!(of("IPVlan"), Ok(VirtualType::Ipvlan(IpvlanMode::L2)));
+    let mode = |text: &str| {
+        let keys = json!({ "eniip_virtual_type": "IPVlan", "ipvlan_mode": text });
+        options(&keys).map(|options| options.virtual_type)
+    };
+    assert_eq!(mode("L3S"), Ok(VirtualType::Ipvlan(IpvlanMode::L3s)));
+    let said = mode("l3").unwrap_err().what;
+    assert!(said.contains("ipvlan_mode \"l3\" is none of l2, l3s; leave it out for l2"), "{said}");
     let fault = of("macvlan").unwrap_err();
     assert_eq!(fault.code, FaultCode::ConfigInvalid);
     assert!(fault.what.contains("\"macvlan\" is none of Veth, IPVlan, datapathv2"), "{fault}");

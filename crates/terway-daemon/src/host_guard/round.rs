@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use terway_datapath::describe::Layout;
-use terway_datapath::kernel::{Link, Netlink, Netns, NicRule, find_nic};
+use terway_datapath::kernel::{Child, IpvlanMode, Link, Netlink, Netns, NicRule, find_nic};
 use terway_datapath::{
     Drift, HostFacts, Mark, attachment_lock, can_repair, diff_host, layout, names, observe_host, repair,
 };
@@ -213,6 +213,9 @@ fn plan(subject: &Subject, end: &Link) -> InterfacePlan {
         ifname: parts.ifname.unwrap_or_else(|| subject.key.ifname.clone()),
         datapath: match subject.mode {
             NodeMode::Exclusive => Datapath::Exclusive,
+            NodeMode::Shared if end.child == Some(Child::Ipvlan(Some(IpvlanMode::L3s))) => {
+                Datapath::IpvlanL3s
+            }
             NodeMode::Shared if end.child.is_some() => Datapath::Ipvlan,
             NodeMode::Shared => Datapath::PolicyRoute,
             NodeMode::VpcRoute => Datapath::VpcRoute,

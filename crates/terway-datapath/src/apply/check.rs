@@ -2,8 +2,8 @@
 
 use super::{ApplyError, AttachmentContext};
 use crate::describe::{Eni, Layout, LinkKind, Table};
-use crate::kernel::objects::{Link, MAIN_TABLE};
-use crate::kernel::{self, Netlink, Request, RouteFilter};
+use crate::kernel::objects::{Child, Link, MAIN_TABLE};
+use crate::kernel::{self, IpvlanMode, Netlink, Request, RouteFilter};
 use crate::mark::Mark;
 use crate::tags;
 
@@ -67,6 +67,13 @@ pub(super) fn find_nic(
                    with vlan_strip_type vlan";
         return Err(in_use(why.to_owned()));
     }
+    if let Some(other) = other_mode(layout, nic.index, host)? {
+        let why = format!(
+            "the parent of pods' links of IPVlan mode {other}, and has one mode for all; delete those pods before \
+             ipvlan_mode changes"
+        );
+        return Err(in_use(why));
+    }
     match eni {
         Eni::Moved(_) if nic.name == layout.uplink => Err(in_use("the node's uplink".to_owned())),
         Eni::Shared(wanted) if nic.name != wanted.name => {
@@ -74,6 +81,22 @@ pub(super) fn find_nic(
         }
         _ => Ok(Some(nic)),
     }
+}
+
+/// The mode of the ENI's children, if it is not the wanted one: the kernel would change it for all of them. Children in
+/// pods without one on the node cannot be seen from here.
+fn other_mode(layout: &Layout, nic: u32, host: &mut Netlink) -> Result<Option<IpvlanMode>, ApplyError> {
+    let mode = layout.pod.links.iter().find_map(|link| match link.kind {
+        LinkKind::Ipvlan { mode, .. } => Some(mode),
+        _ => None,
+    });
+    let Some(mode) = mode else { return Ok(None) };
+    let modes = host.links()?.into_iter().filter(|link| link.peer == Some(nic)).filter_map(|link| link.child);
+    let mut others = modes.filter_map(|child| match child {
+        Child::Ipvlan(Some(other)) if other != mode => Some(other),
+        _ => None,
+    });
+    Ok(others.next())
 }
 
 /// Removes what an older sandbox of the pod left under the host link's name. Its own DEL may come later and finds

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::StepError;
 use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route, Table};
 use crate::kernel::objects as kernel;
-use crate::kernel::{IpvlanMode, LinkChange, Netns, NewLink, Request};
+use crate::kernel::{LinkChange, Netns, NewLink, Request};
 use crate::{names, rules};
 
 /// Makes the links that do not exist yet, each at once in its namespace. Sent in the host.
@@ -61,9 +61,9 @@ fn make_child(link: &Link, child: &NewLink<'_>, eni: u32) -> Option<Request> {
             );
             Some(Request::add_vlan(&child, eni, *id).described(what))
         }
-        LinkKind::Ipvlan { parent } => {
+        LinkKind::Ipvlan { parent, mode } => {
             let what = format!("make {} a child of {parent} (needs kernel module ipvlan)", link.name);
-            Some(Request::add_ipvlan(&child, eni, IpvlanMode::L2).described(what))
+            Some(Request::add_ipvlan(&child, eni, *mode).described(what))
         }
         _ => None,
     }

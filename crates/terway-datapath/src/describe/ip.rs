@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use terway_types::{IpFamily, MacAddr};
 
-use crate::kernel::objects as kernel;
+use crate::kernel::objects::{self as kernel, RouteKind, Scope};
 
 /// An address of a link. IPv6 addresses skip duplicate detection: the VPC gives each to one ENI only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct Route {
     pub onlink: bool,
     /// The address the node speaks with when it uses this route.
     pub source: Option<IpAddr>,
+    /// Whether the node takes what goes there as its own.
+    pub local: bool,
     /// Whether it serves several attachments: made by whoever needs it first, gone with the last rule that looks up
     /// its table.
     pub shared: bool,
@@ -97,7 +99,7 @@ impl fmt::Display for Address {
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "route ")?;
+        f.write_str(if self.local { "route local " } else { "route " })?;
         if self.destination.prefix() == 0 && self.destination.is_ipv6() {
             f.write_str("IPv6 ")?;
         }
@@ -175,7 +177,11 @@ impl Route {
             gateway: self.via,
             prefsrc: self.source,
             onlink: self.onlink,
-            ..if self.via.is_none() { base.scope_link() } else { base }
+            ..match self.via {
+                _ if self.local => kernel::Route { kind: RouteKind::Local, scope: Scope::Host, ..base },
+                None => base.scope_link(),
+                Some(_) => base,
+            }
         }
     }
 }

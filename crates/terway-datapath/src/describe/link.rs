@@ -4,6 +4,7 @@ use std::fmt;
 
 use terway_types::MacAddr;
 
+use crate::kernel::IpvlanMode;
 use crate::mark::Mark;
 
 /// The namespace's `lo`, which must be up.
@@ -57,10 +58,12 @@ pub enum LinkKind {
         /// The VLAN's id.
         id: u16,
     },
-    /// A child of an ENI that stays on the node, with the traffic of its own addresses (IPVlan, mode L2).
+    /// A child of an ENI that stays on the node, with the traffic of its own addresses (IPVlan).
     Ipvlan {
         /// The ENI's name on the node.
         parent: String,
+        /// How it reaches others; an ENI has one for all its children.
+        mode: IpvlanMode,
     },
     /// An intermediate link that redirected incoming traffic passes.
     Ifb,
@@ -107,7 +110,7 @@ impl fmt::Display for Link {
             LinkKind::Nic { home } => write!(f, "nic (at home {home})")?,
             LinkKind::PairEnd { peer } => write!(f, "veth (peer {peer})")?,
             LinkKind::Vlan { trunk, id } => write!(f, "vlan {id} of {trunk}")?,
-            LinkKind::Ipvlan { parent } => write!(f, "ipvlan l2 of {parent}")?,
+            LinkKind::Ipvlan { parent, mode } => write!(f, "ipvlan {mode} of {parent}")?,
             LinkKind::Ifb => f.write_str("ifb")?,
         }
         write!(f, " address {} mtu {} up alias {}", self.mac, self.mtu, self.mark)

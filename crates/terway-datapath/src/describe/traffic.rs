@@ -90,6 +90,9 @@ pub struct SourceNat {
     pub pod: IpAddr,
     /// The node's address of the same family.
     pub node: IpAddr,
+    /// Whether all that the pod sends passes the node's packet filter, so that only what goes to services (their
+    /// destination was translated) may bear the node's address.
+    pub of_services: bool,
 }
 
 impl Sysctl {
@@ -160,7 +163,11 @@ impl fmt::Display for Class {
 impl fmt::Display for SourceNat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ip = if self.pod.is_ipv4() { "ip" } else { "ip6" };
-        let Self { pod, node } = self;
-        write!(f, "nat {ip} saddr {pod} snat to {node}, {ip} daddr {pod} {ip} saddr != {node} snat to {node}")
+        let Self { pod, node, of_services } = self;
+        let which = if *of_services { " ct status dnat oifname != lo" } else { "" };
+        write!(
+            f,
+            "nat {ip} saddr {pod}{which} snat to {node}, {ip} daddr {pod} {ip} saddr != {node} snat to {node}"
+        )
     }
 }

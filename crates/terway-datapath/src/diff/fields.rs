@@ -8,7 +8,7 @@ use crate::describe::{
 };
 use crate::diff::Deviation;
 use crate::kernel::objects::{self as kernel, Child, OUR_PROTOCOL, RouteKind, Scope};
-use crate::kernel::{Filter, Hook, IpvlanMode};
+use crate::kernel::{Filter, Hook};
 use crate::observe::NamespaceState;
 use crate::source_nat::rules;
 use crate::{queues, tags};
@@ -113,8 +113,8 @@ fn link(wanted: &Link, found: &NamespaceState) -> Option<Deviation> {
     }
     match (&wanted.kind, link.child) {
         (LinkKind::Vlan { id, .. }, Some(Child::Vlan(found))) => compared.field("vlan", id, found),
-        (LinkKind::Ipvlan { .. }, Some(Child::Ipvlan(mode))) => {
-            compared.field("mode", mode_name(Some(IpvlanMode::L2)), mode_name(mode));
+        (LinkKind::Ipvlan { mode, .. }, Some(Child::Ipvlan(found))) => {
+            compared.field("mode", mode, found.map_or("l3".to_owned(), |mode| mode.to_string()));
         }
         _ => {}
     }
@@ -124,14 +124,6 @@ fn link(wanted: &Link, found: &NamespaceState) -> Option<Deviation> {
     compared.field("master", "none", word(link.master.map(|index| found.name_of(index))));
     compared.switch("up", true, link.up);
     compared.outcome()
-}
-
-fn mode_name(mode: Option<IpvlanMode>) -> &'static str {
-    match mode {
-        Some(IpvlanMode::L2) => "l2",
-        Some(IpvlanMode::L3s) => "l3s",
-        None => "l3",
-    }
 }
 
 fn sysctl(wanted: &Sysctl, found: &NamespaceState) -> Option<Deviation> {

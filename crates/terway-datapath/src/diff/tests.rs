@@ -12,7 +12,6 @@ use terway_types::{
 use super::{Deviation, Drift, Place, diff, fault};
 use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Object, Route, Rule, Table};
 use crate::facts::{HostFacts, NicFacts};
-use crate::kernel::IpvlanMode;
 use crate::kernel::objects::{self as kernel, Child, Scope};
 use crate::observe::{NamespaceState, Observed};
 use crate::queues::{self, Leaf, Tree};
@@ -26,9 +25,10 @@ fn everything() -> Layout {
 }
 
 /// Layouts that have every sort of object between them.
-fn layouts() -> [Layout; 5] {
+fn layouts() -> [Layout; 6] {
     let tagged = of(Datapath::VlanTag { id: 7 });
-    [everything(), of(Datapath::PolicyRoute), of(Datapath::Vlan { id: 7 }), tagged, of(Datapath::Ipvlan)]
+    let [l2, l3s] = [Datapath::Ipvlan, Datapath::IpvlanL3s].map(of);
+    [everything(), of(Datapath::PolicyRoute), of(Datapath::Vlan { id: 7 }), tagged, l2, l3s]
 }
 
 fn of(datapath: Datapath) -> Layout {
@@ -155,7 +155,7 @@ fn kernel_link(index: u32, link: &Link) -> kernel::Link {
     };
     let child = match link.kind {
         LinkKind::Vlan { id, .. } => Some(Child::Vlan(id)),
-        LinkKind::Ipvlan { .. } => Some(Child::Ipvlan(Some(IpvlanMode::L2))),
+        LinkKind::Ipvlan { mode, .. } => Some(Child::Ipvlan(Some(mode))),
         _ => None,
     };
     kernel::Link {

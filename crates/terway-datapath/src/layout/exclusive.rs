@@ -123,7 +123,7 @@ fn pair_in_pod(plan: &InterfacePlan, facts: &HostFacts, pod: &mut NamespaceLayou
 pub(super) fn translate(plan: &InterfacePlan, facts: &HostFacts, host: &mut NamespaceLayout) {
     for family in IpFamily::BOTH {
         if let (Some(pod), Some(node)) = (plan.addresses.get(family), facts.addresses.get(family)) {
-            host.source_nat.push(SourceNat { pod, node });
+            host.source_nat.push(SourceNat { pod, node, of_services: false });
         }
     }
 }

@@ -23,6 +23,7 @@ use super::ways::{add, by_the_node, node, route};
 use super::{leads_to_the_node, own_table, shared_nic};
 use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Neighbour, Route, Sysctl};
 use crate::facts::{HostFacts, NicFacts};
+use crate::kernel::IpvlanMode;
 use crate::kernel::sysctl::{ipv4_conf, ipv6_conf};
 use crate::mark::Mark;
 use crate::names;
@@ -38,7 +39,7 @@ pub(super) fn layout(
     facts: &HostFacts,
     nic: &NicFacts,
 ) -> Layout {
-    let kind = LinkKind::Ipvlan { parent: nic.name.clone() };
+    let kind = LinkKind::Ipvlan { parent: nic.name.clone(), mode: IpvlanMode::L2 };
     let mut layout = nothing_but_lo(key, facts);
     shared_nic::add(plan, nic, facts, &mut layout.host);
     shared_nic::forward(plan, nic, facts, &mut layout.host);
@@ -100,7 +101,13 @@ fn to_the_node(plan: &InterfacePlan, facts: &HostFacts, pod: &mut NamespaceLayou
 
 /// The node's own child, by which it speaks to the pod with its own address. The pod's packets do not come back by it
 /// but by the ENI, and the answers of services elsewhere by the uplink.
-fn to_the_pod(plan: &InterfacePlan, facts: &HostFacts, end: Link, nic: &str, host: &mut NamespaceLayout) {
+pub(super) fn to_the_pod(
+    plan: &InterfacePlan,
+    facts: &HostFacts,
+    end: Link,
+    nic: &str,
+    host: &mut NamespaceLayout,
+) {
     let mut set = |path: String, value: &str| host.sysctls.push(Sysctl { path, value: value.to_owned() });
     if plan.addresses.v4.is_some() {
         // What the VPC asks all, this link hears too.

@@ -4,6 +4,7 @@
 mod bandwidth;
 mod exclusive;
 mod ipvlan;
+mod ipvlan_l3s;
 mod own_table;
 mod pair;
 mod policy_route;
@@ -54,6 +55,7 @@ pub fn layout(
         (Datapath::VpcRoute, _) => Ok(vpc_route::layout(plan, key, pod, facts)),
         (Datapath::PolicyRoute, Some(nic)) => Ok(policy_route::layout(plan, key, pod, facts, nic)),
         (Datapath::Ipvlan, Some(nic)) => Ok(ipvlan::layout(plan, key, pod, facts, nic)),
+        (Datapath::IpvlanL3s, Some(nic)) => Ok(ipvlan_l3s::layout(plan, key, pod, facts, nic)),
         (Datapath::Vlan { id }, Some(trunk)) => Ok(vlan::layout(plan, key, pod, facts, trunk, id)),
         (Datapath::VlanTag { id }, Some(trunk)) => Ok(vlan_tag::layout(plan, key, pod, facts, trunk, id)),
         (_, None) => {
@@ -69,7 +71,7 @@ fn leads_to_the_node(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
 
 /// Whether the node itself speaks with the interface, and needs an address of its own for that.
 fn meets_the_node(plan: &InterfacePlan, key: &AttachmentKey) -> bool {
-    plan.datapath.is_a_pair() || leads_to_the_node(plan, key)
+    plan.datapath.is_a_pair() || plan.datapath == Datapath::IpvlanL3s || leads_to_the_node(plan, key)
 }
 
 fn list(problems: &[Problem]) -> String {

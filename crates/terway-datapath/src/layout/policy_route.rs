@@ -84,7 +84,7 @@ fn steer(pod: IpAddr, nic: &str, rules: &mut Vec<Rule>) {
 
 /// All that is in the table of an ENI. IPv6 takes a next hop for granted only if the main table does not know it by
 /// another link, which it does where node and pods are in one vSwitch; so there the table itself says where it is.
-fn table_of_nic(gateway: IpAddr, nic: &str) -> Vec<Route> {
+pub(super) fn table_of_nic(gateway: IpAddr, nic: &str) -> Vec<Route> {
     let shared = |route: Route| Route { table: Table::OfLink(nic.to_owned()), shared: true, ..route };
     let family = IpFamily::of(&gateway);
     let default = shared(via(any(family), gateway, nic));

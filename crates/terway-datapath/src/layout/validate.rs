@@ -137,7 +137,7 @@ fn links(plan: &InterfacePlan, key: &AttachmentKey, all: &mut Vec<Problem>) {
     if name == "lo" {
         refuse("is the loopback link's");
     }
-    if name == names::POD_PEER && plan.datapath != Datapath::Ipvlan && leads_to_the_node(plan, key) {
+    if name == names::POD_PEER && !plan.datapath.is_ipvlan() && leads_to_the_node(plan, key) {
         refuse("is needed for the link to the host");
     }
     if name.contains('%') {

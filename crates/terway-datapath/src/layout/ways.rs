@@ -30,6 +30,7 @@ pub(super) fn route(destination: IpNetwork, link: &str) -> Route {
         link: link.to_owned(),
         onlink: false,
         source: None,
+        local: false,
         shared: false,
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use terway_datapath::kernel::Netlink;
 use terway_datapath::{Removal, leftovers, remove};
-use terway_types::{Addresses, IfName, InterfacePlan};
+use terway_types::fault::chain;
+use terway_types::{Addresses, Datapath, IfName, InterfacePlan};
 
 use crate::packets::talk;
 use crate::sandbox::run;
@@ -70,6 +71,26 @@ pub(crate) fn ip_shows_what_the_layout_says() {
     assert_eq!(ways(&world.node("-j route")), [format!("10.0.1.7 - {end} 10.0.0.9")]);
     assert_eq!(ways(&world.node("-j -6 route")), [format!("fd00:1::7 - {end} fd00::9")]);
     assert_eq!(world.node("-j rule"), World::new(Kind::Ipvlan, &[]).node("-j rule"), "no rules");
+}
+
+/// The kernel gives all children of a link the mode of the one made last; so the first pod's mode is the ENI's.
+pub(crate) fn an_eni_has_one_mode_for_all() {
+    let world = World::new(Kind::Ipvlan, &[7, 8]);
+    let (first, second) = (world.pod("first", 7), world.pod("second", 8));
+    let layout = world.add(&first);
+    let before = world.record(&second);
+    let plan = InterfacePlan { datapath: Datapath::IpvlanL3s, ..second.plan() };
+    let mut other = world.layout_of(&plan, &second);
+    other.host.source_nat.clear();
+    let error = world.apply(&second, &other, None).unwrap_err();
+    let said = chain(&error);
+    assert!(said.contains("IPVlan mode l2") && said.contains("before ipvlan_mode changes"), "{said}");
+    assert_eq!(before, world.record(&second));
+    assert_eq!(world.check(&first, &layout), Vec::<String>::new());
+    // Once it is gone, the ENI may have another.
+    world.del(&first, None);
+    world.apply(&second, &other, None).unwrap();
+    assert_eq!(world.check(&second, &other), Vec::<String>::new());
 }
 
 /// A further interface in the vSwitch of the first, with extra routes inside and outside of it.

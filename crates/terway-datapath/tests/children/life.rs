@@ -170,6 +170,7 @@ pub(crate) fn an_add_that_died_before_its_mark(kind: Kind) {
     let kind = match kind {
         Kind::Vlan => "vlan id 7",
         Kind::Ipvlan => "ipvlan mode l2",
+        Kind::IpvlanL3s => "ipvlan mode l3s",
         Kind::VlanTag | Kind::PolicyRoute => panic!("no child"),
     };
     world.node(&format!("link add link eth1 name terway0123abcde netns {name} type {kind}"));

@@ -87,6 +87,8 @@ fn main() -> ExitCode {
     ];
     let of_ipvlan: &[(&str, fn())] = &[
         ("packets::children_reach_all_they_should", packets::children_reach_all_they_should),
+        ("packets::routed_children_reach_all_they_should", packets::routed_children_reach_all_they_should),
+        ("ipvlan::an_eni_has_one_mode_for_all", ipvlan::an_eni_has_one_mode_for_all),
         ("ipvlan::ip_shows_what_the_layout_says", ipvlan::ip_shows_what_the_layout_says),
         ("ipvlan::two_interfaces_in_one_vswitch", ipvlan::two_interfaces_in_one_vswitch),
         ("ipvlan::what_a_dead_pod_left_is_found_and_goes", ipvlan::what_a_dead_pod_left_is_found_and_goes),
@@ -124,6 +126,7 @@ fn main() -> ExitCode {
         (Kind::Vlan, "vlan", &[VLAN][..]),
         (Kind::VlanTag, "vlan_tag", &[VLAN, TAGS][..]),
         (Kind::Ipvlan, "ipvlan", &[IPVLAN][..]),
+        (Kind::IpvlanL3s, "ipvlan_l3s", &[IPVLAN][..]),
     ] {
         let more = if kind == Kind::VlanTag { &[] } else { of_children };
         let both = of_both.iter().chain(more).map(|(name, test)| {
@@ -133,8 +136,11 @@ fn main() -> ExitCode {
         trials.extend(both);
     }
     trials.extend(of_queues());
-    let backends: [(Kind, &str, &[Need]); 2] =
-        [(Kind::Vlan, "vlan", &[VLAN, NAT]), (Kind::Ipvlan, "ipvlan", &[IPVLAN, NAT])];
+    let backends: [(Kind, &str, &[Need]); 3] = [
+        (Kind::Vlan, "vlan", &[VLAN, NAT]),
+        (Kind::Ipvlan, "ipvlan", &[IPVLAN, NAT]),
+        (Kind::IpvlanL3s, "ipvlan_l3s", &[IPVLAN, NAT]),
+    ];
     for (kind, word, needs) in backends {
         let name = format!("services::{word}::backends_see_the_node");
         trials.push((trial(name, move || services::backends_see_the_node(kind)), needs));
@@ -161,7 +167,7 @@ fn of_queues() -> Vec<(Trial, &'static [Need])> {
     ] {
         let more: &[Both] = match kind {
             // One address is one child's.
-            Kind::Vlan | Kind::Ipvlan => &[],
+            Kind::Vlan | Kind::Ipvlan | Kind::IpvlanL3s => &[],
             Kind::VlanTag => &[("a_changed_class_makes_way", queues::a_changed_class_makes_way)],
             Kind::PolicyRoute => &[
                 ("a_changed_class_makes_way", queues::a_changed_class_makes_way),

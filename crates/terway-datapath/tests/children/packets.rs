@@ -91,6 +91,41 @@ pub(crate) fn children_reach_all_they_should() {
     assert_eq!(world.vpc("neigh show 10.0.1.8"), "");
 }
 
+/// What the node serves itself under an address of the service range is not among them: that would have to be translated
+/// first, as kube-proxy does (`services`).
+pub(crate) fn routed_children_reach_all_they_should() {
+    let world = World::new(Kind::IpvlanL3s, &[7, 8]);
+    let (one, other) = (world.pod("one", 7), world.pod("other", 8));
+    for pod in [&one, &other] {
+        let layout = world.add(pod);
+        assert_eq!(world.check(pod, &layout), Vec::<String>::new());
+    }
+    world.node("addr add 169.254.20.10/32 dev lo");
+    let (pod4, pod6) = ("10.0.1.7:7000", "[fd00:1::7]:7000");
+    for (from, at, to) in [
+        // The gateway, and what is behind it.
+        (pod4, &world.vpc, "10.0.1.253:7000"),
+        (pod6, &world.vpc, "[fd00:1::fffd]:7000"),
+        (pod4, &world.vpc, "10.0.0.253:7000"),
+        // Another child of the ENI.
+        (pod4, &other.netns, "10.0.1.8:7000"),
+        (pod6, &other.netns, "[fd00:1::8]:7000"),
+        // The node and a node-local agent.
+        (pod4, &world.node, "10.0.0.9:7000"),
+        (pod6, &world.node, "[fd00::9]:7000"),
+        (pod4, &world.node, "169.254.20.10:7000"),
+    ] {
+        talk((&one.netns, from), (at, to));
+    }
+    // The node speaks to the pod with its own address, and the VPC to the pod by its ENI.
+    talk((&world.node, "10.0.0.9:7000"), (&one.netns, pod4));
+    talk((&world.node, "[fd00::9]:7000"), (&one.netns, pod6));
+    talk((&world.vpc, "10.0.1.253:7001"), (&one.netns, pod4));
+    talk((&world.vpc, "[fd00:1::fffd]:7001"), (&one.netns, pod6));
+    // Nothing was resolved in the pod.
+    assert!(one.ip("link show dev eth0").contains("NOARP"));
+}
+
 /// Full-sized datagrams there and back; both sides see the other under the address it has.
 pub(crate) fn talk((near, from): (&Netns, &str), (far, to): (&Netns, &str)) {
     let bind = |netns: &Netns, address: &str| {

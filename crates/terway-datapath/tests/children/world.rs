@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Ipvlan,
     /// The same by policy routing.
     PolicyRoute,
+    /// The same, routed on the node.
+    IpvlanL3s,
 }
 
 /// The ENI's hardware address.
@@ -91,7 +93,7 @@ impl World {
             "
         );
         batch(&self.node_name(), &[], &commands);
-        if ![Kind::VlanTag, Kind::PolicyRoute].contains(&self.kind) {
+        if ![Kind::VlanTag, Kind::PolicyRoute, Kind::IpvlanL3s].contains(&self.kind) {
             self.node("link set eth1 addrgenmode none");
         }
     }
@@ -114,6 +116,14 @@ impl World {
             }
         } else {
             commands += &gateway(1, "trunk");
+        }
+        if self.kind == Kind::IpvlanL3s {
+            // Such children answer nobody who asks for them, and a VPC does not ask.
+            for number in numbers {
+                for address in [format!("10.0.1.{number}"), format!("fd00:1::{number}")] {
+                    writeln!(commands, "neigh add {address} lladdr {ENI} dev trunk nud permanent").unwrap();
+                }
+            }
         }
         batch(&format!("vpc{}", self.id), &[], &commands);
         if self.kind == Kind::VlanTag {
@@ -358,6 +368,7 @@ impl Pod {
             Kind::VlanTag => (Datapath::VlanTag { id: number }, number, 1),
             Kind::Ipvlan => (Datapath::Ipvlan, 1, number),
             Kind::PolicyRoute => (Datapath::PolicyRoute, 1, number),
+            Kind::IpvlanL3s => (Datapath::IpvlanL3s, 1, number),
         };
         InterfacePlan {
             ifname: self.key.ifname.clone(),

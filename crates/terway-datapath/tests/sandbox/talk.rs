@@ -43,14 +43,15 @@ pub(crate) fn ask(client: &Netns, to: SocketAddr, server: &Netns, listen: Socket
 pub(crate) fn translate(node: &Netns, service: IpAddr, port: u16, backend: SocketAddr) {
     let family = if service.is_ipv4() { Family::Ip } else { Family::Ip6 };
     let table = Table::new(family, "services");
-    let base =
-        Base { kind: Kind::Nat, hook: Hook::Prerouting, priority: priority::DSTNAT, policy: Policy::Accept };
-    let chain = Chain::base(&table, "prerouting", base);
+    let base = |hook| Base { kind: Kind::Nat, hook, priority: priority::DSTNAT, policy: Policy::Accept };
+    let chain = Chain::base(&table, "prerouting", base(Hook::Prerouting));
+    let own = Chain::base(&table, "output", base(Hook::Output));
     let rule = RuleBody::new()
         .daddr(IpNetwork::from(service))
         .l4proto(UDP)
         .dport(port)
         .dnat_to(backend.ip(), Some(backend.port()));
-    let batch = Batch::new().add_table(&table).add_chain(&chain).add_rule(&chain, &rule, None);
+    let batch = Batch::new().add_table(&table).add_chain(&chain).add_chain(&own);
+    let batch = batch.add_rule(&chain, &rule, None).add_rule(&own, &rule, None);
     Nft::open(node).unwrap().commit(&batch).unwrap();
 }

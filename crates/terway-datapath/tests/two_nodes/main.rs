@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         ("whole_enis", Datapath::Exclusive, &[TWO_GUESTS]),
         ("addresses_of_shared_enis", Datapath::PolicyRoute, &[TWO_GUESTS]),
         ("children_of_shared_enis", Datapath::Ipvlan, &[TWO_GUESTS, IPVLAN]),
+        ("routed_children_of_shared_enis", Datapath::IpvlanL3s, &[TWO_GUESTS, IPVLAN]),
         ("members_of_trunks", Datapath::Vlan { id: 7 }, &[TWO_GUESTS, VLAN]),
         ("tagged_members_of_trunks", Datapath::VlanTag { id: 9 }, &[TWO_GUESTS, VLAN, TAGS]),
     ];

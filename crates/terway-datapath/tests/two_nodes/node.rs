@@ -152,6 +152,7 @@ pub(crate) fn subnet(datapath: Datapath) -> u8 {
         Datapath::Vlan { .. } => 7,
         Datapath::VpcRoute => 8,
         Datapath::VlanTag { .. } => 9,
+        Datapath::IpvlanL3s => 10,
     }
 }
 

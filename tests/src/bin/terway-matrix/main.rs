@@ -42,20 +42,24 @@ fn modes(binaries: &Path) -> Result<Vec<(&'static str, Vec<Row>)>> {
     let exclusive = Plan { name: "exclusive".to_owned(), pool: (2, 4), ..Plan::default() };
     let shared = Plan { name: "shared".to_owned(), shared: true, pool: (4, 20), ..Plan::default() };
     let routed = Plan { name: "routed".to_owned(), routed: Some(24), ..Plan::default() };
-    let children = Plan { name: "ipvlan".to_owned(), ..shared.clone() };
+    let children = |name: &str, mode: &str| -> Result<Vec<Row>> {
+        if !kernel::has_ipvlan()? {
+            return Ok(reach::lacking("IPVlan"));
+        }
+        let keys = [
+            ("eniip_virtual_type", json!("IPVlan")),
+            ("ipvlan_mode", json!(mode)),
+            ("require_virtual_type", json!(true)),
+        ];
+        explore(&Plan { name: name.to_owned(), ..shared.clone() }, &keys, binaries)
+    };
     let (has_vlan, has_tags) = (kernel::has_vlan()?, kernel::has_tags()?);
     Ok(vec![
         ("exclusive", explore(&exclusive, &[], binaries)?),
         ("policy routing", explore(&shared, &[], binaries)?),
         ("VPC route", explore(&routed, &[], binaries)?),
-        ("IPVlan", {
-            let keys = [("eniip_virtual_type", json!("IPVlan")), ("require_virtual_type", json!(true))];
-            if kernel::has_ipvlan()? {
-                explore(&children, &keys, binaries)?
-            } else {
-                reach::lacking("IPVlan")
-            }
-        }),
+        ("IPVlan L2", children("ipvlan", "l2")?),
+        ("IPVlan L3S", children("routed-children", "l3s")?),
         ("trunk, VLAN links", {
             if has_vlan { members("links", true, binaries)? } else { reach::lacking("VLAN links") }
         }),

@@ -19,7 +19,7 @@ fn alter_route(wanted: &Route, state: &NamespaceState, alter: &mut Alter<'_>) {
         ("via", |route| route.gateway = Some("192.0.2.1".parse().unwrap())),
         ("dev", |route| route.oif = Some(77)),
         ("src", |route| route.prefsrc = Some("192.0.2.1".parse().unwrap())),
-        ("scope", |route| route.scope = Scope::Host),
+        ("scope", |route| route.scope = Scope::Other(7)),
         ("protocol", |route| route.protocol = 3),
         ("metric", |route| route.metric = 9),
         ("onlink", |route| route.onlink = !route.onlink),

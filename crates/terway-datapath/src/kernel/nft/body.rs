@@ -188,6 +188,18 @@ impl RuleBody {
         ])
     }
 
+    /// Is of a connection whose destination was translated.
+    #[must_use]
+    pub fn to_translated(self) -> Self {
+        // `IPS_DST_NAT`.
+        let (register, bits) = (Register::FIRST, |bits: u32| bits.to_ne_bytes().to_vec());
+        self.then([
+            Expr::CtStatus { to: register },
+            Expr::Mask { register, mask: bits(0x20) },
+            Expr::Cmp { register, comparison: Comparison::Ne, value: bits(0) },
+        ])
+    }
+
     /// Gives the connection the bits of a mark that are in a mask, and leaves it all others.
     #[must_use]
     pub fn mark_connection(self, mark: u32, mask: u32) -> Self {

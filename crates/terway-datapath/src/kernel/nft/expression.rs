@@ -60,6 +60,11 @@ pub enum Expr {
         /// Whereto.
         to: Register,
     },
+    /// Loads what is known about the packet's connection (`enum ip_conntrack_status`), in host byte order.
+    CtStatus {
+        /// Whereto.
+        to: Register,
+    },
     /// Marks the packet's connection.
     SetCtMark {
         /// The register with the mark.

@@ -75,6 +75,15 @@ pub enum IpvlanMode {
     L3s,
 }
 
+impl fmt::Display for IpvlanMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::L2 => "l2",
+            Self::L3s => "l3s",
+        })
+    }
+}
+
 /// A link's membership in a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Master {

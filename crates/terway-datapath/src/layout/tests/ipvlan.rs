@@ -10,6 +10,10 @@ fn child() -> InterfacePlan {
     InterfacePlan { datapath: Datapath::Ipvlan, ..dual() }
 }
 
+fn routed() -> InterfacePlan {
+    InterfacePlan { datapath: Datapath::IpvlanL3s, ..dual() }
+}
+
 #[test]
 fn a_pod_with_a_child_of_the_eni() {
     insta::assert_snapshot!(text(&child()), @"
@@ -59,14 +63,77 @@ fn a_pod_with_a_child_of_the_eni() {
 }
 
 #[test]
+fn a_pod_with_a_child_that_is_routed_on_the_node() {
+    let host_stack_cidrs = vec!["169.254.20.10/32".parse().unwrap()];
+    insta::assert_snapshot!(text(&InterfacePlan { host_stack_cidrs, ..routed() }), @"
+    pod:
+      link lo up
+      link eth0 ipvlan l3s of eth1 address 00:16:3e:01:02:03 mtu 1500 up alias terway:terway/c0ffee/eth0
+      sysctl net/ipv6/conf/eth0/accept_ra = 0
+      sysctl net/ipv6/conf/eth0/accept_dad = 0
+      sysctl net/ipv6/conf/eth0/disable_ipv6 = 0
+      address 10.0.1.5/32 dev eth0
+      address fd00:1::5/128 dev eth0 nodad
+      route default via 10.0.1.253 dev eth0 onlink
+      route IPv6 default via fd00:1::fffd dev eth0 onlink
+    host:
+      link eth1 shared nic address 00:16:3e:01:02:03 mtu 1500 or more up
+      link cali68caf03a5f4 ipvlan l3s of eth1 address 00:16:3e:01:02:03 mtu 1500 up alias terway:terway/c0ffee/eth0
+      sysctl net/ipv4/conf/all/rp_filter = 0
+      sysctl net/ipv4/conf/eth1/rp_filter = 0
+      sysctl net/ipv6/conf/eth1/accept_ra = 0
+      sysctl net/ipv6/conf/eth1/accept_dad = 0
+      sysctl net/ipv6/conf/eth1/disable_ipv6 = 0
+      sysctl net/ipv6/conf/eth1/forwarding = 1
+      sysctl net/ipv4/conf/cali68caf03a5f4/arp_ignore = 8
+      sysctl net/ipv4/conf/eth1/forwarding = 1
+      sysctl net/ipv4/conf/ens3/forwarding = 1
+      sysctl net/ipv6/conf/all/forwarding = 1
+      sysctl net/ipv6/conf/cali68caf03a5f4/accept_ra = 0
+      sysctl net/ipv6/conf/cali68caf03a5f4/accept_dad = 0
+      sysctl net/ipv6/conf/cali68caf03a5f4/disable_ipv6 = 0
+      route 10.0.1.5 dev cali68caf03a5f4 src 10.0.0.9
+      route fd00:1::5 dev cali68caf03a5f4 src fd00::9
+      route default via 10.0.1.253 dev eth1 table 1000+eth1 onlink
+      route fd00:1::fffd dev eth1 table 1000+eth1
+      route IPv6 default via fd00:1::fffd dev eth1 table 1000+eth1
+      route local 10.0.0.9 dev eth1 table 1000+eth1
+      route local 169.254.20.10 dev eth1 table 1000+eth1
+      rule 2048 from 10.0.1.5 oif eth1 lookup 1000+eth1
+      rule 2048 from fd00:1::5 oif eth1 lookup 1000+eth1
+      neighbour 10.0.1.5 lladdr 00:16:3e:01:02:03 dev cali68caf03a5f4 permanent
+      neighbour fd00:1::5 lladdr 00:16:3e:01:02:03 dev cali68caf03a5f4 permanent
+      nat ip saddr 10.0.1.5 ct status dnat oifname != lo snat to 10.0.0.9, ip daddr 10.0.1.5 ip saddr != 10.0.0.9 snat to 10.0.0.9
+      nat ip6 saddr fd00:1::5 ct status dnat oifname != lo snat to fd00::9, ip6 daddr fd00:1::5 ip6 saddr != fd00::9 snat to fd00::9
+    ");
+}
+
+#[test]
 fn one_family_has_what_both_have_of_it() {
-    let both = text(&child());
-    let (v4, v6) = (dual().addresses.v4, dual().addresses.v6);
-    for addresses in [Addresses::new(v4, None), Addresses::new(None, v6)] {
-        for line in text(&InterfacePlan { addresses, ..child() }).lines() {
-            assert!(both.lines().any(|other| other == line), "{line} is not in\n{both}");
+    for child in [child(), routed()] {
+        let both = text(&child);
+        let (v4, v6) = (dual().addresses.v4, dual().addresses.v6);
+        for addresses in [Addresses::new(v4, None), Addresses::new(None, v6)] {
+            for line in text(&InterfacePlan { addresses, ..child.clone() }).lines() {
+                assert!(both.lines().any(|other| other == line), "{line} is not in\n{both}");
+            }
         }
     }
+}
+
+/// Every interface needs its own way on the node.
+#[test]
+fn a_second_interface_that_is_routed_has_a_link_on_the_node_too() {
+    let ifname = IfName::new("eth1").unwrap();
+    let second = InterfacePlan { own_table: true, default_route: false, ifname, ..routed() };
+    let (first, second) = (text(&routed()), text(&second));
+    let ends = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| line.contains("link cali")).map(str::to_owned).collect()
+    };
+    assert_eq!((ends(&first).len(), ends(&second).len()), (1, 1));
+    assert_ne!(ends(&first), ends(&second));
+    assert!(second.contains("rule 512 from 10.0.1.5 lookup 1000+eth1"), "{second}");
+    assert!(second.contains("rule 2048 from 10.0.1.5 oif eth1 lookup 1000+eth1"), "{second}");
 }
 
 #[test]

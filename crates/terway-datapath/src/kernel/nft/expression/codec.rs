@@ -13,6 +13,8 @@ const NFTA_DATA_VERDICT: u16 = 2;
 const NFTA_VERDICT_CODE: u16 = 1;
 /// `NFT_CT_MARK`.
 const CT_MARK: u32 = 3;
+/// `NFT_CT_STATUS`.
+const CT_STATUS: u32 = 2;
 /// `NF_NAT_RANGE_PROTO_SPECIFIED`: the port is to be translated too.
 const PROTO_SPECIFIED: u32 = 2;
 
@@ -41,6 +43,7 @@ impl Expr {
             Self::Mask { register, mask } => ("bitwise", bitwise(*register, mask, &vec![0; mask.len()])),
             Self::Bits { register, keep, flip } => ("bitwise", bitwise(*register, keep, flip)),
             Self::CtMark { to } => ("ct", new().u32(2, CT_MARK).u32(1, to.0)),
+            Self::CtStatus { to } => ("ct", new().u32(2, CT_STATUS).u32(1, to.0)),
             Self::SetCtMark { from } => ("ct", new().u32(2, CT_MARK).u32(4, from.0)),
             Self::SetMark { from } => ("meta", new().u32(2, MetaKey::Mark as u32).u32(3, from.0)),
             Self::Cmp { register, comparison, value } => {
@@ -80,6 +83,7 @@ impl Expr {
                 Some(to) => Self::CtMark { to },
                 None => Self::SetCtMark { from: register(4)? },
             },
+            "ct" if number(2)? == CT_STATUS => Self::CtStatus { to: register(1)? },
             "meta" => Self::Meta { key: MetaKey::from_number(number(2)?)?, to: register(1)? },
             "payload" => Self::Payload {
                 base: PayloadBase::from_number(number(2)?)?,
@@ -185,6 +189,7 @@ mod tests {
             Expr::Mask { register: one, mask: vec![255, 255, 0, 0] },
             Expr::Bits { register: one, keep: vec![255; 4], flip: vec![16, 0, 0, 0] },
             Expr::CtMark { to: one },
+            Expr::CtStatus { to: one },
             Expr::SetCtMark { from: two },
             Expr::SetMark { from: one },
             Expr::Cmp { register: one, comparison: Comparison::Ne, value: vec![10, 0, 0, 0] },

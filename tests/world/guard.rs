@@ -2,6 +2,7 @@
 //! told and counted, what they put on pods' ENIs comes off; nobody is fought, and nothing of others is touched. The
 //! whole state of the node, as iproute2 and nft show it, is compared.
 
+use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -31,6 +32,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         once("guard::who_did_it_is_named", named),
         once("guard::what_the_plugin_works_on_is_left_to_it", locked),
         once("guard::what_others_made_stays", others),
+        once("guard::a_burst_of_events_costs_no_memory", burst),
     ]
 }
 
@@ -115,6 +117,42 @@ fn harm(node: &mut Node, ways: &[Harm]) -> Result<()> {
     ensure!(links.iter().all(|link| !left.contains(link)) && !left.contains("proto 157"), "left:\n{left}");
     ensure!(!left.contains("terway:"), "left:\n{left}");
     Ok(())
+}
+
+/// Link events faster than anybody looks at attachments, and so many that the kernel may drop some. They wait nowhere in
+/// the daemon, and what was taken meanwhile comes back.
+fn burst(plan: &Plan) -> Result<()> {
+    const EVENTS: usize = 20_000;
+    /// Decoded and kept, that many links would be more than a hundred MiB.
+    const MORE: u64 = 6 * 1024;
+    let mut world = booted(&Plan { pool: (2, 3), ..plan.clone() })?;
+    let node = &mut world.nodes[0];
+    for name in ["web", "db"] {
+        node.pod(name)?.add()?;
+    }
+    let host = node.netns.clone();
+    reader::text(&host, "ip", &["link", "add", "flap0", "type", "veth", "peer", "name", "flap1"])?;
+    reader::text(&host, "ip", &["link", "set", "flap0", "up"])?;
+    let before = steady(&host)?;
+    let script = node.path("burst");
+    let mut lines = String::from("route flush proto 157\n");
+    (0..EVENTS).for_each(|number| lines += &format!("link set flap0 mtu {}\n", 1400 + number % 2));
+    fs::write(&script, lines + "link set flap0 mtu 1500\n")?;
+    let pid = node.daemon_pid().context("no daemon")?;
+    // Forgets how much memory the process ever had.
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
+    let resident = memory_kib(pid, "VmRSS:")?;
+    reader::text(&host, "ip", &["-batch", &script.display().to_string()])?;
+    same(node, &before)?;
+    let peak = memory_kib(pid, "VmHWM:")?;
+    ensure!(peak <= resident + MORE, "{EVENTS} events took it from {resident} to {peak} KiB");
+    Ok(())
+}
+
+fn memory_kib(pid: u32, line: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = status.lines().find_map(|found| found.strip_prefix(line)).context("no such line")?;
+    Ok(value.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// The process whose request the kernel obeyed, while it is still there.

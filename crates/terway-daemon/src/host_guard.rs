@@ -7,6 +7,7 @@
 
 mod concern;
 mod enis;
+mod heard;
 mod losses;
 mod round;
 
@@ -16,13 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use terway_datapath::host_agent;
-use terway_datapath::interference::{Interference, Touch, Touched};
+use terway_datapath::interference::{Interference, Touched};
 use terway_datapath::kernel::{Netns, NicRule};
 use terway_types::fault::chain;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::concern::resolve;
 use self::enis::Enis;
+use self::heard::Heard;
 use self::round::{Memory, Report, Round, Subject};
 use crate::driver::DriverHandle;
 use crate::events::Events;
@@ -53,15 +55,6 @@ pub struct HostGuard {
     pub events: Arc<Events>,
     /// Where it is counted.
     pub metrics: Arc<Metrics>,
-}
-
-/// What has been heard and not looked into yet.
-#[derive(Debug, Default)]
-struct Heard {
-    touched: HashSet<Touched>,
-    /// Whether ENIs may have got what they should not have.
-    enis: bool,
-    by: HashSet<u32>,
 }
 
 impl HostGuard {
@@ -107,16 +100,23 @@ impl HostGuard {
                 },
                 () = sleep_until(next) => {
                     if Instant::now() >= slow {
-                        heard.touched.insert(Touched::Anything);
+                        heard.add(Touched::Anything);
                         slow = Instant::now() + SLOW;
                     }
-                    let round = self.prepare(std::mem::take(&mut heard), &host, memory).await?;
-                    let (kept, report) = tokio::task::spawn_blocking(|| round.run()).await.ok()?;
+                    let round = self.round(std::mem::take(&mut heard), &host, memory);
+                    let (kept, report) = heard.meanwhile(&mut interference, round).await?;
                     memory = kept;
-                    due = self.conclude(&report, &mut heard);
+                    let gathered = (!heard.is_empty()).then(|| Instant::now() + GATHER);
+                    due = self.conclude(&report, &mut heard).into_iter().chain(gathered).min();
                 }
             }
         }
+    }
+
+    /// Looks at those concerned by what was heard; none if the pool's thread has ended.
+    async fn round(&self, heard: Heard, host: &Netns, memory: Memory) -> Option<(Memory, Report)> {
+        let round = self.prepare(heard, host, memory).await?;
+        tokio::task::spawn_blocking(|| round.run()).await.ok()
     }
 
     /// The attachments and ENIs concerned by what was heard; none if the pool's thread has ended.
@@ -171,21 +171,12 @@ impl HostGuard {
             self.events.note("HostStateFought", format!("lost again and again: {what}{}; {advice}", who()));
         }
         heard.enis |= report.enis_later.is_some();
-        heard.touched.extend(report.busy.iter().chain(report.later.keys()).cloned().map(Touched::Attachment));
+        for key in report.busy.iter().chain(report.later.keys()) {
+            heard.add(Touched::Attachment(key.clone()));
+        }
         let busy = (!report.busy.is_empty()).then(|| Instant::now() + BUSY);
         let later = report.later.values().chain(&report.enis_later).min().map(|at| Instant::from_std(*at));
         busy.into_iter().chain(later).min()
-    }
-}
-
-impl Heard {
-    fn everything() -> Self {
-        Self { touched: HashSet::from([Touched::Anything]), ..Self::default() }
-    }
-
-    fn note(&mut self, touch: Touch) {
-        self.touched.insert(touch.what);
-        self.by.extend(touch.by);
     }
 }
 

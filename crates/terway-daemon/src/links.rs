@@ -109,8 +109,9 @@ impl Nics {
 pub async fn watch(netns: Netns, mut nics: Nics, changes: Sender<NicChange>) {
     loop {
         match LinkMonitor::start(&netns) {
-            Ok(mut monitor) => {
-                let mut news = nics.resync(monitor.initial());
+            Ok((mut monitor, links)) => {
+                let mut news = nics.resync(&links);
+                drop(links);
                 loop {
                     for change in news {
                         if changes.send(change).await.is_err() {

@@ -2,33 +2,25 @@
 //! was taken away or replaced, a link changed, something was put on it. Whether it really was a pod's, and is not as it should be now, is for the reader to
 //! find out; most of what is told is the plugin's own work.
 //!
-//! Task: three, ended when the [`Interference`] is dropped. Invariant: nothing is missed in silence; where events were
-//! lost, [`Touched::Anything`] says so.
+//! Invariant: nothing is missed in silence; where events were lost, [`Touched::Anything`] says so. Nothing is queued here:
+//! what is not asked for waits in the kernel, which has its bounds (`kernel/events`).
 
+use std::collections::VecDeque;
+use std::io;
 use std::net::IpAddr;
 
-use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
-use rtnetlink::MulticastGroup;
-use rtnetlink::sys::{AsyncSocket as _, TokioSocket};
+use terway_types::fault::chain;
 use terway_types::{AttachmentKey, MacAddr};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio_stream::StreamExt as _;
 
 use crate::describe::FIRST_TABLE;
+use crate::kernel::changes::{Change, Changes, Group};
+use crate::kernel::events::Heard;
 use crate::kernel::nft::{Gone, Watch};
 use crate::kernel::objects::{MAIN_TABLE, OUR_PROTOCOL};
-use crate::kernel::{Cause, KernelError, Netns, decode};
+use crate::kernel::{KernelError, Netns};
 use crate::mark::Mark;
 use crate::rules::{is_one_address, pod_of};
 use crate::source_nat;
-
-/// Touches waiting to be taken.
-const WAITING: usize = 1024;
-/// Room for some thousand events in the kernel.
-const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// What was touched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,72 +52,68 @@ pub struct Touch {
 /// Hears of every touch in one namespace.
 #[derive(Debug)]
 pub struct Interference {
-    touches: mpsc::Receiver<Touch>,
-    tasks: [JoinHandle<()>; 3],
+    routing: Changes,
+    /// None once it has failed.
+    filter: Option<Watch>,
+    /// Of one read of a socket.
+    read: VecDeque<Touch>,
 }
 
 impl Interference {
     /// Begins to listen. Must be called within a tokio runtime that drives I/O.
     pub fn listen(netns: &Netns) -> Result<Self, KernelError> {
-        const GROUPS: [MulticastGroup; 8] = [
-            MulticastGroup::Link,
-            MulticastGroup::Neigh,
-            MulticastGroup::Ipv4Ifaddr,
-            MulticastGroup::Ipv6Ifaddr,
-            MulticastGroup::Ipv4Route,
-            MulticastGroup::Ipv6Route,
-            MulticastGroup::Ipv4Rule,
-            MulticastGroup::Ipv6Rule,
+        const GROUPS: [Group; 8] = [
+            Group::Link,
+            Group::Neighbour,
+            Group::Ipv4Address,
+            Group::Ipv6Address,
+            Group::Ipv4Route,
+            Group::Ipv6Route,
+            Group::Ipv4Rule,
+            Group::Ipv6Rule,
         ];
-        let failed = |cause: Cause| KernelError::new("listen to changes of links, routes and rules", cause);
-        let filter = Watch::open(netns)?;
-        let runtime = tokio::runtime::Handle::current();
-        let (mut connection, _, messages) = netns
-            .run(|| {
-                let _reactor = runtime.enter();
-                rtnetlink::new_multicast_connection(&GROUPS)
-            })
-            .map_err(|error| failed(error.into()))?
-            .map_err(|error| failed(Cause::Socket(error)))?;
-        let socket: &TokioSocket = connection.socket_mut();
-        // Without privilege the system's default must do: lost events are told as such.
-        let _ = setsockopt(socket.socket_ref(), RcvBufForce, &RECEIVE_BUFFER);
-        let (sender, touches) = mpsc::channel(WAITING);
-        let tasks = [
-            tokio::spawn(translations(filter, sender.clone())),
-            tokio::spawn(translate(messages, sender)),
-            tokio::spawn(connection),
-        ];
-        Ok(Self { touches, tasks })
+        let what = "listen to changes of links, routes and rules";
+        let filter = Some(Watch::open(netns)?);
+        Ok(Self { routing: Changes::listen(netns, what, &GROUPS)?, filter, read: VecDeque::new() })
     }
 
-    /// Waits for the next touch; none when the socket is closed. Cancel safe.
+    /// Waits for the next touch; none when the socket has failed. Cancel safe.
     pub async fn next(&mut self) -> Option<Touch> {
-        self.touches.recv().await
-    }
-}
-
-impl Drop for Interference {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-/// Tells what is taken out of our tables of the packet filter.
-async fn translations(mut filter: Watch, touches: mpsc::Sender<Touch>) {
-    loop {
-        let heard = match filter.next().await {
-            Ok(heard) => heard,
-            Err(error) => {
-                tracing::warn!(%error, "nothing more is heard of changes of nftables");
-                return;
+        loop {
+            if let Some(touch) = self.read.pop_front() {
+                return Some(touch);
             }
-        };
-        for touch in heard.into_iter().filter_map(untranslated) {
-            if touches.send(touch).await.is_err() {
-                return;
+            let Self { routing, filter, read } = self;
+            tokio::select! {
+                heard = hear(routing, read) => match heard {
+                    Ok(Heard::Messages) => {}
+                    Ok(Heard::Lost) => return Some(Touch { what: Touched::Anything, by: None }),
+                    Err(error) => {
+                        tracing::warn!(error = chain(&error), "nothing more is heard of the node's links and routes");
+                        return None;
+                    }
+                },
+                heard = translations(filter) => match heard {
+                    Ok(gone) => self.read.extend(gone.into_iter().filter_map(untranslated)),
+                    Err(error) => {
+                        tracing::warn!(error = chain(&error), "nothing more is heard of changes of nftables");
+                        self.filter = None;
+                    }
+                },
             }
         }
+    }
+}
+
+async fn hear(routing: &mut Changes, read: &mut VecDeque<Touch>) -> io::Result<Heard> {
+    routing.next(|change, by| read.extend(touched(&change).map(|what| Touch { what, by }))).await
+}
+
+/// What is taken out of the packet filter; never anything if that cannot be heard.
+async fn translations(filter: &mut Option<Watch>) -> io::Result<Vec<Gone>> {
+    match filter {
+        Some(filter) => filter.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -140,67 +128,28 @@ fn untranslated(gone: Gone) -> Option<Touch> {
     }
 }
 
-async fn translate<S, A>(mut messages: S, touches: mpsc::Sender<Touch>)
-where
-    S: tokio_stream::Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, A)> + Unpin,
-{
-    while let Some((message, _)) = messages.next().await {
-        let port = message.header.port_number;
-        let what = match &message.payload {
-            NetlinkPayload::Overrun(_) => Some(Touched::Anything),
-            NetlinkPayload::InnerMessage(message) => touched(message),
+fn touched(change: &Change) -> Option<Touched> {
+    match change {
+        Change::RouteGone(route) => match (route.protocol == OUR_PROTOCOL, route.table) {
+            (true, MAIN_TABLE) if is_one_address(&route.destination) => {
+                Some(Touched::Pod(route.destination.ip()))
+            }
+            (true, table) if table > FIRST_TABLE => Some(Touched::TableOf(table - FIRST_TABLE)),
             _ => None,
-        };
-        let Some(what) = what else { continue };
-        if touches.send(Touch { what, by: (port != 0).then_some(port) }).await.is_err() {
-            return;
-        }
-    }
-}
-
-fn touched(message: &RouteNetlinkMessage) -> Option<Touched> {
-    match message {
-        RouteNetlinkMessage::DelRoute(message) => {
-            let route = decode::route(message)?;
-            match (route.protocol == OUR_PROTOCOL, route.table) {
-                (true, MAIN_TABLE) if is_one_address(&route.destination) => {
-                    Some(Touched::Pod(route.destination.ip()))
-                }
-                (true, table) if table > FIRST_TABLE => Some(Touched::TableOf(table - FIRST_TABLE)),
-                _ => None,
-            }
-        }
+        },
         // A replaced route is told as a new one only.
-        RouteNetlinkMessage::NewRoute(message) => {
-            let route = decode::route(message)?;
-            if route.protocol == OUR_PROTOCOL || route.table != MAIN_TABLE {
-                return None;
-            }
-            if is_one_address(&route.destination) {
-                return Some(Touched::Pod(route.destination.ip()));
-            }
-            route.oif.map(Touched::OnLink)
+        Change::Route(route) if route.protocol == OUR_PROTOCOL || route.table != MAIN_TABLE => None,
+        Change::Route(route) if is_one_address(&route.destination) => {
+            Some(Touched::Pod(route.destination.ip()))
         }
-        RouteNetlinkMessage::NewAddress(message) | RouteNetlinkMessage::DelAddress(message) => {
-            Some(Touched::OnLink(message.header.index))
-        }
-        RouteNetlinkMessage::DelRule(message) => pod_of(&decode::rule(message)?).map(Touched::Pod),
-        RouteNetlinkMessage::DelNeighbour(message) => {
-            decode::neighbour(message).map(|entry| Touched::Pod(entry.address))
-        }
-        RouteNetlinkMessage::NewNeighbour(message) => {
-            let entry = decode::neighbour(message)?;
-            (!entry.permanent).then_some(Touched::Pod(entry.address))
-        }
-        RouteNetlinkMessage::NewLink(message) | RouteNetlinkMessage::DelLink(message)
-            if message.header.interface_family == AddressFamily::Unspec =>
-        {
-            let link = decode::link(message);
-            match link.alias.as_deref().and_then(Mark::parse) {
-                Some(mark) => mark.key().map(Touched::Attachment),
-                None => link.mac.map(Touched::Nic),
-            }
-        }
-        _ => None,
+        Change::Route(route) => route.oif.map(Touched::OnLink),
+        Change::Address(index) => Some(Touched::OnLink(*index)),
+        Change::RuleGone(rule) => pod_of(rule).map(Touched::Pod),
+        Change::NeighbourGone(entry) => Some(Touched::Pod(entry.address)),
+        Change::Neighbour(entry) => (!entry.permanent).then_some(Touched::Pod(entry.address)),
+        Change::Link(link) | Change::LinkGone(link) => match link.alias.as_deref().and_then(Mark::parse) {
+            Some(mark) => mark.key().map(Touched::Attachment),
+            None => link.mac.map(Touched::Nic),
+        },
     }
 }

@@ -119,7 +119,7 @@ impl Fabric {
 
     /// Watches for ports that die. Must be called within the runtime.
     pub(crate) fn watch(&self, orders: Sender<Order>) -> Result<tokio::task::JoinHandle<()>, FabricError> {
-        let monitor = LinkMonitor::start(self.vpc.netns())?;
+        let (monitor, _) = LinkMonitor::start(self.vpc.netns())?;
         Ok(tokio::spawn(watch(monitor, orders)))
     }
 

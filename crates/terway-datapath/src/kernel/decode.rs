@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::Nla as _;
+use netlink_packet_core::{DecodeError, Nla as _, Parseable as _};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
@@ -27,8 +27,33 @@ use terway_types::{IpFamily, MacAddr};
 use super::objects::{Address, Child, Link, Neighbour, Qdisc, Route, RouteKind, Rule, Scope};
 use super::request::IpvlanMode;
 use super::tbf::Tbf;
+use super::transport;
 
-pub(crate) fn link(message: &LinkMessage) -> Link {
+/// The attributes of a link that have a place in [`Link`], by their numbers (`IFLA_*`): hardware address, name, MTU, peer,
+/// controller, kind, alias, namespace of the peer, bus and place on it.
+const LINK_ATTRIBUTES: [u16; 10] = [1, 3, 4, 5, 10, 18, 20, 37, 56, 57];
+/// The size of `struct ifinfomsg`.
+const LINK_HEADER: usize = 16;
+
+/// A link. Nearly all that the kernel tells of one are counters and settings of protocols, which the library makes many
+/// KiB of: they are taken out before.
+pub(super) fn link(payload: &[u8]) -> Result<Link, DecodeError> {
+    let (header, attributes) = payload.split_at(LINK_HEADER.min(payload.len()));
+    let mut lean = header.to_vec();
+    for (kind, value) in transport::attributes(attributes) {
+        if LINK_ATTRIBUTES.contains(&kind)
+            && let Ok(length) = u16::try_from(value.len() + 4)
+        {
+            lean.extend(length.to_ne_bytes());
+            lean.extend(kind.to_ne_bytes());
+            lean.extend(value);
+            lean.resize(lean.len().next_multiple_of(4), 0);
+        }
+    }
+    LinkMessage::parse(&lean).map(|message| lean_link(&message))
+}
+
+fn lean_link(message: &LinkMessage) -> Link {
     let flags = message.header.flags;
     let mut link = Link {
         index: message.header.index,
@@ -110,7 +135,7 @@ pub(super) fn address(message: &AddressMessage) -> Option<Address> {
     })
 }
 
-pub(crate) fn route(message: &RouteMessage) -> Option<Route> {
+pub(super) fn route(message: &RouteMessage) -> Option<Route> {
     let header = &message.header;
     if header.flags.contains(RouteFlags::Cloned) {
         return None;
@@ -157,7 +182,7 @@ fn first_hop(route: &mut Route, hops: &[RouteNextHop]) {
     }
 }
 
-pub(crate) fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+pub(super) fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     family(message.header.family)?;
     let (mut address, mut hardware) = (None, None);
     for attribute in &message.attributes {
@@ -223,7 +248,7 @@ pub(super) fn redirect(message: &TcMessage) -> Option<u32> {
     })
 }
 
-pub(crate) fn rule(message: &RuleMessage) -> Option<Rule> {
+pub(super) fn rule(message: &RuleMessage) -> Option<Rule> {
     let header = &message.header;
     let mut rule = Rule::lookup(family(header.family)?, 0, header.table.into());
     rule.protocol = 0;

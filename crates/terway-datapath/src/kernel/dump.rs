@@ -266,7 +266,7 @@ fn holds(payload: &[u8], needle: &[u8]) -> bool {
 }
 
 fn decode_link(payload: &[u8]) -> Result<Option<Link>, DecodeError> {
-    Ok(Some(decode::link(&LinkMessage::parse(payload)?)))
+    decode::link(payload).map(Some)
 }
 
 /// Keeps an object of a dump. One that cannot be read is some other program's and of a kind newer than the

@@ -13,8 +13,12 @@ pub mod sysctl;
 pub mod tbf;
 pub mod watch;
 
-pub(crate) mod decode;
+#[cfg(feature = "monitor")]
+pub(crate) mod changes;
+mod decode;
 mod dump;
+#[cfg(feature = "monitor")]
+pub(crate) mod events;
 mod support;
 mod traffic;
 mod transport;

@@ -20,7 +20,7 @@ use frame::{NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP};
 
 /// Thousands of queued answers or events. Beyond the system's limit this needs privilege in the initial user
 /// namespace; without it the limit is taken.
-const RECEIVE_BUFFER: usize = 4 << 20;
+pub(super) const RECEIVE_BUFFER: usize = 4 << 20;
 /// The kernel builds dump parts of at most 32 KiB; a single object may be larger.
 const READ_BUFFER: usize = 64 << 10;
 /// How often a dump disturbed by concurrent changes is begun anew. One takes a millisecond on a full node.
@@ -187,6 +187,11 @@ impl AsFd for Transport {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Whether the kernel says by this that events were lost.
+pub(super) fn is_overrun(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ENOBUFS as i32)
 }
 
 /// An option this kernel is too old for is no error: nothing depends on it.

@@ -14,7 +14,7 @@ use super::namespace::Netns;
 use super::netlink::Netlink;
 use super::nic::{NicError, NicRule, find_nic};
 use super::objects::Link;
-use super::transport::Transport;
+use super::transport::{Transport, is_overrun};
 
 /// The multicast group mask of link events (`RTMGRP_LINK`).
 const LINK_EVENTS: u32 = 1;
@@ -82,7 +82,7 @@ fn drain(events: &mut Transport) -> io::Result<()> {
         match events.receive(|_| {}) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {}
+            Err(error) if is_overrun(&error) => {}
             Err(error) => return Err(error),
         }
     }

@@ -22,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("two_nics_of_one_mac_are_ambiguous", ambiguous),
         trial("the_monitor_tells_of_links_that_come_change_and_go", monitor),
         trial("the_monitor_resynchronises_after_lost_events", overrun),
+        trial("events_that_wait_cost_no_memory", waiting_costs_nothing),
         trial("who_took_a_pods_route_or_rule_is_told", interference),
     ]
 }
@@ -102,8 +103,8 @@ fn monitor() {
     let mut netlink = Netlink::open(&host).unwrap();
     netlink.transact(&[pair("a0", "a1", 1)]).unwrap();
     runtime().block_on(async {
-        let mut monitor = LinkMonitor::start(&host).unwrap();
-        let mut names: Vec<_> = monitor.initial().iter().map(|link| link.name.as_str()).collect();
+        let (mut monitor, links) = LinkMonitor::start(&host).unwrap();
+        let mut names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, ["a0", "a1", "lo"]);
         let (one, two) = (index(&host, "a0"), index(&host, "a1"));
@@ -138,26 +139,78 @@ fn monitor() {
     });
 }
 
-/// The runtime does not run while events pile up, so the kernel has to drop some.
+/// Gives a link this many new aliases, each of which the kernel tells.
+fn burst(netlink: &mut Netlink, link: &str, count: usize) {
+    for start in (0..count).step_by(64) {
+        let aliases: Vec<_> = (start..count.min(start + 64)).map(|number| number.to_string()).collect();
+        let set = |alias: &String| {
+            Request::set_link(link, &LinkChange { alias: Some(alias), ..Default::default() })
+        };
+        netlink.transact(&aliases.iter().map(set).collect::<Vec<_>>()).unwrap();
+    }
+}
+
+/// More events than the kernel keeps for anybody.
+const TOO_MANY: usize = 12_800;
+
+/// What the kernel still had when it began to lose events is older than the list that makes the loss good.
 fn overrun() {
     let host = netns();
-    set_up(&host, "lo");
     let mut netlink = Netlink::open(&host).unwrap();
+    netlink.transact(&[pair("a0", "a1", 1)]).unwrap();
     runtime().block_on(async {
-        let mut monitor = LinkMonitor::start(&host).unwrap();
-        for round in 0..200 {
-            let aliases: Vec<_> = (0..64).map(|i| format!("{round}.{i}")).collect();
-            let set = |alias: &String| {
-                Request::set_link("lo", &LinkChange { alias: Some(alias), ..Default::default() })
-            };
-            netlink.transact(&aliases.iter().map(set).collect::<Vec<_>>()).unwrap();
-        }
+        let (mut monitor, _) = LinkMonitor::start(&host).unwrap();
+        set_up(&host, "lo");
+        set_up(&host, "a0");
+        burst(&mut netlink, "lo", TOO_MANY);
+        netlink.transact(&[Request::delete_link("a0")]).unwrap();
+        let last = (TOO_MANY - 1).to_string();
         until(&mut monitor, |event| match event {
-            LinkEvent::Resync(links) => links.iter().any(|link| link.alias.as_deref() == Some("199.63")),
+            LinkEvent::Resync(links) => {
+                let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
+                assert_eq!(names, ["lo"]);
+                links[0].alias.as_ref() == Some(&last)
+            }
+            _ => false,
+        })
+        .await;
+        netlink.transact(&[pair("b0", "b1", 2)]).unwrap();
+        until(&mut monitor, |event| match event {
+            LinkEvent::Changed(link) => {
+                assert!(!link.name.starts_with('a'), "{event:?}");
+                link.name == "b0"
+            }
             _ => false,
         })
         .await;
     });
+}
+
+/// The runtime's threads run all the time, and nobody takes an event.
+fn waiting_costs_nothing() {
+    let host = netns();
+    set_up(&host, "lo");
+    let mut netlink = Netlink::open(&host).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let (mut monitor, _) = LinkMonitor::start(&host).unwrap();
+    let mut interference = Interference::listen(&host).unwrap();
+    burst(&mut netlink, "lo", 640);
+    let before = resident_kib();
+    burst(&mut netlink, "lo", TOO_MANY);
+    let more = resident_kib().saturating_sub(before);
+    assert!(more < 4096, "{TOO_MANY} events that wait take {more} KiB");
+    runtime.block_on(async {
+        let lost = timeout(PATIENCE, interference.next()).await.expect("in time").expect("it hears");
+        assert_eq!(lost.what, Touched::Anything);
+        until(&mut monitor, |event| matches!(event, LinkEvent::Resync(_))).await;
+    });
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// The kernel tells the netlink port of whoever asked, which is the number of a process that has one socket.

@@ -4,14 +4,13 @@
 use std::io;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
-use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
-use nix::errno::Errno;
 
 use super::attribute::{text_value, value};
 use super::batch::{NFT_MSG_DELRULE, NFT_MSG_DELTABLE, NFTA_RULE_TABLE, NFTA_RULE_USERDATA, SUBSYSTEM};
 use super::client::HEADER;
 use super::comment::Comment;
-use crate::kernel::error::{Cause, KernelError};
+use crate::kernel::error::KernelError;
+use crate::kernel::events::{Events, Heard};
 use crate::kernel::namespace::Netns;
 use crate::kernel::transport::Message;
 
@@ -19,8 +18,9 @@ use crate::kernel::transport::Message;
 const EVENTS: u32 = 1 << 6;
 
 /// A socket that hears it.
+#[derive(Debug)]
 pub(crate) struct Watch {
-    socket: TokioSocket,
+    events: Events,
 }
 
 /// What is gone.
@@ -40,35 +40,20 @@ pub(crate) enum Gone {
 }
 
 impl Watch {
-    /// Begins to hear. Nobody needs to stay in the namespace. Must be called within a tokio runtime that drives I/O.
+    /// Begins to hear. Must be called within a tokio runtime that drives I/O.
     pub(crate) fn open(netns: &Netns) -> Result<Self, KernelError> {
-        let failed = |cause: Cause| KernelError::new("listen to changes of nftables", cause);
-        let runtime = tokio::runtime::Handle::current();
-        let open = || {
-            let _reactor = runtime.enter();
-            let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
-            socket.socket_mut().bind(&SocketAddr::new(0, EVENTS))?;
-            Ok(Self { socket })
-        };
-        netns.run(open).map_err(|error| failed(error.into()))?.map_err(|error| failed(Cause::Socket(error)))
+        let events = Events::open(netns, NETLINK_NETFILTER, EVENTS)
+            .map_err(|cause| KernelError::new("listen to changes of nftables", cause))?;
+        Ok(Self { events })
     }
 
     /// Waits until something is heard. Cancel safe.
     pub(crate) async fn next(&mut self) -> io::Result<Vec<Gone>> {
-        let bytes = match self.socket.recv_from_full().await {
-            Ok((bytes, _)) => bytes,
-            Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
-                return Ok(vec![Gone::Unknown]);
-            }
-            Err(error) => return Err(error),
-        };
-        let mut rest = &bytes[..];
         let mut all = Vec::new();
-        while let Some((message, tail)) = Message::split(rest) {
-            all.extend(gone(&message));
-            rest = tail;
+        match self.events.next(|message| all.extend(gone(message))).await? {
+            Heard::Messages => Ok(all),
+            Heard::Lost => Ok(vec![Gone::Unknown]),
         }
-        Ok(all)
     }
 }
 

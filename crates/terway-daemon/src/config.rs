@@ -139,6 +139,8 @@ pub struct Config {
     pub eni_quarantine: Option<Duration>,
     /// `eni_quarantine_max` (ours): longest rest, however long connections still mention it.
     pub eni_quarantine_max: Option<Duration>,
+    /// `eni_parallel` (ours): ENIs being made and attached at once, at most.
+    pub eni_parallel: Option<u32>,
     /// `exclusive_min_enis` (ours): ENIs an instance must carry, its primary one included, to give pods whole
     /// ENIs.
     pub exclusive_min_enis: Option<u32>,
@@ -189,6 +191,7 @@ impl Config {
             eni_quick_release: keys.take("eni_quick_release").unwrap_or_default(),
             eni_quarantine: keys.parsed("eni_quarantine", duration),
             eni_quarantine_max: keys.parsed("eni_quarantine_max", duration),
+            eni_parallel: keys.take("eni_parallel"),
             exclusive_min_enis: keys.take("exclusive_min_enis"),
             unheeded: read_unheeded(keys),
         }

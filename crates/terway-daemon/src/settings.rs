@@ -2,6 +2,7 @@
 //! node (its zone, its type's limits) is decided by [`crate::node_facts`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +38,9 @@ const DEFAULT_RECLAIM: (Duration, u32, u16) = (Duration::from_mins(10), 5, 100);
 const DEFAULT_INVENTORY: Duration = Duration::from_mins(10);
 /// More often than this a thousand nodes would use up an account's calls.
 const SHORTEST_INVENTORY: Duration = Duration::from_secs(10);
+/// ENIs being made and attached at once, at most: the largest instance types carry some thirty.
+const DEFAULT_PARALLEL: u32 = 16;
+const PARALLEL: RangeInclusive<u32> = 1..=64;
 /// "More than six ENIs" (the vendor's condition for whole ENIs), the primary one included.
 const DEFAULT_EXCLUSIVE_MIN_ENIS: u32 = 7;
 
@@ -69,6 +73,8 @@ pub struct Settings {
     pub reclaim: Option<Reclaim>,
     /// Pause between two looks at all ENIs; none: only when something happened.
     pub inventory: Option<Duration>,
+    /// ENIs being made and attached at once, at most.
+    pub parallel: u32,
     /// ENIs an instance must carry, its primary one included, to give pods whole ENIs.
     pub exclusive_min_enis: u32,
     /// Whether pods get IPv6 addresses besides IPv4.
@@ -101,6 +107,14 @@ impl Settings {
         let release = release_pace(&config, &mut problems);
         let reclaim = reclaim(&config, &mut problems);
         let inventory = inventory_period(&config, &mut problems);
+        let parallel = config.eni_parallel.unwrap_or(DEFAULT_PARALLEL);
+        if !PARALLEL.contains(&parallel) {
+            let (least, most) = (PARALLEL.start(), PARALLEL.end());
+            problems.push(Problem::new(
+                "eni_parallel",
+                format_args!("{parallel} is not between {least} and {most}"),
+            ));
+        }
         if !problems.is_empty() {
             return Err(ConfigError { problems });
         }
@@ -126,6 +140,7 @@ impl Settings {
             release,
             reclaim,
             inventory,
+            parallel,
             exclusive_min_enis: config.exclusive_min_enis.unwrap_or(DEFAULT_EXCLUSIVE_MIN_ENIS),
             ipv6: config.ip_stack == Some(IpStack::Dual),
             quarantine,

@@ -22,8 +22,6 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 pub const CONSISTENCY: Duration = Duration::from_secs(30);
 /// Longer than the sum of what one operation may wait for.
 const OPERATION_TIMEOUT: Duration = Duration::from_mins(10);
-/// Creations and attachments under way at once; the cloud attaches to one instance little faster in parallel.
-const PARALLEL: u32 = 4;
 /// Addresses of a /28.
 const PREFIX_SIZE: u32 = 16;
 
@@ -116,7 +114,7 @@ fn common(facts: &NodeFacts, settings: &Settings, holder: Holder<'_>) -> PoolSet
         operation_timeout: OPERATION_TIMEOUT,
         retry_first: RETRY_FIRST,
         retry_max: RETRY_MAX,
-        parallel: PARALLEL,
+        parallel: settings.parallel,
         token_prefix: format!("terway-{:016x}", digest(&[holder.cluster, holder.node, identity])),
         generation: 0,
         // Each node chooses in its own order.

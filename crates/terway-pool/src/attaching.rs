@@ -25,6 +25,7 @@ impl Pool {
         let reaction = if give_up { "the ENI is given up".to_owned() } else { again_in(wait) };
         let fault = fault(&format!("attach ENI {}", self.id(number)), failure, &reaction);
         self.supply.troubled(Job::Attach, &fault);
+        self.supply.held_back();
         self.pause_if_shared(Job::Attach, &failure.kind, &fault);
         if give_up {
             self.supply.shut(Job::Replace, wait, &fault, self.now, &self.settings);

@@ -89,6 +89,7 @@ impl Pool {
             (EniPhase::Creating, CloudAnswer::Created(made)) => return self.created(number, made, out),
             (EniPhase::Kept, CloudAnswer::Created(found)) => self.found_away(number, found.attached, out),
             (EniPhase::Attaching, CloudAnswer::Attached) => {
+                self.supply.came(&self.settings);
                 self.step(number, Step::AttachConfirmed, out);
             }
             (EniPhase::Regrouping, CloudAnswer::Regrouped) => self.regrouped(number, out),

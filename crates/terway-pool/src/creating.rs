@@ -74,6 +74,7 @@ impl Pool {
             }
             _ => self.supply.troubled(Job::Create, &fault),
         }
+        self.supply.held_back();
         self.pause_if_shared(Job::Create, &failure.kind, &fault);
         self.failed(number, fault, out);
         if !refused {

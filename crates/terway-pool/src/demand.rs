@@ -236,7 +236,7 @@ impl Pool {
 
     /// How many more ENIs may be under way.
     pub(crate) fn free_slots(&self) -> u32 {
-        self.settings.parallel.saturating_sub(self.books.tally().coming)
+        self.supply.at_once(&self.settings).saturating_sub(self.books.tally().coming)
     }
 
     /// Whether an ENI that is being made, sought or attached is still wanted: those who waited for it may have

@@ -119,7 +119,8 @@ pub struct PoolSettings {
     pub retry_first: Duration,
     /// Longest pause after failed cloud operations.
     pub retry_max: Duration,
-    /// Creations and attachments under way at once.
+    /// Creations and attachments under way at once, at most. The pool begins with few, and asks for more at once while
+    /// none is refused.
     pub parallel: u32,
     /// Starts every token of this node: cluster and node, so that tokens never clash. At most 26 ASCII
     /// characters, for the token has at most 64.

@@ -13,6 +13,10 @@ use crate::random::Random;
 use crate::settings::{PoolSettings, VSwitchPolicy};
 use crate::wishes::Wish;
 
+/// ENIs under way at once at first, and again after a refusal. Clouds attach to one instance one after the other or
+/// refuse what comes too fast, and which of them does is only found by asking.
+const EAGER_AT_FIRST: u32 = 4;
+
 /// A kind of work that can be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Job {
@@ -54,6 +58,8 @@ pub(crate) struct Supply {
     free: BTreeMap<VSwitchId, u32>,
     /// ENIs that the cloud said it allows, and how long that is believed.
     quota: Option<(u32, Timestamp)>,
+    /// ENIs under way at once, as far as the cloud has kept up so far.
+    eager: u32,
 }
 
 impl Supply {
@@ -66,6 +72,7 @@ impl Supply {
             gates: BTreeMap::new(),
             free: BTreeMap::new(),
             quota: None,
+            eager: EAGER_AT_FIRST,
         }
     }
 
@@ -166,6 +173,25 @@ impl Supply {
             }
             self.free.insert(id, free_ipv4);
         }
+    }
+
+    // ------------------------------------------------------------------ how many
+
+    /// ENIs that may be under way at once.
+    pub(crate) fn at_once(&self, settings: &PoolSettings) -> u32 {
+        self.eager.min(settings.parallel)
+    }
+
+    /// An ENI was attached: the cloud keeps up, so there may be one more. That doubles them as often as all came.
+    pub(crate) fn came(&mut self, settings: &PoolSettings) {
+        if self.eager < settings.parallel {
+            self.eager += 1;
+        }
+    }
+
+    /// A create or an attach failed.
+    pub(crate) fn held_back(&mut self) {
+        self.eager = EAGER_AT_FIRST;
     }
 
     // ------------------------------------------------------------------ pauses
@@ -353,6 +379,24 @@ mod tests {
         supply.seen(seen([5, 7]));
         let order: Vec<_> = (0..5).map(|_| next(&mut supply)).collect();
         assert_eq!(order, ["vsw-b", "vsw-b", "vsw-a", "vsw-b", "vsw-a"]);
+    }
+
+    #[test]
+    fn more_come_at_once_while_the_cloud_keeps_up() {
+        let (mut settings, _) = two_vswitches(VSwitchPolicy::Ordered);
+        let mut supply = Supply::new(&settings, Timestamp(0));
+        settings.parallel = 3;
+        assert_eq!(supply.at_once(&settings), 3, "never more than the operator says");
+        settings.parallel = 10;
+        let mut rounds = Vec::new();
+        for _ in 0..4 {
+            let at_once = supply.at_once(&settings);
+            (0..at_once).for_each(|_| supply.came(&settings));
+            rounds.push(at_once);
+        }
+        assert_eq!(rounds, [4, 8, 10, 10]);
+        supply.held_back();
+        assert_eq!(supply.at_once(&settings), 4);
     }
 
     #[test]

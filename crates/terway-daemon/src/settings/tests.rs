@@ -65,6 +65,7 @@ fn every_impossible_value_is_refused() {
             r#"{"service_cidr": "0.0.0.0/0"}"#,
             "service_cidr: 0.0.0.0/0 would take every packet of a pod through the host",
         ),
+        (r#"{"eni_parallel": 0}"#, "eni_parallel: 0 is not between 1 and 64"),
         (r#"{"eni_quarantine": "25h"}"#, "eni_quarantine: 90000s is longer than a day"),
         (r#"{"access_key": "a"}"#, "access_secret: is missing though `access_key` is given"),
         (r#"{"access_secret": "a"}"#, "access_key: is missing though `access_secret` is given"),

@@ -73,7 +73,7 @@ impl Pool {
         }
         while missing > 0 {
             let tally = self.books.tally();
-            if tally.total() >= self.limit() || tally.coming >= self.settings.parallel {
+            if tally.total() >= self.limit() || self.free_slots() == 0 {
                 return;
             }
             let wish = self.wishes.get(DEFAULT);

@@ -4,16 +4,46 @@
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use terway_rig::books;
 use terway_rig::eventually::eventually;
 use terway_rig::pod::Pod;
-use terway_rig::world::{Plan, World};
+use terway_rig::world::{Plan, World, eni_conf};
 
-use crate::support::{LIMIT, Scenario, audit, both, started, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, both, started, wait_quiet, wait_warm};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![both("calls::a_daemon_killed_at_any_cloud_call_leaks_nothing", every_call)]
+    vec![
+        both("calls::a_daemon_killed_at_any_cloud_call_leaks_nothing", every_call),
+        both("calls::what_a_create_made_under_other_tags_is_taken_over", retagged),
+    ]
+}
+
+/// An ENI is made whose answer the daemon never hears, and the next life of the daemon asks with other parameters, as a
+/// newer program may. The cloud refuses the token once, and what it made is found by its tag.
+fn retagged(plan: &Plan) -> Result<()> {
+    let plan = Plan { pool: (1, 1), ..plan.clone() };
+    let mut world = started(&plan)?;
+    world.change("/v1/faults", &json!([{ "action": CALLS[0], "kind": "hold-after" }]))?;
+    world.nodes[0].start()?;
+    eventually("the call is held", LIMIT, || (world.held_calls().ok()?.len() == 1).then_some(()))
+        .with_context(|| world.nodes[0].log_tail())?;
+    world.nodes[0].kill()?;
+    world.change("/v1/faults", &json!([]))?;
+    let made = world.cloud_enis()?;
+    world.nodes[0]
+        .configure(&eni_conf(&Plan { keys: vec![("eni_tags", json!({ "team": "blue" }))], ..plan }))?;
+    world.nodes[0].start()?;
+    world.nodes[0].wait_ready()?;
+    wait_warm(&world.nodes[0], 1)?;
+    let creates: Vec<_> =
+        world.cloud_calls(0)?.into_iter().filter(|call| call["action"] == CALLS[0]).collect();
+    let refused =
+        |call: &&Value| call["outcome"].as_str().is_some_and(|code| code.ends_with("ParameterMismatch"));
+    ensure!(creates.len() == 2 && creates.iter().filter(refused).count() == 1, "{creates:#?}");
+    let enis = world.cloud_enis()?;
+    ensure!(enis.len() == 1 && enis[0]["id"] == made[0]["id"], "{made:#?} became {enis:#?}");
+    audit(&world)
 }
 
 /// The calls of one pod's life with an empty pool: ADD makes and attaches an ENI, DEL lets it go.

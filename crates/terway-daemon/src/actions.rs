@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use terway_cloud::{
-    Cloud, CloudResult, CreateEni, EniDescription, EniKind, EniStatus, EniWatch, Goal, Ranges, WatchPace,
-    on_behalf_of,
+    Cloud, CloudResult, CreateEni, EniDescription, EniFilter, EniKind, EniStatus, EniWatch, Goal, Ranges,
+    WatchPace, on_behalf_of,
 };
 use terway_pool::{CloudAction, CloudAnswer, CloudEni};
 use terway_types::{
@@ -118,7 +118,12 @@ impl Actions {
             kind: EniKind::Secondary,
             tags,
         };
-        let made = self.cloud.create_eni(&request).await?;
+        let made = match self.cloud.create_eni(&request).await {
+            Err(failure) if failure.kind == CloudFailureKind::Conflict => {
+                self.made_before(failure, token).await?
+            }
+            outcome => outcome?,
+        };
         if made.status != EniStatus::Creating {
             return self.found(made).await;
         }
@@ -126,6 +131,21 @@ impl Actions {
         let id = made.id.clone();
         let settled = self.watch.until(&id, Goal::Settled, SETTLE).await.map_err(in_doubt)?;
         self.found(settled.unwrap_or(made)).await.map_err(in_doubt)
+    }
+
+    /// The cloud has seen the token with other parameters: those of the program before an upgrade, or of a configuration
+    /// with other tags. What was made then bears the token, so a look tells at once. What is not seen may be so new that
+    /// looks do not show it.
+    async fn made_before(&self, failure: CloudFailure, token: &IntentToken) -> CloudResult<EniDescription> {
+        let tags = BTreeMap::from([(INTENT_TAG.to_owned(), token.0.clone())]);
+        let filter = EniFilter { tags, ..EniFilter::default() };
+        let seen = self.cloud.describe_enis(&filter).await.unwrap_or_else(|looking| {
+            tracing::warn!(%token, %looking, "could not look for what a token made");
+            Vec::new()
+        });
+        // A cloud without tags lists everything.
+        let mut made = seen.into_iter().filter(|eni| eni.tags.get(INTENT_TAG) == Some(&token.0));
+        made.next().ok_or(failure)
     }
 
     /// Waits for an ENI that somebody else made: the cloud may not show it everywhere yet.

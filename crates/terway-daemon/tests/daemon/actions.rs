@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use terway_cloud::{Cloud, EniStatus, EniWatch, WatchPace};
-use terway_daemon::actions::Actions;
+use terway_daemon::actions::{Actions, INTENT_TAG};
 use terway_daemon::subnets::SubnetBook;
 use terway_pool::{CloudAction, CloudAnswer};
 use terway_types::{AddressCounts, AddressSet, CloudFailureKind, EniId};
@@ -130,6 +130,23 @@ async fn a_creation_that_cannot_be_seen_to_end_is_in_doubt() {
     assert_eq!(doubt.kind, CloudFailureKind::Ambiguous, "the call itself was accepted");
     cloud.refuse("create", Some(CloudFailureKind::Denied));
     assert_eq!(actions.run(&create()).await.unwrap_err().kind, CloudFailureKind::Denied);
+}
+
+/// As after an upgrade, or a change of `eni_tags`.
+#[tokio::test]
+async fn what_the_token_made_under_other_tags_is_found() {
+    let cloud = FakeCloud::default();
+    let before = actions(&cloud);
+    let CloudAnswer::Created(made) = before.run(&create()).await.unwrap() else { panic!("it is made") };
+    let tags = BTreeMap::from([("team".to_owned(), "blue".to_owned())]);
+    let after = Actions { tags, ..before };
+    cloud.refuse("describe", Some(CloudFailureKind::Throttled));
+    assert_eq!(after.run(&create()).await.unwrap_err().kind, CloudFailureKind::Conflict);
+    cloud.refuse("describe", None);
+    assert_eq!(after.run(&create()).await.unwrap(), CloudAnswer::Created(made));
+    // Without it the token is of no use any more.
+    cloud.with(|state| state.enis.values_mut().for_each(|eni| drop(eni.tags.remove(INTENT_TAG))));
+    assert_eq!(after.run(&create()).await.unwrap_err().kind, CloudFailureKind::Conflict);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use terway_types::{
     SecurityGroupId, Subnets, VSwitchId,
 };
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::watch;
 
 pub(crate) const PRIMARY: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
@@ -36,7 +37,7 @@ pub(crate) struct State {
     /// How many ENIs the instance carries, if not eight.
     pub(crate) carries: Option<u32>,
     /// Whether the metadata service takes its time.
-    pub(crate) busy: bool,
+    pub(crate) busy: watch::Sender<bool>,
     /// Whether the node's own NIC is in no vSwitch.
     pub(crate) homeless: bool,
     /// What the metadata tells of the vSwitch of the node's own NIC.
@@ -163,9 +164,10 @@ impl Cloud for FakeCloud {
 
     async fn create_eni(&self, request: &CreateEni) -> CloudResult<EniDescription> {
         self.call("create")?;
-        Ok(self.with(|state| {
+        self.with(|state| {
             if let Some(known) = state.by_token.get(&request.token).and_then(|id| state.enis.get(id)) {
-                return known.clone();
+                let same = known.tags == request.tags;
+                return same.then(|| known.clone()).ok_or(failure("create", CloudFailureKind::Conflict));
             }
             state.made += 1;
             let number = state.made;
@@ -196,8 +198,8 @@ impl Cloud for FakeCloud {
             };
             state.by_token.insert(request.token.clone(), eni.id.clone());
             state.enis.insert(eni.id.clone(), eni.clone());
-            eni
-        }))
+            Ok(eni)
+        })
     }
 
     async fn attach_eni(&self, eni: &EniId, instance: &InstanceId) -> CloudResult<()> {
@@ -331,9 +333,9 @@ impl Cloud for FakeCloud {
 impl Metadata for FakeCloud {
     async fn identity(&self) -> CloudResult<InstanceIdentity> {
         self.call("identity")?;
-        while self.with(|state| state.busy) {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
+        let mut busy = self.with(|state| state.busy.subscribe());
+        // The cloud outlives whoever waits for it.
+        let _ = busy.wait_for(|busy| !busy).await;
         Ok(InstanceIdentity {
             id: "i-1".into(),
             instance_type: "ecs.test".to_owned(),

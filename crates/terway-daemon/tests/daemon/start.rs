@@ -38,7 +38,7 @@ fn a_cloud_that_is_away_is_waited_for_and_named() {
 #[test]
 fn who_comes_while_the_daemon_starts_waits_for_it() {
     let site = Site::new(r#"{"security_groups": ["sg-1"], "max_pool_size": 1}"#);
-    site.cloud.with(|cloud| cloud.busy = true);
+    site.cloud.with(|cloud| cloud.busy.send_replace(true));
     let life = site.start();
     life.run(async {
         let client = life.client().await.unwrap();
@@ -54,7 +54,7 @@ fn who_comes_while_the_daemon_starts_waits_for_it() {
             answer = &mut call => panic!("answered while the start was held: {answer:?}"),
             () = looks => {}
         }
-        site.cloud.with(|cloud| cloud.busy = false);
+        site.cloud.with(|cloud| cloud.busy.send_replace(false));
         call.await.unwrap();
     });
     life.stop();

@@ -44,6 +44,7 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
     let daemon = Daemon::connect(&paths.socket)?;
     timeline::until("connect");
     let reply = daemon.allocate(&subject.allocate_request(&request.netns, context), until);
+    daemon.hang_up();
     timeline::until("daemon");
     let built = match reply {
         Ok(reply) => build(&reply, &subject, &options, &sandbox, &daemon),

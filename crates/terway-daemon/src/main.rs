@@ -29,6 +29,10 @@ use terway_datapath::kernel::NicRule;
 use terway_types::{Fault, FaultCode, Subnets};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Gives memory back after a burst. The system's keeps one stock per thread, and what lies at the end of one keeps all.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// What `sysexits.h` calls a configuration error: trying again without mending it is pointless.
 const EX_CONFIG: u8 = 78;
 

@@ -9,11 +9,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 
+use rtnetlink::MulticastGroup;
 use terway_types::fault::chain;
 use terway_types::{AttachmentKey, MacAddr};
 
 use crate::describe::FIRST_TABLE;
-use crate::kernel::changes::{Change, Changes, Group};
+use crate::kernel::changes::{Change, Changes};
 use crate::kernel::events::Heard;
 use crate::kernel::nft::{Gone, Watch};
 use crate::kernel::objects::{MAIN_TABLE, OUR_PROTOCOL};
@@ -62,15 +63,15 @@ pub struct Interference {
 impl Interference {
     /// Begins to listen. Must be called within a tokio runtime that drives I/O.
     pub fn listen(netns: &Netns) -> Result<Self, KernelError> {
-        const GROUPS: [Group; 8] = [
-            Group::Link,
-            Group::Neighbour,
-            Group::Ipv4Address,
-            Group::Ipv6Address,
-            Group::Ipv4Route,
-            Group::Ipv6Route,
-            Group::Ipv4Rule,
-            Group::Ipv6Rule,
+        const GROUPS: [MulticastGroup; 8] = [
+            MulticastGroup::Link,
+            MulticastGroup::Neigh,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Rule,
         ];
         let what = "listen to changes of links, routes and rules";
         let filter = Some(Watch::open(netns)?);

@@ -6,10 +6,11 @@
 
 use std::collections::VecDeque;
 
+use rtnetlink::MulticastGroup;
 use terway_types::MacAddr;
 use terway_types::fault::chain;
 
-use crate::kernel::changes::{Change, Changes, Group};
+use crate::kernel::changes::{Change, Changes};
 use crate::kernel::events::Heard;
 use crate::kernel::{KernelError, Link, Netlink, Netns};
 
@@ -44,7 +45,7 @@ impl LinkMonitor {
     /// Begins to watch; gives the links there are. Must be called within a tokio runtime that drives I/O.
     pub fn start(netns: &Netns) -> Result<(Self, Vec<Link>), KernelError> {
         // Subscribed first, listed second: a change in between is told twice, never not at all.
-        let changes = Changes::listen(netns, "watch link events", &[Group::Link])?;
+        let changes = Changes::listen(netns, "watch link events", &[MulticastGroup::Link])?;
         let mut netlink = Netlink::open(netns)?;
         let links = netlink.links()?;
         Ok((Self { changes, netlink, read: VecDeque::new() }, links))

@@ -8,6 +8,7 @@ use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::rule::RuleMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
+use rtnetlink::MulticastGroup;
 
 use super::decode;
 use super::error::KernelError;
@@ -16,7 +17,7 @@ use super::namespace::Netns;
 use super::objects::{Link, Neighbour, Route, Rule};
 use super::transport::Message;
 
-// Kinds of messages and multicast groups, from `linux/rtnetlink.h`.
+// Kinds of messages, from `linux/rtnetlink.h`.
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
@@ -26,19 +27,6 @@ const RTM_DELROUTE: u16 = 25;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
 const RTM_DELRULE: u16 = 33;
-
-/// A multicast group of rtnetlink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Group {
-    Link = 1,
-    Neighbour = 3,
-    Ipv4Address = 5,
-    Ipv4Route = 7,
-    Ipv4Rule = 8,
-    Ipv6Address = 9,
-    Ipv6Route = 11,
-    Ipv6Rule = 19,
-}
 
 /// A change, of those that anybody here asks about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +57,7 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// Hears these groups. Must be called within a tokio runtime that drives I/O.
-    pub(crate) fn listen(netns: &Netns, what: &str, groups: &[Group]) -> Result<Self, KernelError> {
+    pub(crate) fn listen(netns: &Netns, what: &str, groups: &[MulticastGroup]) -> Result<Self, KernelError> {
         let mask = groups.iter().fold(0, |mask, group| mask | 1 << (*group as u32 - 1));
         let events =
             Events::open(netns, NETLINK_ROUTE, mask).map_err(|cause| KernelError::new(what, cause))?;

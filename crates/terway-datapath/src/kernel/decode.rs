@@ -1,16 +1,16 @@
 //! From the netlink library's messages to our own values. Attributes we do not know are skipped; an object
 //! of another sort (an AF_BRIDGE neighbour, a rule that is not a lookup) gives none where it has no value here.
 
+mod link;
+
+pub(super) use link::link;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{DecodeError, Nla as _, Parseable as _};
+use netlink_packet_core::Nla as _;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::link::{
-    InfoData, InfoIpVlan, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-    LinkMessage,
-};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
@@ -24,92 +24,8 @@ use netlink_packet_route::tc::{
 };
 use terway_types::{IpFamily, MacAddr};
 
-use super::objects::{Address, Child, Link, Neighbour, Qdisc, Route, RouteKind, Rule, Scope};
-use super::request::IpvlanMode;
+use super::objects::{Address, Neighbour, Qdisc, Route, RouteKind, Rule, Scope};
 use super::tbf::Tbf;
-use super::transport;
-
-/// The attributes of a link that have a place in [`Link`], by their numbers (`IFLA_*`): hardware address, name, MTU, peer,
-/// controller, kind, alias, namespace of the peer, bus and place on it.
-const LINK_ATTRIBUTES: [u16; 10] = [1, 3, 4, 5, 10, 18, 20, 37, 56, 57];
-/// The size of `struct ifinfomsg`.
-const LINK_HEADER: usize = 16;
-
-/// A link. Nearly all that the kernel tells of one are counters and settings of protocols, which the library makes many
-/// KiB of: they are taken out before.
-pub(super) fn link(payload: &[u8]) -> Result<Link, DecodeError> {
-    let (header, attributes) = payload.split_at(LINK_HEADER.min(payload.len()));
-    let mut lean = header.to_vec();
-    for (kind, value) in transport::attributes(attributes) {
-        if LINK_ATTRIBUTES.contains(&kind)
-            && let Ok(length) = u16::try_from(value.len() + 4)
-        {
-            lean.extend(length.to_ne_bytes());
-            lean.extend(kind.to_ne_bytes());
-            lean.extend(value);
-            lean.resize(lean.len().next_multiple_of(4), 0);
-        }
-    }
-    LinkMessage::parse(&lean).map(|message| lean_link(&message))
-}
-
-fn lean_link(message: &LinkMessage) -> Link {
-    let flags = message.header.flags;
-    let mut link = Link {
-        index: message.header.index,
-        up: flags.contains(LinkFlags::Up),
-        loopback: flags.contains(LinkFlags::Loopback),
-        ether: message.header.link_layer_type == LinkLayerType::Ether,
-        ..Link::default()
-    };
-    let mut bus = None;
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => link.name.clone_from(name),
-            LinkAttribute::Address(bytes) => link.mac = mac(bytes),
-            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
-            LinkAttribute::IfAlias(alias) if !alias.is_empty() => link.alias = Some(alias.clone()),
-            LinkAttribute::NumTxQueues(count) => link.tx_queues = *count,
-            LinkAttribute::Controller(index) => link.master = Some(*index),
-            LinkAttribute::Link(index) => link.peer = Some(*index),
-            LinkAttribute::LinkNetNsId(id) => link.peer_netns_id = Some(*id),
-            LinkAttribute::ParentDevName(name) => link.pci = Some(name.clone()),
-            LinkAttribute::ParentDevBusName(name) => bus = Some(name.as_str()),
-            LinkAttribute::LinkInfo(infos) => {
-                link.kind = infos.iter().find_map(link_kind);
-                link.child = infos.iter().find_map(child);
-            }
-            _ => {}
-        }
-    }
-    if bus != Some("pci") {
-        link.pci = None;
-    }
-    link
-}
-
-fn link_kind(info: &LinkInfo) -> Option<String> {
-    match info {
-        LinkInfo::Kind(kind) => Some(kind.to_string()),
-        _ => None,
-    }
-}
-
-fn child(info: &LinkInfo) -> Option<Child> {
-    match info {
-        LinkInfo::Data(InfoData::Vlan(infos)) => infos.iter().find_map(|info| match info {
-            InfoVlan::Id(id) => Some(Child::Vlan(*id)),
-            _ => None,
-        }),
-        LinkInfo::Data(InfoData::IpVlan(infos)) => infos.iter().find_map(|info| match info {
-            InfoIpVlan::Mode(IpVlanMode::L2) => Some(Child::Ipvlan(Some(IpvlanMode::L2))),
-            InfoIpVlan::Mode(IpVlanMode::L3S) => Some(Child::Ipvlan(Some(IpvlanMode::L3s))),
-            InfoIpVlan::Mode(_) => Some(Child::Ipvlan(None)),
-            _ => None,
-        }),
-        _ => None,
-    }
-}
 
 pub(super) fn address(message: &AddressMessage) -> Option<Address> {
     let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());

@@ -30,7 +30,9 @@ pub(crate) fn left(pod: &Pod) -> Result<String> {
         (&["-o", "link"], "terway:"),
     ] {
         let shown = reader::text(&pod.host, "ip", words)?;
-        left.extend(shown.lines().filter(|line| line.contains(sign)).map(str::to_owned));
+        // What the node says of its range is no pod's.
+        let of_pods = shown.lines().filter(|line| line.contains(sign) && !line.starts_with("unreachable"));
+        left.extend(of_pods.map(str::to_owned));
     }
     Ok(left.join("\n"))
 }

@@ -28,6 +28,9 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         once("guard::what_is_taken_from_the_node_comes_back", exclusive),
         once("guard::what_is_taken_of_shared_enis_comes_back", shared),
+        once("guard::without_a_way_out_of_one_family_the_other_is_guarded", one_family),
+        once("guard::an_eni_gets_back_what_it_asks_for_its_gateway_with", link_local),
+        once("guard::the_check_of_sources_comes_back", sources),
         once("guard::nobody_is_fought", fought),
         once("guard::who_did_it_is_named", named),
         once("guard::what_the_plugin_works_on_is_left_to_it", locked),
@@ -79,6 +82,57 @@ fn shared(plan: &Plan) -> Result<()> {
     harm(node, ON_A_SHARED_ENI)?;
     let told = events(node, "EniCleared")?;
     ensure!(told.iter().any(|message| message.contains("10.1.14.7/20")), "{told:?}");
+    Ok(())
+}
+
+/// The check of IPv6 sources belongs to no pod.
+fn sources(plan: &Plan) -> Result<()> {
+    let world = sharing(plan)?;
+    let host = world.nodes[0].netns.clone();
+    let there = || reader::text(&host, "nft", &["list", "table", "ip6", "terway_sources"]).ok();
+    let whole = || there().filter(|table| table.contains("fib saddr . iif") && table.contains("drop"));
+    let before = eventually("the check is there", LIMIT, whole)?;
+    for words in [&["flush", "ruleset"][..], &["flush", "table", "ip6", "terway_sources"]] {
+        reader::text(&host, "nft", words)?;
+        let back = eventually("it is there again", SOON, || whole().filter(|now| *now == before));
+        back.with_context(|| world.nodes[0].log_tail())?;
+    }
+    Ok(())
+}
+
+/// A service of the node takes its IPv6 default route for good, and later an IPv4 route of a pod.
+fn one_family(plan: &Plan) -> Result<()> {
+    let mut world = sharing(plan)?;
+    let node = &mut world.nodes[0];
+    let mut pod = node.pod("web")?;
+    pod.add()?;
+    let host = node.netns.clone();
+    steady(&host)?;
+    let way = pod.address(4)?.to_string();
+    let ip = |words: &[&str]| reader::text(&host, "ip", words).with_context(|| words.join(" "));
+    let there = || ip(&["-4", "route", "show", &way]).is_ok_and(|shown| !shown.trim().is_empty());
+    ensure!(there(), "the pod has no route");
+    ip(&["-6", "route", "del", "default"])?;
+    ip(&["-4", "route", "del", &way])?;
+    let back = eventually("the IPv4 route is back", SOON, || there().then_some(()));
+    back.with_context(|| node.log_tail())
+}
+
+/// Without a link-local address on the ENI the node cannot ask for the gateway on behalf of pods, and IPv6 is dead.
+fn link_local(plan: &Plan) -> Result<()> {
+    let mut world = sharing(plan)?;
+    let node = &mut world.nodes[0];
+    let mut pod = node.pod("web")?;
+    pod.add()?;
+    let host = node.netns.clone();
+    let nic = shared_nic(&host)?;
+    let ip = |words: &[&str]| reader::text(&host, "ip", words).with_context(|| words.join(" "));
+    let there = || ip(&["-6", "address", "show", "dev", &nic]).is_ok_and(|shown| shown.contains("fe80::"));
+    eventually("the ENI has a link-local address", LIMIT, || there().then_some(()))?;
+    ip(&["link", "set", &nic, "addrgenmode", "none"])?;
+    ip(&["-6", "address", "flush", "dev", &nic, "scope", "link"])?;
+    eventually("it has one again", SOON, || there().then_some(())).with_context(|| node.log_tail())?;
+    pod.call_with_result("CHECK").run()?.expect_ok("CHECK")?;
     Ok(())
 }
 

@@ -125,8 +125,26 @@ fn symmetric_routing(plan: &Plan) -> Result<()> {
         left = symmetric(&host).ok()?;
         (left.lines().count() == 1 && left.contains("0x4000/0x4000")).then_some(())
     })
-    .with_context(|| left.clone())
+    .with_context(|| left.clone())?;
+
+    // The uplink forwards as long as it has to.
+    let forwards =
+        || Ok::<_, anyhow::Error>(reader::text(&host, "sysctl", &["-n", FORWARDING])?.trim() == "1");
+    reader::text(&host, "sysctl", &["-w", &format!("{FORWARDING}=0")])?;
+    for (on, lines) in [(true, there.lines().count()), (false, 1)] {
+        node.tell_plugin("symmetric_routing", json!(on))?;
+        let mut now = (String::new(), false);
+        let switched = eventually("it is switched", LIMIT, || {
+            now = (symmetric(&host).ok()?, forwards().ok()?);
+            (now.0.lines().count() == lines && now.1 == on).then_some(())
+        });
+        switched.with_context(|| format!("on: {on}; forwards: {}\n{}", now.1, now.0))?;
+    }
+    Ok(())
 }
+
+/// The uplink's switch.
+const FORWARDING: &str = "net.ipv4.conf.eth0.forwarding";
 
 fn exclusive(plan: &Plan) -> Result<()> {
     let mut world = crate::support::booted(&Plan { nodes: 2, pool: (2, 4), ..plan.clone() })?;

@@ -3,12 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::IpAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
+use terway_datapath::kernel::Netns;
 use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
 use terway_rig::pod::Pod;
@@ -23,6 +26,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         both("vpc_route::every_path_is_as_it_should_be", reachability),
         both("vpc_route::the_cloud_is_asked_for_nothing", no_calls),
+        once("vpc_route::addresses_that_no_pod_has_lead_nowhere", unassigned),
         once("vpc_route::result_kernel_and_check_agree", result_and_kernel),
         once("vpc_route::every_drift_is_named", drifts),
         once("vpc_route::del_leaves_nothing_whatever_way_a_pod_ends", |plan| {
@@ -124,6 +128,41 @@ fn result_and_kernel(plan: &Plan) -> Result<()> {
     ensure!(looked.contains("no ENIs to look for"), "{looked}");
     pod.del()?;
     nothing_left(&pod)
+}
+
+/// The VPC leads the whole range to the node: what is for nobody must not go back there, and come again.
+fn unassigned(plan: &Plan) -> Result<()> {
+    let mut world = booted(&routed(plan))?;
+    let node = &mut world.nodes[0];
+    let mut pod = node.pod("web")?;
+    pod.add()?;
+    let nobody = ["172.20.1.77", "fd00:20:0:1::77"];
+    let nft = |words: &str| reader::text(&pod.host, "nft", &[words]);
+    nft("add table inet watch; add chain inet watch out { type filter hook postrouting priority 0; }; \
+         add rule inet watch out ip daddr 172.20.1.77 counter; \
+         add rule inet watch out ip6 daddr fd00:20:0:1::77 counter")?;
+    let inside = Netns::open(&pod.netns)?;
+    for nobody in nobody {
+        let to: IpAddr = nobody.parse()?;
+        // Other sockets do not hear of it: only a port can refuse them.
+        let connect = || TcpStream::connect_timeout(&SocketAddr::new(to, 7000), Duration::from_secs(2));
+        let answer = || inside.run(connect).ok()?.err().map(|error| error.kind());
+        let told = [ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable];
+        eventually("the pod is told that nobody is there", LIMIT, || {
+            answer().filter(|kind| told.contains(kind))
+        })?;
+    }
+    let passed = nft("list table inet watch")?;
+    ensure!(passed.matches("packets 0 bytes 0").count() == 2, "{passed}");
+    // Kept like everything else of ours.
+    for family in ["-4", "-6"] {
+        reader::text(&pod.host, "ip", &[family, "route", "flush", "type", "unreachable", "proto", "157"])?;
+    }
+    let there = |family| {
+        let shown = reader::text(&pod.host, "ip", &[family, "route", "show", "type", "unreachable"]);
+        shown.is_ok_and(|shown| shown.contains("proto 157"))
+    };
+    eventually("the node says so again", LIMIT, || (there("-4") && there("-6")).then_some(()))
 }
 
 /// What somebody takes of the node.

@@ -108,12 +108,24 @@ impl Connection {
         take: Take,
         deadline: Instant,
     ) -> Result<Vec<u8>, CallError> {
+        self.call_meanwhile(method, message, take, deadline, || ())
+    }
+
+    /// The same; does other work once the request is on its way.
+    pub fn call_meanwhile(
+        &mut self,
+        method: &str,
+        message: &[u8],
+        take: Take,
+        deadline: Instant,
+        meanwhile: impl FnOnce(),
+    ) -> Result<Vec<u8>, CallError> {
         if self.halved {
             return Err(broken("an earlier call ended in the middle of a frame"));
         }
         self.stream = if self.stream == 0 { 1 } else { self.stream + 2 };
         let mut call = Call { window: self.initial_window, answer: Answer::new(take), ended: false };
-        let outcome = self.exchange(&mut call, method, message, deadline);
+        let outcome = self.exchange(&mut call, method, message, deadline, meanwhile);
         match outcome {
             Ok(Some(early)) => {
                 self.cancel();
@@ -136,6 +148,7 @@ impl Connection {
         method: &str,
         message: &[u8],
         deadline: Instant,
+        meanwhile: impl FnOnce(),
     ) -> Result<Option<Vec<u8>>, CallError> {
         let headers = request_headers(method, deadline.saturating_duration_since(Instant::now()));
         frame::push(&mut self.outbox, frame::HEADERS, frame::END_HEADERS, self.stream, &headers);
@@ -143,10 +156,13 @@ impl Connection {
         let mut body = vec![0];
         body.extend(length.to_be_bytes());
         body.extend(message);
-        let mut unsent = body.as_slice();
+        let (mut unsent, mut meanwhile) = (body.as_slice(), Some(meanwhile));
         loop {
             unsent = self.push_body(call, unsent);
             self.flush(deadline)?;
+            if let Some(work) = meanwhile.take() {
+                work();
+            }
             let frame = self.receive(deadline)?;
             self.take(&frame, call, deadline)?;
             if let Some(early) = call.answer.early() {

@@ -10,7 +10,7 @@ use terway_datapath::attachment_lock;
 use terway_rpc::wire;
 use terway_types::{Fault, FaultCode, Timestamp};
 
-use crate::blueprint::{Blueprint, lay_out};
+use crate::blueprint::{Blueprint, Node, lay_out};
 use crate::daemon_client::{Daemon, is_away};
 use crate::netconf::{Options, Paths};
 use crate::plan::{plans, seen_at, virtual_functions};
@@ -43,11 +43,13 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
     timeline::until("prepare");
     let daemon = Daemon::connect(&paths.socket)?;
     timeline::until("connect");
-    let reply = daemon.allocate(&subject.allocate_request(&request.netns, context), until);
+    let mut node = Node::default();
+    let asked = subject.allocate_request(&request.netns, context);
+    let reply = daemon.allocate(&asked, until, || node = Node::look(&sandbox.host));
     daemon.hang_up();
     timeline::until("daemon");
     let built = match reply {
-        Ok(reply) => build(&reply, &subject, &options, &sandbox, &daemon),
+        Ok(reply) => build(&reply, &subject, &options, &sandbox, (&daemon, node)),
         // It may have been given without our hearing of it.
         Err(fault) if is_away(&fault) => Err(fault),
         Err(fault) => return Err(fault),
@@ -67,7 +69,7 @@ fn build(
     subject: &Subject,
     options: &Options,
     sandbox: &Sandbox,
-    daemon: &Daemon,
+    (daemon, node): (&Daemon, Node),
 ) -> Result<CniResult, Fault> {
     let mut plans = plans(reply.r#type, &reply.interfaces, &subject.key, options)?;
     if !reply.success || plans.is_empty() {
@@ -84,7 +86,7 @@ fn build(
     }
     let seen = seen_at(&reply.interfaces);
     let deadline = Instant::now() + NIC_PATIENCE;
-    let blueprints = lay_out(plans, subject, &sandbox.host, options.auto_mtu, &seen, deadline)?;
+    let blueprints = lay_out(plans, subject, (&sandbox.host, node), options.auto_mtu, &seen, deadline)?;
     notices.extend(unheeded(options.queueing, &blueprints));
     for Notice { reason, words } in &notices {
         daemon.tell(&subject.warning(reason, words));

@@ -27,17 +27,31 @@ impl Blueprint {
     }
 }
 
+/// What was seen of the node before anybody knew what the pod gets: its facts, if it has both families. Of one family they
+/// are quickly read when it is known which.
+#[derive(Debug, Default)]
+pub(crate) struct Node {
+    facts: Option<HostFacts>,
+}
+
+impl Node {
+    /// Looks. What fails is looked at again by whoever needs it, and told then.
+    pub(crate) fn look(host: &Netns) -> Self {
+        Self { facts: HostFacts::observe(host, IpFamily::BOTH).ok() }
+    }
+}
+
 /// Lays out every plan. Nothing is changed by this; the netdevs of ENIs that stay on the node are looked for where they
 /// were seen, and awaited until the deadline.
 pub(crate) fn lay_out(
     plans: Vec<InterfacePlan>,
     subject: &Subject,
-    host: &Netns,
+    (host, node): (&Netns, Node),
     auto_mtu: bool,
     seen: &[(MacAddr, u32)],
     deadline: Instant,
 ) -> Result<Vec<Blueprint>, Fault> {
-    let facts = host_facts(&plans, host, auto_mtu, seen, deadline)?;
+    let facts = host_facts(&plans, (host, node), auto_mtu, seen, deadline)?;
     plans
         .into_iter()
         .map(|mut plan| {
@@ -59,18 +73,19 @@ fn index_of(seen: &[(MacAddr, u32)], mac: MacAddr) -> Option<u32> {
 /// facts serve only to keep the node's uplink from being taken for an ENI, and may be missing.
 fn host_facts(
     plans: &[InterfacePlan],
-    host: &Netns,
+    (host, node): (&Netns, Node),
     auto_mtu: bool,
     seen: &[(MacAddr, u32)],
     deadline: Instant,
 ) -> Result<HostFacts, Fault> {
     let in_use = |family: &IpFamily| plans.iter().any(|plan| plan.addresses.get(*family).is_some());
-    let families = IpFamily::BOTH.into_iter().filter(in_use);
+    let families: Vec<_> = IpFamily::BOTH.into_iter().filter(in_use).collect();
     let shared = |plan: &&InterfacePlan| plan.datapath.shares_the_eni();
     let meets_the_node =
         |plan: &InterfacePlan| plan.host_peer || plan.datapath.is_a_pair() || plan.datapath.shares_the_eni();
     let needs_the_node = auto_mtu || plans.iter().any(meets_the_node);
-    let mut facts = match HostFacts::observe(host, families) {
+    let seen_before = node.facts.filter(|_| families == IpFamily::BOTH);
+    let mut facts = match seen_before.map_or_else(|| HostFacts::observe(host, families), Ok) {
         Ok(facts) => facts,
         Err(_) if !needs_the_node => HostFacts::default(),
         Err(error) => return Err(error.fault()),

@@ -8,7 +8,7 @@ use terway_datapath::attachment_lock;
 use terway_datapath::{diff, observe};
 use terway_types::{Fault, FaultCode};
 
-use crate::blueprint::{Blueprint, lay_out};
+use crate::blueprint::{Blueprint, Node, lay_out};
 use crate::daemon_client::Daemon;
 use crate::netconf::{Options, Paths};
 use crate::plan::{plans, seen_at};
@@ -47,7 +47,8 @@ pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
             .remedy("call CHECK through a runtime that has kept the result")
     })?;
     let seen = seen_at(&reply.interfaces);
-    let blueprints = lay_out(plans, &subject, &sandbox.host, options.auto_mtu, &seen, Instant::now())?;
+    let blueprints =
+        lay_out(plans, &subject, (&sandbox.host, Node::default()), options.auto_mtu, &seen, Instant::now())?;
     timeline::until("facts");
     let mut drifts = kernel_drifts(&blueprints, &sandbox)?;
     timeline::until("observe");

@@ -43,9 +43,10 @@ impl Daemon {
         &self,
         request: &wire::AllocateRequest,
         until: Instant,
+        meanwhile: impl FnOnce(),
     ) -> Result<wire::AllocateReply, Fault> {
         let patience = until.saturating_duration_since(Instant::now());
-        self.ask(|client| client.alloc_ip(request, patience))
+        self.ask(|client| client.alloc_ip_meanwhile(request, patience, meanwhile))
     }
 
     pub(crate) fn release(&self, request: &wire::ReleaseRequest) -> Result<wire::ReleaseReply, Fault> {

@@ -1,19 +1,23 @@
 //! DEL: takes the attachment out of the kernel, then gives its ENI back. It works with what is there: no
 //! namespace, no daemon, an ADD half done or never seen, a DEL repeated.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cni_protocol::{DelRequest, PrevResult};
 use terway_datapath::attachment_lock::{self, AttachmentLock};
+use terway_datapath::describe::FIRST_TABLE;
 use terway_datapath::kernel::Netns;
+use terway_datapath::rules;
 use terway_rpc::{InterfaceParts, datapath, wire};
 use terway_types::{AttachmentKey, Datapath, Fault, FaultCode, MacAddr, Timestamp};
 
 use crate::daemon_client::Daemon;
 use crate::netconf::Paths;
+use crate::plan::seen_at;
 use crate::release::release;
 use crate::subject::Subject;
-use crate::teardown::{Known, still_holds_nic, tear_down};
+use crate::teardown::{Known, still_holds_nic, tear_down_own};
 use crate::{sandbox, timeline};
 
 /// How long an older call for the same attachment may take to end.
@@ -31,7 +35,7 @@ pub(crate) fn del(request: &DelRequest, now: Timestamp) -> Result<(), Fault> {
     let host = sandbox::host()?;
     let pod = pod_namespace(request.netns.as_deref(), &host)?;
 
-    let torn_down = tear_down(&subject.key, &known, &host, pod.as_ref());
+    let torn_down = tear_down_own(&subject.key, &known, &host, pod.as_ref());
     timeline::until("remove");
     if let Err(fault) = &torn_down
         && pod.as_ref().is_some_and(|pod| still_holds_nic(&subject.key, &known, pod))
@@ -39,9 +43,13 @@ pub(crate) fn del(request: &DelRequest, now: Timestamp) -> Result<(), Fault> {
         // The pod still speaks with the ENI's address: nobody else may get it. The runtime tries again.
         return Err(fault.clone());
     }
-    release(daemon.as_ref(), &paths, &subject, known.mac, "DEL", now)?;
+    let eni_in_use = release(daemon.as_ref(), &paths, &subject, known.mac, "DEL", now)?;
     timeline::until("release");
-    torn_down?;
+    let tables = torn_down?;
+    if !eni_in_use {
+        // Only now, when of several that go at once the last one is told so.
+        rules::free_tables(&host, &tables).map_err(|error| error.fault())?;
+    }
     if let Some(lock) = lock {
         lock.retire();
     }
@@ -109,6 +117,7 @@ fn held(reply: &wire::InfoReply, key: &AttachmentKey) -> Known {
         addresses: mains.iter().chain(&others).flat_map(|parts| parts.addresses.iter()).collect(),
         nic_kinds: main.nic_kinds.clone(),
         host_links: Vec::new(),
+        tables: if is_own { BTreeSet::new() } else { tables(&reply.interfaces) },
     }
 }
 
@@ -119,7 +128,13 @@ fn kept(prev: &PrevResult, key: &AttachmentKey) -> Known {
         addresses: prev.result.ips.iter().map(|ip| ip.address.ip()).collect(),
         nic_kinds: Vec::new(),
         host_links: Vec::new(),
+        tables: BTreeSet::new(),
     }
+}
+
+/// The routing tables of ENIs by the links they were last seen at.
+fn tables(interfaces: &[wire::Interface]) -> BTreeSet<u32> {
+    seen_at(interfaces).into_iter().filter_map(|(_, index)| FIRST_TABLE.checked_add(index)).collect()
 }
 
 fn kept_mac(prev: &PrevResult, key: &AttachmentKey) -> Option<MacAddr> {
@@ -155,6 +170,8 @@ mod tests {
         assert_eq!(held(&reply, &key()).addresses.len(), 2);
         reply.r#type = wire::AttachmentType::TypeEniMultiIp as i32;
         assert_eq!(held(&reply, &key()).mac, None, "a shared ENI is not the pod's to take away");
+        reply.interfaces[0].eni.as_mut().unwrap().link_index = 4;
+        assert_eq!(held(&reply, &key()).tables, BTreeSet::from([1004]), "others on it may need its table");
         reply.interfaces[0].ifname = "eth7".to_owned();
         assert_eq!(held(&reply, &key()), Known::default());
         assert_eq!(held(&wire::InfoReply::default(), &key()), Known::default());

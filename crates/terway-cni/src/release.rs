@@ -8,7 +8,7 @@ use crate::netconf::Paths;
 use crate::spool::{self, Release};
 use crate::subject::Subject;
 
-/// Releases; fails only if neither daemon nor spool takes it.
+/// Releases, and says whether others are on the ENI for certain; fails only if neither daemon nor spool takes it.
 pub(crate) fn release(
     daemon: Result<&Daemon, &Fault>,
     paths: &Paths,
@@ -16,16 +16,16 @@ pub(crate) fn release(
     mac: Option<MacAddr>,
     reason: &str,
     now: Timestamp,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let answer =
         daemon.map_err(Clone::clone).and_then(|daemon| daemon.release(&subject.release_request(reason)));
     match answer {
-        Ok(_) => Ok(()),
+        Ok(reply) => Ok(reply.eni_in_use),
         Err(fault) if is_away(&fault) => {
             let entry = Release { key: &subject.key, pod: &subject.pod, mac, at: now };
             spool::write(&paths.spool(), &entry)?;
             eprintln!("terway: the release of {} waits in the spool: {fault}", subject.key);
-            Ok(())
+            Ok(false)
         }
         Err(fault) => Err(fault),
     }

@@ -1,10 +1,11 @@
 //! Taking an attachment out of the kernel, with as much as is known about it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use terway_datapath::Mark;
 use terway_datapath::kernel::{Netlink, Netns, NicRule};
-use terway_datapath::remove::{Removal, remove};
+use terway_datapath::remove::{Removal, remove, remove_but_tables};
 use terway_types::{AttachmentKey, Datapath, Fault, InterfacePlan, MacAddr};
 
 /// What is known about an attachment that goes away.
@@ -18,6 +19,8 @@ pub(crate) struct Known {
     pub(crate) nic_kinds: Vec<String>,
     /// The names of its links on the node.
     pub(crate) host_links: Vec<String>,
+    /// The routing tables of ENIs it shares.
+    pub(crate) tables: BTreeSet<u32>,
 }
 
 impl Known {
@@ -44,14 +47,30 @@ pub(crate) fn tear_down(
     host: &Netns,
     pod: Option<&Netns>,
 ) -> Result<(), Fault> {
+    let (removal, rule) = removal(key, known);
+    remove(&removal, host, pod, &rule).map(drop).map_err(|error| error.fault())
+}
+
+/// The same, but leaves alone what others on the ENI may need, and tells in which routing tables that is.
+pub(crate) fn tear_down_own(
+    key: &AttachmentKey,
+    known: &Known,
+    host: &Netns,
+    pod: Option<&Netns>,
+) -> Result<BTreeSet<u32>, Fault> {
+    let (removal, rule) = removal(key, known);
+    let removed = remove_but_tables(&removal, host, pod, &rule).map_err(|error| error.fault())?;
+    Ok(&removed.tables | &known.tables)
+}
+
+fn removal(key: &AttachmentKey, known: &Known) -> (Removal, NicRule) {
     let removal = Removal {
         key: key.clone(),
         mac: known.mac,
         addresses: known.addresses.clone(),
         host_links: known.host_links.clone(),
     };
-    let rule = NicRule::with_kinds(&known.nic_kinds);
-    remove(&removal, host, pod, &rule).map(drop).map_err(|error| error.fault())
+    (removal, NicRule::with_kinds(&known.nic_kinds))
 }
 
 /// Whether the attachment's ENI may still be in the pod. If the namespace cannot be read it may.

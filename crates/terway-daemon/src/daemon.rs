@@ -23,6 +23,7 @@ use crate::inspection::Inspection;
 use crate::leftovers::Leftovers;
 use crate::node::{Node, Serving, State};
 use crate::node_facts::Learned;
+use crate::node_wide::NodeWide;
 use crate::service::Backend;
 use crate::socket;
 use crate::spool::Spool;
@@ -72,6 +73,9 @@ impl Guarding {
             metrics: Arc::clone(&node.metrics),
         };
         tokio::spawn(leftovers.keep());
+        let node_wide = NodeWide::of(serving, node);
+        let touched = Arc::clone(&node_wide.touched);
+        tokio::spawn(node_wide.keep());
         if !self.repairs {
             node.events.note("HostGuardOff", "what others take away of pods' state on the node stays away");
             return;
@@ -81,6 +85,7 @@ impl Guarding {
             interface: serving.interface.clone(),
             run_dir: self.run_dir,
             root: self.root,
+            node_wide: touched,
             events: Arc::clone(&node.events),
             metrics: Arc::clone(&node.metrics),
         };

@@ -20,6 +20,7 @@ use terway_datapath::host_agent;
 use terway_datapath::interference::{Interference, Touched};
 use terway_datapath::kernel::{Netns, NicRule};
 use terway_types::fault::chain;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::concern::resolve;
@@ -51,6 +52,8 @@ pub struct HostGuard {
     pub run_dir: PathBuf,
     /// The node's root folder, to name processes and services.
     pub root: PathBuf,
+    /// Whoever looks after what is no attachment's.
+    pub node_wide: Arc<Notify>,
     /// Where the operator hears of it.
     pub events: Arc<Events>,
     /// Where it is counted.
@@ -93,6 +96,9 @@ impl HostGuard {
             tokio::select! {
                 touch = interference.next() => match touch {
                     Some(touch) => {
+                        if touch.what == Touched::Anything {
+                            self.node_wide.notify_one();
+                        }
                         heard.note(touch);
                         due = due.or(Some(Instant::now() + GATHER));
                     }

@@ -48,6 +48,7 @@ pub mod mode;
 pub mod node;
 pub mod node_facts;
 pub mod node_kind;
+pub mod node_wide;
 pub mod pod_ranges;
 pub mod reconfigure;
 pub mod recover;

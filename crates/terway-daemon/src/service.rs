@@ -124,6 +124,13 @@ impl Backend {
         let id =
             held.as_ref().and_then(|held| held.eni.id.as_ref()).map(ToString::to_string).unwrap_or_default();
         tracing::info!(attachment = %key, eni = id, reason = message.reason, "released");
+        let eni_in_use = match &held {
+            Some(held) => {
+                let token = held.eni.token.clone();
+                serving.driver.look(move |pool, _| pool.is_shared(&token)).await.unwrap_or_default()
+            }
+            None => false,
+        };
         let ipv4 = held.and_then(|held| held.addresses.v4);
         Ok(wire::ReleaseReply {
             success: true,
@@ -131,6 +138,7 @@ impl Backend {
             device_number: String::new(),
             ipv4: true,
             ipv6: serving.interface.ipv6,
+            eni_in_use,
         })
     }
 

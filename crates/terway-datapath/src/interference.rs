@@ -21,7 +21,7 @@ use crate::kernel::objects::{MAIN_TABLE, OUR_PROTOCOL};
 use crate::kernel::{KernelError, Netns};
 use crate::mark::Mark;
 use crate::rules::{is_one_address, pod_of};
-use crate::source_nat;
+use crate::{source_check, source_nat, unassigned};
 
 /// What was touched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -122,16 +122,22 @@ async fn translations(filter: &mut Option<Watch>) -> io::Result<Vec<Gone>> {
 fn untranslated(gone: Gone) -> Option<Touch> {
     match gone {
         Gone::Unknown => Some(Touch { what: Touched::Anything, by: None }),
-        Gone::From { table, comment, by } => (table == source_nat::TABLE).then(|| {
-            let key = comment.and_then(|comment| Mark::parse(comment.as_str())?.key());
-            Touch { what: key.map_or(Touched::Anything, Touched::Attachment), by: (by != 0).then_some(by) }
-        }),
+        Gone::From { table, comment, by } => {
+            [source_nat::TABLE, source_check::TABLE].contains(&table.as_str()).then(|| {
+                let key = comment.and_then(|comment| Mark::parse(comment.as_str())?.key());
+                Touch {
+                    what: key.map_or(Touched::Anything, Touched::Attachment),
+                    by: (by != 0).then_some(by),
+                }
+            })
+        }
     }
 }
 
 fn touched(change: &Change) -> Option<Touched> {
     match change {
         Change::RouteGone(route) => match (route.protocol == OUR_PROTOCOL, route.table) {
+            _ if unassigned::is_ours(route) => Some(Touched::Anything),
             (true, MAIN_TABLE) if is_one_address(&route.destination) => {
                 Some(Touched::Pod(route.destination.ip()))
             }

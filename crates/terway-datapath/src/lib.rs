@@ -25,9 +25,11 @@ pub mod observe;
 pub mod queues;
 pub mod remove;
 pub mod rules;
+pub mod source_check;
 mod source_nat;
 pub mod symmetric;
 mod tags;
+pub mod unassigned;
 
 pub use apply::{
     Applied, ApplyError, Asked, AttachmentContext, RepairError, Step, apply, apply_spoiled, can_repair,
@@ -39,5 +41,5 @@ pub use draw::draw;
 pub use facts::HostFacts;
 pub use layout::{LayoutError, layout, least_rate};
 pub use mark::Mark;
-pub use observe::{ObserveError, Observed, observe, observe_host};
-pub use remove::{Removal, RemoveError, Removed, remove};
+pub use observe::{ObserveError, Observed, Snapshot, observe, observe_host};
+pub use remove::{Removal, RemoveError, Removed, remove, remove_but_tables};

@@ -1,5 +1,7 @@
 //! What is there of a layout's objects: reads the kernel, judges nothing.
 
+mod snapshot;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use terway_types::{Fault, FaultCode, fault::chain};
@@ -15,6 +17,7 @@ use crate::kernel::{Cause, Filter, Hook, KernelError, Netlink, Netns, NetnsError
 use crate::mark::Mark;
 use crate::queues::{self, Tree};
 use crate::{rules, source_nat};
+pub use snapshot::Snapshot;
 
 /// What the kernel has, in both namespaces of an attachment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,20 +99,25 @@ impl ObserveError {
 /// Reads both namespaces.
 pub fn observe(layout: &Layout, host: &Netns, pod: &Netns) -> Result<Observed, ObserveError> {
     let read = |place, wanted, netns| {
-        namespace(layout, wanted, netns).map_err(|source| ObserveError { place, source })
+        namespace(layout, wanted, netns, None).map_err(|source| ObserveError { place, source })
     };
     Ok(Observed { host: read("host", &layout.host, host)?, pod: read("pod", &layout.pod, pod)? })
 }
 
-/// Reads the node's namespace only.
-pub fn observe_host(layout: &Layout, host: &Netns) -> Result<NamespaceState, ObserveError> {
-    namespace(layout, &layout.host, host).map_err(|source| ObserveError { place: "host", source })
+/// Reads the node's namespace only; what a snapshot has is taken from there.
+pub fn observe_host(
+    layout: &Layout,
+    host: &Netns,
+    snapshot: Option<&mut Snapshot>,
+) -> Result<NamespaceState, ObserveError> {
+    namespace(layout, &layout.host, host, snapshot).map_err(|source| ObserveError { place: "host", source })
 }
 
 fn namespace(
     layout: &Layout,
     wanted: &NamespaceLayout,
     netns: &Netns,
+    mut snapshot: Option<&mut Snapshot>,
 ) -> Result<NamespaceState, ObserveFailure> {
     let mut netlink = Netlink::open(netns)?;
     let mut state = NamespaceState::default();
@@ -138,10 +146,17 @@ fn namespace(
     }
     state.sysctls = sysctls(wanted, netns)?;
     if !wanted.source_nat.is_empty() {
-        state.source_nat = source_nat::installed(&Mark::of(&layout.key), netns)?;
+        let mark = Mark::of(&layout.key);
+        state.source_nat = match &mut snapshot {
+            Some(snapshot) => snapshot.source_nat(&mark, netns)?,
+            None => source_nat::installed(&mark, netns)?,
+        };
     }
     state.routes = routes(wanted, &state, &mut netlink)?;
-    state.rules = rules_there(wanted, &mut netlink)?;
+    state.rules = match snapshot {
+        Some(snapshot) => snapshot.rules(wanted, &mut netlink)?,
+        None => rules_there(wanted, &mut netlink)?,
+    };
     Ok(state)
 }
 

@@ -44,6 +44,8 @@ pub struct Removed {
     pub links: Vec<String>,
     /// Policy routing rules deleted.
     pub rules: usize,
+    /// The routing tables of ENIs that these rules led to.
+    pub tables: BTreeSet<u32>,
     /// Translation rules deleted.
     pub nat_rules: usize,
 }
@@ -76,15 +78,39 @@ pub fn remove(
     pod: Option<&Netns>,
     rule: &NicRule,
 ) -> Result<Removed, RemoveError> {
+    removed(removal, host, pod, rule, |tables| rules::free_tables(host, tables))
+}
+
+/// The same, but leaves the routes of ENIs' tables to [`rules::free_tables`]: whether others need them can be told by all
+/// rules of the node only, or by whoever knows the attachments.
+pub fn remove_but_tables(
+    removal: &Removal,
+    host: &Netns,
+    pod: Option<&Netns>,
+    rule: &NicRule,
+) -> Result<Removed, RemoveError> {
+    removed(removal, host, pod, rule, |_| Ok(()))
+}
+
+fn removed(
+    removal: &Removal,
+    host: &Netns,
+    pod: Option<&Netns>,
+    rule: &NicRule,
+    free: impl FnOnce(&BTreeSet<u32>) -> Result<(), KernelError>,
+) -> Result<Removed, RemoveError> {
     let mut work = Work::new(removal, rule);
     // Links and translation have different locks in the kernel, and both wait for its readers: at the same time.
     thread::scope(|scope| {
         let mark = work.mark.clone();
         let translation = scope.spawn(move || source_nat::remove(&mark, host));
         // What the links tell must be read before they go.
-        let rules = work.rules(host);
+        let addresses = work.addresses(host);
         work.clear_links(host, pod);
-        work.clear_rules(host, rules);
+        let cleared = addresses.and_then(|addresses| work.clear_rules(host, &addresses));
+        work.note(cleared);
+        let freed = free(&work.removed.tables);
+        work.note(freed);
         match translation.join().unwrap_or_else(|panic| resume_unwind(panic)) {
             Ok(count) => work.removed.nat_rules = count,
             Err(error) => work.note(Err(error)),
@@ -172,26 +198,21 @@ impl<'a> Work<'a> {
             && link.name == self.removal.key.ifname.as_str()
     }
 
-    fn rules(&self, host: &Netns) -> Result<Vec<Rule>, KernelError> {
-        rules::of_attachment(&mut Netlink::open(host)?, &self.mark, &self.removal.addresses)
+    fn addresses(&self, host: &Netns) -> Result<Vec<IpAddr>, KernelError> {
+        rules::addresses_of(&mut Netlink::open(host)?, &self.mark, &self.removal.addresses)
     }
 
-    fn clear_rules(&mut self, host: &Netns, found: Result<Vec<Rule>, KernelError>) {
-        let cleared = found.and_then(|found| {
-            if found.is_empty() && self.parents.is_empty() {
-                return Ok(0);
-            }
-            let mut netlink = Netlink::open(host)?;
-            let count = rules::remove(&mut netlink, &found)?;
-            let ways = rules::ways_out(&found);
-            tags::remove(&mut netlink, &ways)?;
-            self.clear_classes(&ways, &mut netlink)?;
-            Ok(count)
-        });
-        match cleared {
-            Ok(count) => self.removed.rules = count,
-            Err(error) => self.note(Err(error)),
+    fn clear_rules(&mut self, host: &Netns, addresses: &[IpAddr]) -> Result<(), KernelError> {
+        if addresses.is_empty() && self.parents.is_empty() {
+            return Ok(());
         }
+        let mut netlink = Netlink::open(host)?;
+        let taken = rules::take(&mut netlink, addresses)?;
+        self.removed.rules = taken.len();
+        self.removed.tables = rules::tables_of(&taken);
+        let ways = rules::ways_out(&taken);
+        tags::remove(&mut netlink, &ways)?;
+        self.clear_classes(&ways, &mut netlink)
     }
 
     /// On the ENIs that its rules and links lead to.

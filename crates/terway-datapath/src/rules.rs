@@ -8,7 +8,7 @@
 //! looks whether a rule leads to the table, and deletes only what is still leaving. So a route is missing only where
 //! no rule is, whoever dies wherever: somebody who came in between has made it ours again, or makes it afterwards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -64,36 +64,49 @@ pub(crate) fn owner(host: &mut Netlink, address: IpAddr) -> Result<Option<Mark>,
     Ok(link.and_then(|link| link.alias.as_deref().and_then(Mark::parse)))
 }
 
-/// The rules of an attachment: those of the addresses known to be its own, unless another's link leads there; nobody
-/// else's rules and links are looked at for that. If none is known, those of the addresses its links lead to.
-pub(crate) fn of_attachment(
+/// The addresses of an attachment: those known that no other's link leads to. If none is known, those that its links lead
+/// to among those with rules, for which all rules and links are looked at.
+pub(crate) fn addresses_of(
     host: &mut Netlink,
     mark: &Mark,
     known: &[IpAddr],
-) -> Result<Vec<Rule>, KernelError> {
+) -> Result<Vec<IpAddr>, KernelError> {
+    let mut own = known.to_vec();
     if known.is_empty() {
-        return by_links(host, mark);
+        let with_rules: BTreeSet<_> = host.rules()?.iter().filter_map(pod_of).collect();
+        if !with_rules.is_empty() {
+            let led_to =
+                led_to(host)?.into_iter().filter(|(to, owner)| owner == mark && with_rules.contains(to));
+            own.extend(led_to.map(|(address, _)| address));
+        }
+        return Ok(own);
     }
-    let mut rules = host.rules_about(known)?;
-    rules.retain(|rule| pod_of(rule).is_some_and(|address| known.contains(&address)));
-    let about: BTreeSet<IpAddr> = rules.iter().filter_map(pod_of).collect();
-    for address in about {
-        if owner(host, address)?.is_some_and(|owner| owner != *mark) {
-            rules.retain(|rule| pod_of(rule) != Some(address));
+    for address in known {
+        if owner(host, *address)?.is_some_and(|owner| owner != *mark) {
+            own.retain(|one| one != address);
         }
     }
-    Ok(rules)
+    Ok(own)
 }
 
-/// The rules of an attachment of whose addresses none is known, by all rules and links of the node.
-fn by_links(host: &mut Netlink, mark: &Mark) -> Result<Vec<Rule>, KernelError> {
-    let rules: Vec<_> = host.rules()?.into_iter().filter(|rule| pod_of(rule).is_some()).collect();
-    if rules.is_empty() {
-        return Ok(rules);
+/// Deletes the rules of pods' addresses, and gives them. Nothing is listed for it: the kernel tells what it deleted.
+pub(crate) fn take(host: &mut Netlink, addresses: &[IpAddr]) -> Result<Vec<Rule>, KernelError> {
+    let both = |address: &IpAddr| {
+        let (pod, family) = (Some(IpNetwork::from(*address)), IpFamily::of(address));
+        let to = Rule { to: pod, ..Rule::lookup(family, TO_POD, MAIN_TABLE) };
+        let from = Rule { from: pod, ..Rule::lookup(family, FROM_POD, FIRST_TABLE) };
+        [to, from].map(|rule| Request::delete_rule_about(&rule))
+    };
+    let requests: Vec<_> = addresses.iter().flat_map(both).collect();
+    let mut taken = Vec::new();
+    loop {
+        let gone = host.take_rules(&requests)?;
+        if gone.is_empty() {
+            return Ok(taken);
+        }
+        // One that went may have had others behind it.
+        taken.extend(gone);
     }
-    let led_to = led_to(host)?;
-    let is_own = |address: IpAddr| led_to.iter().any(|(to, owner)| *to == address && owner == mark);
-    Ok(rules.into_iter().filter(|rule| pod_of(rule).is_some_and(is_own)).collect())
 }
 
 /// The pods' addresses with the index of the link whose table they leave by.
@@ -127,19 +140,9 @@ pub(crate) fn make_way(wanted: &[Rule], there: &[Rule]) -> (Vec<Request>, Vec<Ru
     (stale.collect(), missing.collect())
 }
 
-/// Deletes rules, and what is in the tables they led to if nobody else is led there. Says how many rules there were.
-pub(crate) fn remove(host: &mut Netlink, rules: &[Rule]) -> Result<usize, KernelError> {
-    let requests: Vec<_> = rules.iter().map(Request::delete_rule).collect();
-    // A rule that is gone was deleted by somebody else meanwhile.
-    let deleted = host.transact_if_present(&requests);
-    // Of both families, though only one has a rule left: somebody may have deleted the other's.
-    let tables: BTreeSet<_> =
-        rules.iter().map(|rule| rule.table).filter(|table| *table > FIRST_TABLE).collect();
-    let freed = tables
-        .into_iter()
-        .try_for_each(|table| IpFamily::BOTH.into_iter().try_for_each(|family| free(host, family, table)));
-    let deleted = deleted?;
-    freed.map(|()| deleted)
+/// The tables of ENIs that rules lead to.
+pub(crate) fn tables_of(rules: &[Rule]) -> BTreeSet<u32> {
+    rules.iter().map(|rule| rule.table).filter(|table| *table > FIRST_TABLE).collect()
 }
 
 /// Deletes what attachments left that are gone without a trace: rules of our making about an address that no
@@ -155,11 +158,10 @@ pub fn sweep(host: &Netns) -> Result<BTreeSet<IpAddr>, KernelError> {
     let led_to = led_to(&mut host)?;
     let is_stale = |address: IpAddr| !led_to.iter().any(|(to, _)| *to == address);
     let stale: Vec<_> = rules.into_iter().filter(|rule| pod_of(rule).is_some_and(is_stale)).collect();
-    remove(&mut host, &stale)?;
+    settle(&mut host, &stale.iter().map(Request::delete_rule).collect::<Vec<_>>())?;
     let routes = host.routes(RouteFilter::default())?;
     let in_tables = routes.iter().filter(|route| route.table > FIRST_TABLE && is_our_route(route));
-    let tables: BTreeSet<_> = in_tables.map(|route| (route.family(), route.table)).collect();
-    tables.into_iter().try_for_each(|(family, table)| free(&mut host, family, table))?;
+    free(&mut host, &in_tables.map(|route| route.table).collect())?;
     tags::sweep(&mut host)?;
     Ok(stale.iter().filter_map(pod_of).collect())
 }
@@ -168,31 +170,52 @@ fn is_our_route(route: &Route) -> bool {
     [OUR_PROTOCOL, LEAVING].contains(&route.protocol)
 }
 
-/// Deletes our routes of a table unless a rule leads there.
-pub(crate) fn free(host: &mut Netlink, family: IpFamily, table: u32) -> Result<(), KernelError> {
-    if host.any_rule_to(family, table)? {
-        return Ok(());
-    }
+/// Deletes our routes of tables that no rule leads to. Those of both families, though only one may have had a rule left:
+/// somebody may have deleted the other's.
+pub fn free_tables(host: &Netns, tables: &BTreeSet<u32>) -> Result<(), KernelError> {
+    if tables.is_empty() { Ok(()) } else { free(&mut Netlink::open(host)?, tables) }
+}
+
+/// The same. Rules are read once for all tables, and once more if something has to go.
+pub(crate) fn free(host: &mut Netlink, tables: &BTreeSet<u32>) -> Result<(), KernelError> {
+    IpFamily::BOTH.into_iter().try_for_each(|family| {
+        let used = if tables.is_empty() { HashSet::new() } else { host.tables_led_to(family)? };
+        let (mut routes, mut changes) = (Vec::new(), Vec::new());
+        for table in tables.iter().filter(|table| !used.contains(table)) {
+            routes.extend(ours_in(host, family, *table)?);
+        }
+        changes.extend(routes.iter().map(|route| Request::change_route(&leaving(route))));
+        // A route whose next hop somebody took away cannot be changed any more; it goes as it is.
+        let changed = host.transact_each(&changes);
+        let used = if routes.is_empty() { HashSet::new() } else { host.tables_led_to(family)? };
+        let last = routes.iter().zip(&changed).map(|(route, changed)| match changed {
+            _ if used.contains(&route.table) => {
+                Request::replace_route(&Route { protocol: OUR_PROTOCOL, ..route.clone() })
+            }
+            Ok(()) => Request::delete_route(&leaving(route)),
+            Err(_) => Request::delete_route(route),
+        });
+        settle(host, &last.collect::<Vec<_>>())
+    })
+}
+
+fn leaving(route: &Route) -> Route {
+    Route { protocol: LEAVING, ..route.clone() }
+}
+
+/// Our routes of a table, those on the link first: the next hop of the others is among them.
+fn ours_in(host: &mut Netlink, family: IpFamily, table: u32) -> Result<Vec<Route>, KernelError> {
     let filter = RouteFilter { family: Some(family), table: Some(table), oif: None };
     let ours = host.routes(filter)?.into_iter().filter(is_our_route);
-    // What is on the link first: the next hop of the others is among it.
     let (mut routes, others): (Vec<_>, Vec<_>) = ours.partition(|route| route.gateway.is_none());
     routes.extend(others);
-    let leaving = |route: &Route| Route { protocol: LEAVING, ..route.clone() };
-    let changes: Vec<_> = routes.iter().map(|route| Request::change_route(&leaving(route))).collect();
-    // A route whose next hop somebody took away cannot be changed any more; it goes as it is.
-    let changed = host.transact_each(&changes);
-    let last: Vec<_> = if host.any_rule_to(family, table)? {
-        let ours = routes.iter().map(|route| Route { protocol: OUR_PROTOCOL, ..route.clone() });
-        ours.map(|route| Request::replace_route(&route)).collect()
-    } else {
-        let pairs = routes.iter().zip(&changed);
-        pairs
-            .map(|(route, changed)| if changed.is_ok() { leaving(route) } else { route.clone() })
-            .map(|route| Request::delete_route(&route))
-            .collect()
-    };
-    host.transact_if_present(&last).map(drop)
+    Ok(routes)
+}
+
+/// What is not there any more need not be changed.
+fn settle(host: &mut Netlink, requests: &[Request]) -> Result<(), KernelError> {
+    let outcomes = host.transact_each(requests);
+    outcomes.into_iter().filter_map(Result::err).find(|error| !error.is_absent()).map_or(Ok(()), Err)
 }
 
 #[cfg(test)]

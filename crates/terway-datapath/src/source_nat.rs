@@ -2,7 +2,7 @@
 //! attachments of the node and gone with the last. Every rule carries its attachment's mark, so that it can be
 //! told from the others' without knowing what it says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -70,15 +70,23 @@ pub(crate) fn installed(mark: &Mark, netns: &Netns) -> Result<Vec<RuleBody>, Ker
     Ok(found)
 }
 
-/// The marks of all rules that are there.
-pub(crate) fn marks(netns: &Netns) -> Result<BTreeSet<String>, KernelError> {
+/// All rules that are there, by their marks.
+pub(crate) fn all(netns: &Netns) -> Result<HashMap<String, Vec<RuleBody>>, KernelError> {
     let mut nft = Nft::open(netns)?;
-    let mut found = BTreeSet::new();
+    let mut found: HashMap<_, Vec<_>> = HashMap::new();
     for family in IpFamily::BOTH {
-        let comments = nft.rules(&chain(family))?.into_iter().filter_map(|rule| rule.comment);
-        found.extend(comments.map(|comment| comment.as_str().to_owned()));
+        for rule in nft.rules(&chain(family))? {
+            if let Some(comment) = rule.comment {
+                found.entry(comment.as_str().to_owned()).or_default().push(rule.body);
+            }
+        }
     }
     Ok(found)
+}
+
+/// The marks of all rules that are there.
+pub(crate) fn marks(netns: &Netns) -> Result<BTreeSet<String>, KernelError> {
+    Ok(all(netns)?.into_keys().collect())
 }
 
 /// Deletes the rules of an attachment, and a table nobody needs any more. Says how many rules there were.

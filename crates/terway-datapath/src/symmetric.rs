@@ -9,13 +9,17 @@ use ipnetwork::IpNetwork;
 use terway_types::IpFamily;
 
 use crate::kernel::nft::{
-    Base, Batch, Chain, Comment, Deletion, Family, Hook, Kind, Nft, Policy, RuleBody, Table, priority,
+    Base, Batch, Chain, Comment, Deletion, Family, Hook, InstalledRule, Kind, Nft, Policy, RuleBody, Table,
+    priority,
 };
 use crate::kernel::objects::{MAIN_TABLE, OUR_PROTOCOL, Route, RouteFilter, RouteKind, Rule};
 use crate::kernel::sysctl::{Sysctl, SysctlError, ipv4_conf};
 use crate::kernel::{KernelError, Netlink, Netns, NetnsError, Request};
 
+/// The comment of our rules.
 const COMMENT: &str = "terway-symmetric";
+/// The same where the uplink, named behind it, did not forward before: rules are what outlives the daemon with them.
+const SWITCHED: &str = "terway-symmetric forwarding on ";
 
 /// A node that could not be set up so.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +61,14 @@ pub fn install(wanted: &SymmetricRouting, host: &Netns) -> Result<bool, Symmetri
             route.is_default() && route.family() == family && route.kind == RouteKind::Unicast
         };
         let Some(way) = out.iter().filter(is_out).min_by_key(|route| route.metric) else { continue };
-        changed |= marks(wanted, family, &mut nft)?;
-        changed |= way_out(wanted, way, &mut netlink)?;
+        let there = ours(family, &mut nft)?;
         // IPv4 forwards what comes in by a link only if that link does; pods on ENIs do not need it of the uplink.
+        let comment = match family {
+            IpFamily::V4 => forwarding(&wanted.uplink, &there, host)?,
+            IpFamily::V6 => COMMENT.to_owned(),
+        };
+        changed |= marks(wanted, family, &there, &comment, &mut nft)?;
+        changed |= way_out(wanted, way, &mut netlink)?;
         if family == IpFamily::V4 {
             host.run(|| Sysctl::default().set(&ipv4_conf(&wanted.uplink, "forwarding"), "1"))??;
         }
@@ -67,14 +76,18 @@ pub fn install(wanted: &SymmetricRouting, host: &Netns) -> Result<bool, Symmetri
     Ok(changed)
 }
 
-/// Takes all of it away, whatever its numbers are; says whether there was anything.
-pub fn remove(host: &Netns) -> Result<bool, KernelError> {
+/// Takes all of it away, whatever its numbers are; says whether there was anything. An uplink that did not forward before
+/// does not any more.
+pub fn remove(host: &Netns) -> Result<bool, SymmetricError> {
     let (mut netlink, mut nft) = (Netlink::open(host)?, Nft::open(host)?);
     let mut changed = false;
     for family in IpFamily::BOTH {
         let chain = chain(family);
         if nft.chains(&chain.table)?.is_empty() {
             continue;
+        }
+        if let Some(uplink) = switched(&ours(family, &mut nft)?) {
+            stop_forwarding(uplink, host)?;
         }
         nft.commit(&Batch::new().delete_table(&chain.table, Deletion::Whole))?;
         changed = true;
@@ -117,13 +130,58 @@ fn rules(wanted: &SymmetricRouting) -> [RuleBody; 2] {
     ]
 }
 
-fn marks(wanted: &SymmetricRouting, family: IpFamily, nft: &mut Nft) -> Result<bool, KernelError> {
-    let (chain, comment) = (chain(family), Comment::new(COMMENT).ok());
-    let there: Vec<_> = nft.rules(&chain)?.into_iter().filter(|rule| rule.is_marked(COMMENT)).collect();
-    let rules = rules(wanted);
-    if there.iter().map(|rule| &rule.body).eq(&rules) {
+/// Our rules of a family.
+fn ours(family: IpFamily, nft: &mut Nft) -> Result<Vec<InstalledRule>, KernelError> {
+    let is_ours =
+        |rule: &InstalledRule| rule.comment.as_ref().is_some_and(|it| it.as_str().starts_with(COMMENT));
+    Ok(nft.rules(&chain(family))?.into_iter().filter(is_ours).collect())
+}
+
+/// The uplink that forwards only because of these rules.
+fn switched(rules: &[InstalledRule]) -> Option<&str> {
+    rules.iter().find_map(|rule| rule.comment.as_ref()?.as_str().strip_prefix(SWITCHED))
+}
+
+/// What rules shall say of the uplink's forwarding, before it is switched on. An uplink of older rules is as before.
+fn forwarding(uplink: &str, there: &[InstalledRule], host: &Netns) -> Result<String, SymmetricError> {
+    let before = switched(there);
+    let was_off = match before {
+        Some(before) if before == uplink => true,
+        Some(before) => {
+            stop_forwarding(before, host)?;
+            is_off(uplink, host)?
+        }
+        // Rules that say nothing were made where it was on.
+        None => there.is_empty() && is_off(uplink, host)?,
+    };
+    Ok(if was_off { format!("{SWITCHED}{uplink}") } else { COMMENT.to_owned() })
+}
+
+fn is_off(uplink: &str, host: &Netns) -> Result<bool, SymmetricError> {
+    Ok(host.run(|| Sysctl::default().get(&ipv4_conf(uplink, "forwarding")))?? == "0")
+}
+
+fn stop_forwarding(uplink: &str, host: &Netns) -> Result<(), SymmetricError> {
+    match host.run(|| Sysctl::default().set(&ipv4_conf(uplink, "forwarding"), "0"))? {
+        // The link is gone, and its switch with it.
+        Err(SysctlError::Missing { .. }) => Ok(()),
+        outcome => Ok(outcome.map(drop)?),
+    }
+}
+
+fn marks(
+    wanted: &SymmetricRouting,
+    family: IpFamily,
+    there: &[InstalledRule],
+    comment: &str,
+    nft: &mut Nft,
+) -> Result<bool, KernelError> {
+    let (chain, rules) = (chain(family), rules(wanted));
+    let says = |rule: &InstalledRule| rule.is_marked(comment);
+    if there.iter().map(|rule| &rule.body).eq(&rules) && there.iter().all(says) {
         return Ok(false);
     }
+    let comment = Comment::new(comment).ok();
     let batch = Batch::new().add_table(&chain.table).add_chain(&chain);
     let batch = there.iter().fold(batch, |batch, rule| batch.delete_rule(&chain, rule.handle));
     let batch = rules.iter().fold(batch, |batch, rule| batch.add_rule(&chain, rule, comment.as_ref()));

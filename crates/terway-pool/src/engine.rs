@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use terway_types::{
-    AttachmentKey, AttachmentRecord, EniPhase, EniRecord, Fault, FaultCode, LedgerSnapshot, MacAddr,
-    Timestamp,
+    AttachmentKey, AttachmentRecord, EniPhase, EniRecord, Fault, FaultCode, IntentToken, LedgerSnapshot,
+    MacAddr, Timestamp,
 };
 
 use crate::adoption::adopt;
@@ -140,6 +140,11 @@ impl Pool {
     /// Every attachment and what it holds, sorted by key.
     pub fn attachments(&self) -> impl Iterator<Item = (&AttachmentRecord, &EniRecord)> {
         self.holdings.iter().filter_map(|held| Some((held, self.record_of(held)?)))
+    }
+
+    /// Whether addresses of a shared ENI are in use.
+    pub fn is_shared(&self, eni: &IntentToken) -> bool {
+        self.shared.stock.of(eni).is_some_and(|shelf| shelf.in_use() > 0)
     }
 
     /// Every ENI of ours.

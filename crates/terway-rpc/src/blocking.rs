@@ -37,9 +37,10 @@ impl BlockingClient {
         request: &impl Message,
         take: Take,
         patience: Duration,
+        meanwhile: impl FnOnce(),
     ) -> Result<A, Fault> {
-        let deadline = Instant::now() + patience;
-        match self.connection.call(method, &request.encode_to_vec(), take, deadline) {
+        let (deadline, message) = (Instant::now() + patience, request.encode_to_vec());
+        match self.connection.call_meanwhile(method, &message, take, deadline, meanwhile) {
             Ok(bytes) => A::decode(bytes.as_slice()).map_err(|error| {
                 Fault::new(FaultCode::Internal, "terwayd answered what cannot be read").caused_by(&error)
             }),
@@ -55,6 +56,16 @@ impl BlockingClient {
             Err(error @ CallError::Protocol(_)) => Err(broken(&error)),
         }
     }
+
+    /// The same as [`Self::alloc_ip`]; does other work while terwayd and its disk do theirs.
+    pub fn alloc_ip_meanwhile(
+        &mut self,
+        request: &wire::AllocateRequest,
+        patience: Duration,
+        meanwhile: impl FnOnce(),
+    ) -> Result<wire::AllocateReply, Fault> {
+        self.call("/rpc.TerwayBackend/AllocIP", request, Take::Only, patience, meanwhile)
+    }
 }
 
 macro_rules! calls {
@@ -67,7 +78,8 @@ macro_rules! calls {
                     request: &wire::$request,
                     patience: Duration,
                 ) -> Result<wire::$reply, Fault> {
-                    self.call(concat!("/rpc.TerwayBackend/", $name), request, Take::$take, patience)
+                    let method = concat!("/rpc.TerwayBackend/", $name);
+                    self.call(method, request, Take::$take, patience, || ())
                 }
             )*
         }

@@ -169,8 +169,9 @@ fn release() {
             device_number: "d".into(),
             ipv4: true,
             ipv6: true,
+            eni_in_use: true,
         },
-        &[number(1, 1), bytes(2, "4"), bytes(3, "d"), number(4, 1), number(5, 1)],
+        &[number(1, 1), bytes(2, "4"), bytes(3, "d"), number(4, 1), number(5, 1), number(100, 1)],
     );
 }
 

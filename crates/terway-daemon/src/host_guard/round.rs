@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use terway_datapath::describe::Layout;
+use terway_datapath::facts::FactsError;
 use terway_datapath::kernel::{Child, IpvlanMode, Link, Netlink, Netns, NicRule, find_nic};
 use terway_datapath::{
-    Drift, HostFacts, Mark, attachment_lock, can_repair, diff_host, layout, names, observe_host, repair,
+    Drift, HostFacts, Mark, Snapshot, attachment_lock, can_repair, diff_host, layout, names, observe_host,
+    repair,
 };
 use terway_rpc::InterfaceParts;
 use terway_types::{
-    AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, IpFamily, MacAddr, NodeMode, PodRef, Queueing,
+    Addresses, AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, IpFamily, MacAddr, NodeMode, PodRef,
+    Queueing,
 };
 
 use super::enis::Enis;
@@ -75,8 +78,7 @@ impl Round {
         if subjects.is_empty() && self.enis.macs.is_empty() {
             return (self.memory, report);
         }
-        let macs = subjects.iter().map(|subject| subject.parts.mac).collect();
-        let seen = self.clear_enis(&mut report).map(|(netlink, links)| Seen::of(netlink, links, &macs));
+        let seen = self.clear_enis(&mut report).map(|(netlink, links)| Seen::of(netlink, links, &subjects));
         let mut seen = match seen {
             Ok(seen) => seen,
             Err(fault) => {
@@ -111,7 +113,7 @@ impl Round {
         let _lock = attachment_lock::acquire(&self.run_dir, key, Duration::ZERO)?;
         let Some(layout) = self.layout(subject, seen)? else { return Ok(()) };
         let mut due = Vec::new();
-        for drift in self.drifts(&layout)? {
+        for drift in self.drifts(&layout, seen)? {
             match self.memory.attachments.judge(key, &drift.object.name(), self.now) {
                 Verdict::Repair => due.push(drift),
                 Verdict::Wait { until, news } => {
@@ -126,7 +128,7 @@ impl Round {
             return Ok(());
         }
         repair(&layout, &due, &self.host).map_err(|error| error.fault())?;
-        let after = self.drifts(&layout)?;
+        let after = self.drifts_now(&layout, None)?;
         let (left, back): (Vec<_>, Vec<_>) =
             due.into_iter().partition(|drift| after.iter().any(|still| still.object == drift.object));
         for drift in &back {
@@ -145,8 +147,18 @@ impl Round {
         }
     }
 
-    fn drifts(&self, layout: &Layout) -> Result<Vec<Drift>, Fault> {
-        let observed = observe_host(layout, &self.host).map_err(|error| error.fault())?;
+    /// By what was read once for all, if that is enough: it may be older than a change of this attachment.
+    fn drifts(&self, layout: &Layout, seen: &mut Seen) -> Result<Vec<Drift>, Fault> {
+        if let Some(snapshot) = &mut seen.snapshot
+            && self.drifts_now(layout, Some(snapshot))?.is_empty()
+        {
+            return Ok(Vec::new());
+        }
+        self.drifts_now(layout, None)
+    }
+
+    fn drifts_now(&self, layout: &Layout, snapshot: Option<&mut Snapshot>) -> Result<Vec<Drift>, Fault> {
+        let observed = observe_host(layout, &self.host, snapshot).map_err(|error| error.fault())?;
         Ok(diff_host(layout, &observed))
     }
 
@@ -161,8 +173,10 @@ impl Round {
         let Some(end) = end.filter(|end| end.alias.as_deref() == Some(mark.as_str())) else {
             return Ok(None);
         };
-        let plan = plan(subject, &end);
+        let mut plan = plan(subject, &end);
         let mut facts = self.facts(&plan, seen)?;
+        // Without a way out of a family there is nothing to lay out for it; the other is guarded all the same.
+        plan.addresses = both(plan.addresses, facts.addresses);
         if plan.datapath.shares_the_eni() {
             let nics = NicRule::with_kinds(&plan.nic_kinds);
             let index = find_nic(&seen.links, plan.mac, &nics).map_err(|error| error.fault())?.index;
@@ -173,17 +187,32 @@ impl Round {
         layout(&plan, &subject.key, &subject.pod, &facts).map(Some).map_err(|error| error.fault())
     }
 
-    /// The node's facts, read once a round for each set of families.
+    /// The node's facts, read once a round for each set of families. Those of one family if the other has no way out.
     fn facts(&self, plan: &InterfacePlan, seen: &mut Seen) -> Result<HostFacts, Fault> {
         let in_use = |family: &IpFamily| plan.addresses.get(*family).is_some();
         let families: Vec<_> = IpFamily::BOTH.into_iter().filter(in_use).collect();
         if let Some((_, facts)) = seen.facts.iter().find(|(of, _)| *of == families) {
             return Ok(facts.clone());
         }
-        let facts = HostFacts::observe(&self.host, families.clone()).map_err(|error| error.fault())?;
+        let observe = |families: &[IpFamily]| HostFacts::observe(&self.host, families.iter().copied());
+        let facts = match observe(&families) {
+            Err(error @ (FactsError::NoDefaultRoute(lost) | FactsError::NoAddress { family: lost, .. }))
+                if families.len() > 1 =>
+            {
+                tracing::warn!(%error, "pods' state on the node is guarded in the other family only");
+                families.iter().find(|family| **family != lost).map_or(Err(error), |left| observe(&[*left]))
+            }
+            facts => facts,
+        };
+        let facts = facts.map_err(|error| error.fault())?;
         seen.facts.push((families, facts.clone()));
         Ok(facts)
     }
+}
+
+/// The addresses of the families that both have.
+fn both(pod: Addresses, node: Addresses) -> Addresses {
+    Addresses::new(pod.v4.filter(|_| node.v4.is_some()), pod.v6.filter(|_| node.v6.is_some()))
 }
 
 /// What one round reads once for all.
@@ -193,16 +222,20 @@ struct Seen {
     /// The names of attachments' links on the node, by their marks.
     ends: HashMap<String, String>,
     facts: Vec<(Vec<IpFamily>, HostFacts)>,
+    /// None where one attachment only is looked at.
+    snapshot: Option<Snapshot>,
 }
 
 impl Seen {
-    fn of(netlink: Netlink, links: Vec<Link>, macs: &HashSet<MacAddr>) -> Self {
+    fn of(netlink: Netlink, links: Vec<Link>, subjects: &[Subject]) -> Self {
+        let macs: HashSet<_> = subjects.iter().map(|subject| subject.parts.mac).collect();
         // An ENI that has come home keeps its mark until DEL.
         // A child of one has its MAC too.
         let is_end = |link: &Link| link.child.is_some() || link.mac.is_none_or(|mac| !macs.contains(&mac));
         let ends = links.iter().filter(|link| is_end(link));
         let ends = ends.filter_map(|link| Some((link.alias.clone()?, link.name.clone()))).collect();
-        Self { ends, netlink, links, facts: Vec::new() }
+        let snapshot = (subjects.len() > 1).then(Snapshot::default);
+        Self { ends, netlink, links, facts: Vec::new(), snapshot }
     }
 }
 

@@ -17,7 +17,6 @@ pub use asked::Asked;
 use asked::Spoil;
 pub use error::{ApplyError, Step, StepError};
 pub use repair::{RepairError, can_repair, repair};
-use terway_types::IpFamily;
 
 use crate::describe::{Eni, Layout, NamespaceLayout, Tagging};
 use crate::kernel::objects as kernel;
@@ -184,6 +183,8 @@ impl Work<'_> {
             let batch = spoiled(queues::missing(&mut self.host, link, host)?, self.spoil);
             self.host.transact(&batch)?;
         }
+        let batch = spoiled(requests::link_locals(host, &links, &mut self.host)?, self.spoil);
+        self.host.transact(&batch)?;
         for (link, tagging) in tags::by_index(host, &links) {
             let batch = spoiled(tags::missing(&mut self.host, link, tagging)?, self.spoil);
             self.host.transact(&batch)?;
@@ -237,14 +238,13 @@ impl Work<'_> {
 
     /// The rule that leads to a table may be what was refused.
     fn free_tables(&mut self) -> Result<(), KernelError> {
+        let mut tables = BTreeSet::new();
         for route in self.layout.host.routes.iter().filter(|route| route.shared) {
             let Some(link) = route.table.link() else { continue };
             let index = self.host.link_by_name(link)?.map(|link| link.index);
-            if let Some(table) = route.table.number(|_| index) {
-                rules::free(&mut self.host, IpFamily::of(&route.destination.ip()), table)?;
-            }
+            tables.extend(route.table.number(|_| index));
         }
-        Ok(())
+        rules::free(&mut self.host, &tables)
     }
 
     /// DEL finds the trunk by the rule that leads there, too.

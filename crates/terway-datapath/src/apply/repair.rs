@@ -73,6 +73,8 @@ fn put_back(layout: &Layout, wanted: &NamespaceLayout, host: &Netns) -> Result<(
         let missing = queues::missing(&mut netlink, link, wanted)?;
         netlink.transact(&missing)?;
     }
+    let addresses = requests::link_locals(wanted, &links, &mut netlink)?;
+    netlink.transact(&addresses)?;
     for (link, tagging) in tags::by_index(wanted, &links) {
         let missing = tags::missing(&mut netlink, link, tagging)?;
         netlink.transact(&missing)?;

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use ipnetwork::Ipv6Network;
+
 use super::StepError;
 use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route, Table};
 use crate::kernel::objects as kernel;
-use crate::kernel::{LinkChange, Netns, NewLink, Request};
+use crate::kernel::{LinkChange, Netlink, Netns, NewLink, Request};
 use crate::{names, rules};
 
 /// Makes the links that do not exist yet, each at once in its namespace. Sent in the host.
@@ -114,6 +116,27 @@ fn shared_nics(wanted: &NamespaceLayout, links: &[kernel::Link]) -> Result<Vec<R
     Ok(requests)
 }
 
+/// The link-local addresses that ENIs need and have not got from the kernel when they came up.
+pub(super) fn link_locals(
+    wanted: &NamespaceLayout,
+    links: &[kernel::Link],
+    netlink: &mut Netlink,
+) -> Result<Vec<Request>, StepError> {
+    let mut requests = Vec::new();
+    for (nic, address) in wanted.nics.iter().filter_map(|nic| Some((nic, nic.link_local?))) {
+        let link = links.iter().find(|link| link.name == nic.name);
+        let index = link.ok_or_else(|| StepError::Vanished(nic.name.clone()))?.index;
+        let there = netlink.addresses(Some(index))?;
+        if let (false, Ok(network)) =
+            (there.iter().any(kernel::Address::asks_for_neighbours), Ipv6Network::new(address, 64))
+        {
+            let what = format!("give the shared ENI {} the address {address}", nic.name);
+            requests.push(Request::replace_address(index, network.into()).described(what));
+        }
+    }
+    Ok(requests)
+}
+
 /// Everything on the links of one namespace. Limits come before the links are up: no packet passes unlimited. The
 /// rules come between the routes of the main table and those of other tables ([`crate::rules`] says why).
 pub(super) fn inside(
@@ -175,7 +198,8 @@ fn on_links(wanted: &NamespaceLayout, by_name: &ByName<'_>) -> Result<Vec<Reques
         requests.push(Request::redirect_ingress(from, to).described(what));
     }
     for link in &wanted.links {
-        let change = LinkChange { up: Some(true), alias: Some(link.mark.as_str()), ..LinkChange::default() };
+        let (alias, group) = (Some(link.mark.as_str()), link.group);
+        let change = LinkChange { up: Some(true), alias, group, ..LinkChange::default() };
         let what = format!("mark and set up link {}", link.name);
         requests.push(Request::set_link(by_name.index(&link.name)?, &change).described(what));
     }

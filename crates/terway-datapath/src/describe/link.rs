@@ -1,6 +1,7 @@
 //! Links of a layout.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use terway_types::MacAddr;
 
@@ -11,8 +12,8 @@ use crate::mark::Mark;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loopback;
 
-/// An ENI's netdev that stays on the node and serves several attachments. It is never made, moved, marked or given
-/// an address: it must be there, up, and take packets of this size.
+/// An ENI's netdev that stays on the node and serves several attachments. It is never made, moved or marked, nor given an
+/// address to be known by: it must be there, up, take packets of this size, and be able to ask for its gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedNic {
     /// Its name on the node.
@@ -21,6 +22,8 @@ pub struct SharedNic {
     pub mac: MacAddr,
     /// The least MTU it must have; none if its MTU is not ours to change.
     pub mtu: Option<u32>,
+    /// The link-local address to give it if it has none; none if nobody needs one.
+    pub link_local: Option<Ipv6Addr>,
 }
 
 /// A link that must exist, be up, and look like this.
@@ -36,6 +39,8 @@ pub struct Link {
     pub mtu: u32,
     /// Whose it is, kept in its alias.
     pub mark: Mark,
+    /// The group of links it must be in; none if that does not matter.
+    pub group: Option<u32>,
 }
 
 /// Where a link comes from.
@@ -99,7 +104,8 @@ impl fmt::Display for SharedNic {
         if let Some(mtu) = self.mtu {
             write!(f, " mtu {mtu} or more")?;
         }
-        f.write_str(" up")
+        f.write_str(" up")?;
+        self.link_local.map_or(Ok(()), |address| write!(f, " link-local {address}"))
     }
 }
 
@@ -113,6 +119,10 @@ impl fmt::Display for Link {
             LinkKind::Ipvlan { parent, mode } => write!(f, "ipvlan {mode} of {parent}")?,
             LinkKind::Ifb => f.write_str("ifb")?,
         }
-        write!(f, " address {} mtu {} up alias {}", self.mac, self.mtu, self.mark)
+        write!(f, " address {} mtu {} up", self.mac, self.mtu)?;
+        if let Some(group) = self.group {
+            write!(f, " group {group}")?;
+        }
+        write!(f, " alias {}", self.mark)
     }
 }

@@ -101,6 +101,10 @@ fn shared_nic(wanted: &SharedNic, found: &NamespaceState) -> Option<Deviation> {
     }
     compared.field("master", "none", word(link.master.map(|index| found.name_of(index))));
     compared.switch("up", true, link.up);
+    let asks = |address: &kernel::Address| address.index == link.index && address.asks_for_neighbours();
+    if let Some(wanted) = wanted.link_local.filter(|_| !found.addresses.iter().any(asks)) {
+        compared.field("link-local", wanted, "none");
+    }
     compared.outcome()
 }
 
@@ -121,6 +125,9 @@ fn link(wanted: &Link, found: &NamespaceState) -> Option<Deviation> {
     compared.field("address", wanted.mac, word(link.mac));
     compared.field("mtu", wanted.mtu, link.mtu);
     compared.field("alias", &wanted.mark, word(link.alias.as_ref()));
+    if let Some(group) = wanted.group {
+        compared.field("group", group, link.group);
+    }
     compared.field("master", "none", word(link.master.map(|index| found.name_of(index))));
     compared.switch("up", true, link.up);
     compared.outcome()

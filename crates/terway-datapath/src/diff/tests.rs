@@ -97,6 +97,12 @@ fn state(layout: &NamespaceLayout) -> NamespaceState {
     let index = |name: &str| state.links.iter().find(|link| link.name == name).unwrap().index;
     state.addresses =
         layout.addresses.iter().map(|one| kernel_address(index(&one.link), one.address)).collect();
+    let link_local = |address| kernel::Address {
+        scope: Scope::Link,
+        ..kernel_address(0, ipnetwork::Ipv6Network::new(address, 64).unwrap().into())
+    };
+    let asking = layout.nics.iter().filter_map(|nic| Some((index(&nic.name), link_local(nic.link_local?))));
+    state.addresses.extend(asking.map(|(index, address)| kernel::Address { index, ..address }));
     let table = |table: &Table| table.number(|name| Some(index(name))).unwrap();
     state.routes =
         layout.routes.iter().map(|one| kernel_route(index(&one.link), table(&one.table), one)).collect();
@@ -166,6 +172,7 @@ fn kernel_link(index: u32, link: &Link) -> kernel::Link {
         up: true,
         kind,
         alias: Some(link.mark.to_string()),
+        group: link.group.unwrap_or_default(),
         child,
         ether: true,
         ..kernel::Link::default()

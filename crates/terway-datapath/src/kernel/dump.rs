@@ -9,7 +9,6 @@ use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage};
-use netlink_packet_route::rule::RuleMessage;
 use netlink_packet_route::tc::{TcHandle, TcHeader, TcMessage};
 use nix::errno::Errno;
 use terway_types::IpFamily;
@@ -18,7 +17,7 @@ use super::decode;
 use super::error::KernelError;
 use super::filter::{Filter, Hook, InstalledFilter};
 use super::netlink::Netlink;
-use super::objects::{Address, Link, Neighbour, Qdisc, Route, RouteFilter, Rule};
+use super::objects::{Address, Link, Neighbour, Qdisc, Route, RouteFilter};
 use super::request::encode;
 use super::transport::{Frame, Message};
 
@@ -158,51 +157,6 @@ impl Netlink {
         }
     }
 
-    /// The policy routing rules of both families.
-    pub fn rules(&mut self) -> Result<Vec<Rule>, KernelError> {
-        let mut rules = Vec::new();
-        for family in IpFamily::BOTH {
-            rules.extend(self.rules_with(family, |_| true)?);
-        }
-        Ok(rules)
-    }
-
-    /// The policy routing rules from or to one of these addresses, of their families. The kernel has no filter for
-    /// rules; those of other pods are not even decoded.
-    pub fn rules_about(&mut self, addresses: &[IpAddr]) -> Result<Vec<Rule>, KernelError> {
-        let mut rules = Vec::new();
-        for family in IpFamily::BOTH {
-            let needles: Vec<Vec<u8>> =
-                addresses.iter().filter(|address| IpFamily::of(address) == family).map(octets).collect();
-            if !needles.is_empty() {
-                rules.extend(
-                    self.rules_with(family, |payload| needles.iter().any(|one| holds(payload, one)))?,
-                );
-            }
-        }
-        Ok(rules)
-    }
-
-    /// Whether a rule of a family leads to a table.
-    pub fn any_rule_to(&mut self, family: IpFamily, table: u32) -> Result<bool, KernelError> {
-        let rules = self.rules_with(family, |payload| holds(payload, &table.to_ne_bytes()))?;
-        Ok(rules.iter().any(|rule| rule.table == table))
-    }
-
-    /// The rules of a family among those whose messages may be of interest.
-    fn rules_with(
-        &mut self,
-        family: IpFamily,
-        may_be: impl Fn(&[u8]) -> bool,
-    ) -> Result<Vec<Rule>, KernelError> {
-        let mut message = RuleMessage::default();
-        message.header.family = decode::family_number(family);
-        let request = RouteNetlinkMessage::GetRule(message);
-        self.dump(format!("list {family} rules"), &request, |payload| {
-            if may_be(payload) { Ok(decode::rule(&RuleMessage::parse(payload)?)) } else { Ok(None) }
-        })
-    }
-
     fn link(&mut self, what: String, mut message: LinkMessage) -> Result<Option<Link>, KernelError> {
         message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
         self.one(what, &RouteNetlinkMessage::GetLink(message), decode_link)
@@ -240,7 +194,7 @@ impl Netlink {
         }
     }
 
-    fn dump<T>(
+    pub(super) fn dump<T>(
         &mut self,
         what: impl Into<String>,
         request: &RouteNetlinkMessage,
@@ -252,17 +206,6 @@ impl Netlink {
             .dump(&frame, Vec::new, |found, message| keep(message, &decode, found))
             .map_err(|cause| KernelError::new(what, cause))
     }
-}
-
-fn octets(address: &IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
-fn holds(payload: &[u8], needle: &[u8]) -> bool {
-    payload.windows(needle.len()).any(|window| window == needle)
 }
 
 fn decode_link(payload: &[u8]) -> Result<Option<Link>, DecodeError> {

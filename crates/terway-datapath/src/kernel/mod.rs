@@ -19,6 +19,7 @@ mod decode;
 mod dump;
 #[cfg(feature = "monitor")]
 pub(crate) mod events;
+mod rule_list;
 mod support;
 mod traffic;
 mod transport;

@@ -34,6 +34,8 @@ pub struct Link {
     pub kind: Option<String>,
     /// The alias, if not empty.
     pub alias: Option<String>,
+    /// The group of links it is in; 0 unless somebody said otherwise.
+    pub group: u32,
     /// The index of the bridge, bond or VRF this link is a port of.
     pub master: Option<u32>,
     /// The index of the peer (veth) or parent (vlan, macvlan). It counts in the namespace `peer_netns_id` names,
@@ -81,6 +83,13 @@ pub struct Address {
     pub dadfailed: bool,
     /// The address has no end of life.
     pub permanent: bool,
+}
+
+impl Address {
+    /// Whether the kernel asks with it who has an address on the link, for packets that it forwards there.
+    pub fn asks_for_neighbours(&self) -> bool {
+        matches!(self.network.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local()) && !self.dadfailed
+    }
 }
 
 /// How far an address or route reaches.

@@ -70,7 +70,8 @@ pub(super) fn nothing_but_lo(key: &AttachmentKey, facts: &HostFacts) -> Layout {
 /// The ENI inside the pod.
 pub(super) fn eni(kind: LinkKind, plan: &InterfacePlan, key: &AttachmentKey, pod: &mut NamespaceLayout) {
     let name = plan.ifname.as_str();
-    pod.links.push(Link { name: name.to_owned(), kind, mac: plan.mac, mtu: plan.mtu, mark: Mark::of(key) });
+    let (mac, mtu, mark) = (plan.mac, plan.mtu, Mark::of(key));
+    pod.links.push(Link { name: name.to_owned(), kind, mac, mtu, mark, group: None });
     ipv6_switches(name, plan.addresses.v6.is_some(), &mut pod.sysctls);
     for address in plan.addresses.iter() {
         pod.addresses.push(Address { link: name.to_owned(), address: IpNetwork::from(address) });
@@ -90,6 +91,7 @@ pub(super) fn eni(kind: LinkKind, plan: &InterfacePlan, key: &AttachmentKey, pod
             mac: names::own_mac(key, OwnLink::Ingress),
             mtu: plan.mtu,
             mark: Mark::of(key),
+            group: None,
         });
         pod.limits.push(bandwidth::limit(&detour, limit, plan.mtu));
         pod.redirects.push(IngressRedirect { from: name.to_owned(), to: detour });

@@ -58,6 +58,7 @@ pub(super) fn layout(
             mac: plan.mac,
             mtu: plan.mtu,
             mark: Mark::of(key),
+            group: None,
         };
         to_the_pod(plan, facts, end, &nic.name, &mut layout.host);
         translate(plan, facts, &mut layout.host);

@@ -11,8 +11,10 @@ use crate::facts::HostFacts;
 use crate::kernel::sysctl::{ipv4_conf, ipv6_conf};
 use crate::mark::Mark;
 use crate::names::{self, OwnLink};
+use crate::source_check;
 
-/// Whether the node takes a packet from the pod only if its answer would go back to the pod (RFC 3704, IPv4 only).
+/// Whether the node takes a packet from the pod only if its answer would go back to the pod (RFC 3704): of IPv4 by a
+/// switch of the link, of IPv6 by the group the link is in ([`source_check`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SourceCheck {
     /// It takes all: a check inherited from the node's defaults has no business there.
@@ -71,7 +73,11 @@ impl<'a> Pair<'a> {
 
     /// The node's end, and the way to the pod. What passes it goes on by the link `onward`.
     pub(super) fn host_side(&self, onward: &str, check: SourceCheck, host: &mut NamespaceLayout) {
-        host.links.push(self.end(&self.host_end, self.pod_end, OwnLink::HostEnd));
+        let checked = check == SourceCheck::Strict && self.plan.addresses.v6.is_some();
+        host.links.push(Link {
+            group: checked.then_some(source_check::GROUP),
+            ..self.end(&self.host_end, self.pod_end, OwnLink::HostEnd)
+        });
         self.host_switches(onward, check, &mut host.sysctls);
         for family in IpFamily::BOTH {
             let (Some(pod), Some(node)) = (self.plan.addresses.get(family), self.facts.addresses.get(family))
@@ -115,6 +121,7 @@ impl<'a> Pair<'a> {
             mac: names::own_mac(&self.own, which),
             mtu: self.plan.mtu,
             mark: self.mark.clone(),
+            group: None,
         }
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn layout(
     pod_ways(plan, &mut layout.pod);
     shared_nic::add(plan, nic, facts, &mut layout.host);
     shared_nic::forward(plan, nic, facts, &mut layout.host);
+    shared_nic::can_solicit(plan, facts, &mut layout.host);
     pair.host_side(&nic.name, SourceCheck::Strict, &mut layout.host);
     for address in plan.addresses.iter() {
         let family = IpFamily::of(&address);

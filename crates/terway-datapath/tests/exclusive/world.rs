@@ -215,7 +215,7 @@ impl World {
 
     /// Puts back what is missing on the node; all of it comes back, unless a link is what was taken away.
     pub(crate) fn mend(&self, layout: &Layout, taken: &Object) {
-        let look = || diff_host(layout, &observe_host(layout, &self.node).unwrap());
+        let look = || diff_host(layout, &observe_host(layout, &self.node, None).unwrap());
         repair(layout, &look(), &self.node).unwrap();
         let left = look();
         let is_link = matches!(taken, Object::Link(_));

@@ -34,7 +34,17 @@ use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
 
+use needs::Need;
 use nft_needs::{NAT, PORTS};
+
+/// Our check of IPv6 sources.
+const FIB: Need = Need {
+    what: "nf_tables with lookups of IPv6 routes (nft_fib_ipv6)",
+    probe: "nft add table ip6 probe && \
+            nft add chain ip6 probe in '{ type filter hook prerouting priority raw; }' && \
+            nft add rule ip6 probe in fib saddr . iif oif 0 drop && \
+            nft delete table ip6 probe",
+};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -50,7 +60,10 @@ fn main() -> ExitCode {
         ("add::several_interfaces", add::several_interfaces),
         ("packets::ipv4", packets::ipv4),
         ("packets::ipv6", packets::ipv6),
+        ("packets::ipv6_with_sources_checked", packets::ipv6_with_sources_checked),
+        ("packets::no_pod_speaks_for_its_neighbour", packets::no_pod_speaks_for_its_neighbour),
         ("packets::a_node_in_the_same_vswitch", packets::a_node_in_the_same_vswitch),
+        ("packets::an_eni_without_a_link_local_address", packets::an_eni_without_a_link_local_address),
         ("packets::the_nodes_own_nic_is_shared", packets::the_nodes_own_nic_is_shared),
         ("packets::foreign_sources_go_nowhere", packets::foreign_sources_go_nowhere),
         ("packets::each_interface_speaks_for_itself", packets::each_interface_speaks_for_itself),
@@ -67,6 +80,7 @@ fn main() -> ExitCode {
         ("undo::stopped_before_each_step", undo::stopped_before_each_step),
         ("undo::refused_within_a_batch", undo::refused_within_a_batch),
         ("undo::each_request_refused_once", undo::each_request_refused_once),
+        ("undo::a_link_local_address_refused", undo::a_link_local_address_refused),
         ("undo::each_request_of_a_vpc_route_refused_once", undo::each_request_of_a_vpc_route_refused_once),
         ("del::all_is_as_before", del::all_is_as_before),
         ("del::after_an_add_that_died_at_each_step", del::after_an_add_that_died_at_each_step),
@@ -83,5 +97,10 @@ fn main() -> ExitCode {
         ("many::a_hundred_at_once", many::a_hundred_at_once),
         ("many::a_hundred_in_mixed_modes", many::a_hundred_in_mixed_modes),
     ];
-    needs::run(&arguments, tests.iter().map(|(name, test)| (needs::trial(*name, *test), &[NAT, PORTS][..])))
+    let trials = tests.iter().map(|(name, test)| {
+        let checks_sources = name.ends_with("sources_checked") || name.ends_with("its_neighbour");
+        let needs = if checks_sources { &[NAT, PORTS, FIB][..] } else { &[NAT, PORTS] };
+        (needs::trial(*name, *test), needs)
+    });
+    needs::run(&arguments, trials)
 }

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use terway_datapath::describe::Object;
 use terway_datapath::kernel::Netns;
+use terway_datapath::source_check;
 use terway_types::IpFamily::{self, V4, V6};
 
 use crate::shared::{self, SharedEni};
@@ -11,21 +13,51 @@ use crate::talk::{ask, translate};
 use crate::world::{Pod, World};
 
 pub(crate) fn ipv4() {
-    talk(V4, "10.0.1.253", "10.0.0.9", "172.16.0.10", "10.0.1.100");
+    talk(&World::new(), V4, "10.0.1.253", "10.0.0.9", "172.16.0.10", "10.0.1.100");
 }
 
 pub(crate) fn ipv6() {
-    talk(V6, "fd00:1::fffd", "fd00::9", "fd00:172::10", "fd00:1::100");
+    talk(&World::new(), V6, "fd00:1::fffd", "fd00::9", "fd00:172::10", "fd00:1::100");
+}
+
+/// The check keeps nobody from speaking for himself.
+pub(crate) fn ipv6_with_sources_checked() {
+    let world = World::new();
+    assert!(source_check::install(&world.node).unwrap());
+    talk(&world, V6, "fd00:1::fffd", "fd00::9", "fd00:172::10", "fd00:1::100");
+    assert!(!source_check::install(&world.node).unwrap(), "it is there");
+}
+
+/// On a shared ENI, and with an address of the node's range: IPv6 has no switch for it as IPv4 has.
+pub(crate) fn no_pod_speaks_for_its_neighbour() {
+    for made in [(|pod| pod) as fn(Pod) -> Pod, shared::routed] {
+        let world = World::new();
+        let mut eni = shared::eni(&world, 4, 2);
+        let (one, other) = (made(eni.pod(&world, &[V4, V6])), made(eni.pod(&world, &[V4, V6])));
+        world.add(&one);
+        world.add(&other);
+        let lie = |port| {
+            let to = SocketAddr::new("fd00::9".parse().unwrap(), port);
+            heard(&one, other.plan.addresses.v6.unwrap().into(), to, &world.node)
+        };
+        let told = (0..40).find_map(|_| lie(7000));
+        assert_eq!(told, other.plan.addresses.get(V6), "nobody checks");
+        assert!(source_check::install(&world.node).unwrap());
+        assert_eq!(lie(7001), None);
+        let to = SocketAddr::new("fd00::9".parse().unwrap(), 7002);
+        assert_eq!(Some(ask(&one.netns, to, &world.node, to)), one.plan.addresses.get(V6));
+        assert!(source_check::remove(&world.node).unwrap() && !source_check::remove(&world.node).unwrap());
+        assert_eq!((0..40).find_map(|_| lie(7003)), other.plan.addresses.get(V6), "nobody checks any more");
+    }
 }
 
 fn of(pod: &Pod) -> IpAddr {
     pod.plan.addresses.iter().next().unwrap()
 }
 
-fn talk(family: IpFamily, gateway: &str, node: &str, service: &str, other: &str) {
-    let world = World::new();
-    let (mut eni, mut second) = (shared::eni(&world, 4, 2), shared::eni(&world, 5, 1));
-    let pods = [eni.pod(&world, &[family]), eni.pod(&world, &[family]), second.pod(&world, &[family])];
+fn talk(world: &World, family: IpFamily, gateway: &str, node: &str, service: &str, other: &str) {
+    let (mut eni, mut second) = (shared::eni(world, 4, 2), shared::eni(world, 5, 1));
+    let pods = [eni.pod(world, &[family]), eni.pod(world, &[family]), second.pod(world, &[family])];
     for pod in &pods {
         world.add(pod);
     }
@@ -74,6 +106,37 @@ pub(crate) fn a_node_in_the_same_vswitch() {
     }
 }
 
+/// A service of the node has told the kernel to make no link-local address for the ENI, and has taken away the one there
+/// was: the ENI gets one with the first pod, CHECK names it where it is taken again, and a repair brings it back.
+pub(crate) fn an_eni_without_a_link_local_address() {
+    let world = World::new();
+    let mut eni = shared::eni(&world, 4, 2);
+    let bare = || {
+        world.node("link set ens4 addrgenmode none");
+        world.node("addr flush dev ens4 scope link");
+        assert!(!world.node("-6 addr show dev ens4").contains("fe80"));
+    };
+    bare();
+    let (one, two) = (eni.pod(&world, &[V6]), eni.pod(&world, &[V4, V6]));
+    let layout = world.add(&one);
+    let at = |port| SocketAddr::new("fd00:1::100".parse().unwrap(), port);
+    assert_eq!(ask(&one.netns, at(7000), &world.vpc, at(7000)), of(&one));
+    assert_eq!(world.check(&one, &layout), Vec::<String>::new());
+    bare();
+    let drifts = world.check(&one, &layout);
+    let told = "link-local none instead of fe80::216:3eff:fe00:204";
+    assert!(matches!(&drifts[..], [drift] if drift.contains(told)), "{drifts:?}");
+    world.mend(&layout, &Object::SharedNic(layout.host.nics[0].clone()));
+    assert_eq!(world.check(&one, &layout), Vec::<String>::new());
+    // One that somebody else gave it is as good, and the next pod leaves it alone.
+    bare();
+    world.node("addr add fe80::77/64 dev ens4 nodad");
+    world.add(&two);
+    assert_eq!(world.node("-6 -o addr show dev ens4").matches("fe80").count(), 1);
+    world.node("neigh flush dev ens4");
+    assert_eq!(ask(&one.netns, at(7001), &world.vpc, at(7001)), of(&one));
+}
+
 /// The ENI that pods share is the node's own: its addresses, routes and rules are as before, and both speak.
 pub(crate) fn the_nodes_own_nic_is_shared() {
     for (family, other, node) in [(V4, "10.0.1.100", "10.0.0.9"), (V6, "fd00:1::100", "fd00::9")] {
@@ -99,7 +162,7 @@ pub(crate) fn the_nodes_own_nic_is_shared() {
 fn heard(pod: &Pod, source: IpAddr, to: SocketAddr, ear: &Netns) -> Option<IpAddr> {
     let length = if source.is_ipv4() { 32 } else { 128 };
     let nodad = if source.is_ipv4() { "" } else { " nodad" };
-    pod.ip(&format!("addr add {source}/{length} dev lo{nodad}"));
+    pod.ip(&format!("addr replace {source}/{length} dev lo{nodad}"));
     let bind = |netns: &Netns, at| netns.run(|| UdpSocket::bind(at)).unwrap().unwrap();
     let (ear, mouth) = (bind(ear, to), bind(&pod.netns, SocketAddr::new(source, 0)));
     ear.set_read_timeout(Some(Duration::from_millis(150))).unwrap();

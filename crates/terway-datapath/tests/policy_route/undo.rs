@@ -1,7 +1,7 @@
 //! An ADD that fails leaves everything as before, wherever it fails.
 
 use terway_datapath::describe::Table;
-use terway_datapath::{ApplyError, apply};
+use terway_datapath::{ApplyError, Asked, Step, apply, apply_spoiled};
 use terway_types::IpFamily::{V4, V6};
 
 use crate::failing;
@@ -59,6 +59,27 @@ pub(crate) fn refused_within_a_batch() {
 
 pub(crate) fn each_request_refused_once() {
     each_request(|pod| pod, 10);
+}
+
+/// The ENI that has none is given one, which the kernel refuses.
+pub(crate) fn a_link_local_address_refused() {
+    let world = World::new();
+    let mut eni = shared::eni(&world, 4, 2);
+    shared::used(&world, &mut eni);
+    let pod = eni.pod(&world, &[V6]);
+    world.node("link set ens4 addrgenmode none");
+    world.node("addr flush dev ens4 scope link");
+    let layout = world.layout(&pod);
+    let before = (world.record(), pod.record());
+    let spoil = |asked: Asked<'_, '_>| {
+        if asked.what().contains("fe80::216:3eff:fe00:204") {
+            asked.spoil();
+        }
+    };
+    let error = apply_spoiled(&layout, &world.context(&pod, None), &spoil).unwrap_err();
+    let ApplyError::Step { step: Step::Host, undo: None, .. } = error else { panic!("{error:?}") };
+    similar(&before.0, &world.record());
+    similar(&before.1, &pod.record());
 }
 
 pub(crate) fn each_request_of_a_vpc_route_refused_once() {

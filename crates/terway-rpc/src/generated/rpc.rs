@@ -65,6 +65,9 @@ pub struct ReleaseReply {
     pub ipv4: bool,
     #[prost(bool, tag = "5")]
     pub ipv6: bool,
+    /// Other attachments are on the same ENI, so what serves all of them must stay. False also where nobody knows.
+    #[prost(bool, tag = "100")]
+    pub eni_in_use: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InfoRequest {

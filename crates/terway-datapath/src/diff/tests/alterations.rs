@@ -42,6 +42,10 @@ fn alter_link(wanted: &Link, alter: &mut Alter<'_>) {
     for (field, how) in fields {
         alter(field, &|state| change(&mut state.links, |link| link.name == wanted.name, Some(how)));
     }
+    if wanted.group.is_some() {
+        let how: Change<kernel::Link> = Some(|link| link.group = 7);
+        alter("group", &|state| change(&mut state.links, |link| link.name == wanted.name, how));
+    }
     let child = match wanted.kind {
         LinkKind::Vlan { .. } => Some(("vlan", Child::Vlan(8))),
         LinkKind::Ipvlan { .. } => Some(("mode", Child::Ipvlan(None))),
@@ -111,6 +115,12 @@ pub(super) fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'sta
             ];
             for (field, how) in fields {
                 alter(field, &|state| change(&mut state.links, |link| link.name == wanted.name, Some(how)));
+            }
+            if wanted.link_local.is_some() {
+                let asks = kernel::Address::asks_for_neighbours;
+                alter("link-local", &|state| state.addresses.retain(|address| !asks(address)));
+                let how: Change<kernel::Address> = Some(|address| address.dadfailed = true);
+                alter("link-local", &|state| change(&mut state.addresses, asks, how));
             }
         }
         Object::Link(wanted) => alter_link(wanted, &mut alter),

@@ -26,6 +26,7 @@ mod ifla {
     pub(super) const MASTER: u16 = 10;
     pub(super) const LINKINFO: u16 = 18;
     pub(super) const IFALIAS: u16 = 20;
+    pub(super) const GROUP: u16 = 27;
     pub(super) const NUM_TX_QUEUES: u16 = 31;
     pub(super) const LINK_NETNSID: u16 = 37;
     pub(super) const PARENT_DEV_NAME: u16 = 56;
@@ -59,6 +60,7 @@ pub(in crate::kernel) fn link(payload: &[u8]) -> Result<Link, DecodeError> {
             ifla::ADDRESS => link.mac = mac(value),
             ifla::MTU => link.mtu = u32_of(value).unwrap_or_default(),
             ifla::IFALIAS => link.alias = Some(text(value)).filter(|alias| !alias.is_empty()),
+            ifla::GROUP => link.group = u32_of(value).unwrap_or_default(),
             ifla::NUM_TX_QUEUES => link.tx_queues = u32_of(value).unwrap_or_default(),
             ifla::MASTER => link.master = u32_of(value),
             ifla::LINK => link.peer = u32_of(value),
@@ -143,6 +145,7 @@ mod tests {
         let seen = read(vec![
             LinkAttribute::IfName("eth1".into()),
             LinkAttribute::NumTxQueues(8),
+            LinkAttribute::Group(9),
             LinkAttribute::Mtu(1500),
             LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1]),
             LinkAttribute::Controller(3),
@@ -164,6 +167,7 @@ mod tests {
             peer_netns_id: Some(-1),
             pci: Some("0000:00:05.0".into()),
             tx_queues: 8,
+            group: 9,
             ether: true,
             ..Link::default()
         };

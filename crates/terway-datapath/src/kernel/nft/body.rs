@@ -45,6 +45,20 @@ impl RuleBody {
         self.meta(MetaKey::IifName, Comparison::Ne, padded(name))
     }
 
+    /// Came in by a link of this group.
+    #[must_use]
+    pub fn iifgroup(self, group: u32) -> Self {
+        self.meta(MetaKey::IifGroup, Comparison::Eq, group.to_ne_bytes().to_vec())
+    }
+
+    /// The node would not answer its source by the link it came in by.
+    #[must_use]
+    pub fn has_no_way_back(self) -> Self {
+        let (register, none) = (Register::FIRST, 0_u32.to_ne_bytes().to_vec());
+        let way = self.then([Expr::WayBack { to: register }]);
+        way.then([Expr::Cmp { register, comparison: Comparison::Eq, value: none }])
+    }
+
     /// Leaves by this link.
     #[must_use]
     pub fn oifname(self, name: &str) -> Self {

@@ -106,6 +106,12 @@ pub enum Expr {
     },
     /// Translates the source address to that of the link the packet leaves by.
     Masquerade,
+    /// Loads the index of the link that the node would answer the packet's source by, among the routes over the link it
+    /// came in by; zero if there is none.
+    WayBack {
+        /// Whereto.
+        to: Register,
+    },
     /// Counts packets and bytes.
     Counter,
     /// An expression this client has no word for.
@@ -127,6 +133,8 @@ pub enum MetaKey {
     NfProto = 15,
     /// The transport protocol number.
     L4Proto = 16,
+    /// The group of the link it came in by, in host byte order.
+    IifGroup = 21,
 }
 
 /// The header payload bytes are counted from.

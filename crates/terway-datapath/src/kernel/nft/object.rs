@@ -15,6 +15,8 @@ const NFTA_HOOK_DEV: u16 = 3;
 
 /// Well-known priorities of base chains; lower runs first.
 pub mod priority {
+    /// Before connections are tracked.
+    pub const RAW: i32 = -300;
     /// Where packets are marked before they are routed.
     pub const MANGLE: i32 = -150;
     /// Where destinations are translated (prerouting).

@@ -108,6 +108,8 @@ pub struct LinkChange<'a> {
     pub master: Option<Master>,
     /// Alias of at most 255 bytes; an empty one clears it.
     pub alias: Option<&'a str>,
+    /// Group of links.
+    pub group: Option<u32>,
     /// The namespace to move to. The kernel moves first and applies the rest there; if the rest fails (say, the
     /// name is taken there) the link stays moved, under its old name.
     pub netns: Option<&'a Netns>,
@@ -193,6 +195,7 @@ impl Request {
         attributes.extend(change.mtu.map(LinkAttribute::Mtu));
         attributes.extend(change.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
         attributes.extend(change.alias.map(alias));
+        attributes.extend(change.group.map(LinkAttribute::Group));
         attributes.extend(change.master.map(|master| match master {
             Master::Index(index) => LinkAttribute::Controller(index),
             Master::None => LinkAttribute::Controller(0),
@@ -259,6 +262,7 @@ fn words(change: &LinkChange<'_>) -> Vec<String> {
         Master::None => "take from its bridge".into(),
     }));
     words.extend(change.alias.map(|alias| format!("set alias {alias:?} of")));
+    words.extend(change.group.map(|group| format!("set group {group} of")));
     words.extend(change.up.map(|up| if up { "set up".into() } else { "set down".into() }));
     words
 }

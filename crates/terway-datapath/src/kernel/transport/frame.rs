@@ -1,6 +1,6 @@
 //! The netlink header, the error message and the extended ack, and runs of attributes.
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST};
 use nix::errno::Errno;
 
 use crate::kernel::error::Refusal;
@@ -40,6 +40,16 @@ impl Frame {
     /// A request for all objects of a sort.
     pub(in crate::kernel) fn dump(kind: u16, payload: &[u8]) -> Self {
         Self::new(kind, NLM_F_DUMP, payload)
+    }
+
+    /// The same request, whose asker is also told what the kernel tells those who listen for changes.
+    pub(in crate::kernel) fn echoed(&self) -> Self {
+        let mut bytes = self.0.clone();
+        // The flags stand behind length and kind.
+        if let Some(flags) = bytes.get_mut(6..8) {
+            flags.iter_mut().zip(NLM_F_ECHO.to_ne_bytes()).for_each(|(flag, echo)| *flag |= echo);
+        }
+        Self(bytes)
     }
 }
 

@@ -22,8 +22,8 @@ fn a_pod_on_a_shared_eni() {
       neighbour 169.254.1.1 lladdr 76:11:d8:09:fb:73 dev eth0 permanent
       neighbour fe80::1 lladdr 76:11:d8:09:fb:73 dev eth0 permanent
     host:
-      link eth1 shared nic address 00:16:3e:01:02:03 mtu 1500 or more up
-      link cali68caf03a5f4 veth (peer eth0) address 76:11:d8:09:fb:73 mtu 1500 up alias terway:terway/c0ffee/eth0
+      link eth1 shared nic address 00:16:3e:01:02:03 mtu 1500 or more up link-local fe80::216:3eff:fe01:203
+      link cali68caf03a5f4 veth (peer eth0) address 76:11:d8:09:fb:73 mtu 1500 up group 157 alias terway:terway/c0ffee/eth0
       sysctl net/ipv4/conf/all/rp_filter = 0
       sysctl net/ipv4/conf/eth1/rp_filter = 0
       sysctl net/ipv6/conf/eth1/accept_ra = 0
@@ -59,7 +59,7 @@ fn a_pod_whose_address_the_vpc_leads_to_the_node() {
     let text = layout(&routed, &key(), &pod(), &HostFacts { nics, ..facts() }).unwrap().to_string();
     let on_node: Vec<_> = text.lines().skip_while(|line| *line != "host:").skip(1).map(str::trim).collect();
     insta::assert_snapshot!(on_node.join("\n"), @"
-    link cali68caf03a5f4 veth (peer eth0) address 76:11:d8:09:fb:73 mtu 1500 up alias terway:terway/c0ffee/eth0
+    link cali68caf03a5f4 veth (peer eth0) address 76:11:d8:09:fb:73 mtu 1500 up group 157 alias terway:terway/c0ffee/eth0
     sysctl net/ipv4/conf/cali68caf03a5f4/forwarding = 1
     sysctl net/ipv4/conf/cali68caf03a5f4/rp_filter = 1
     sysctl net/ipv4/conf/ens3/forwarding = 1

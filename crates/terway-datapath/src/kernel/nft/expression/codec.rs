@@ -15,6 +15,9 @@ const NFTA_VERDICT_CODE: u16 = 1;
 const CT_MARK: u32 = 3;
 /// `NFT_CT_STATUS`.
 const CT_STATUS: u32 = 2;
+/// `NFT_FIB_RESULT_OIF`, and `NFTA_FIB_F_SADDR` with `NFTA_FIB_F_IIF`.
+const FIB_OIF: u32 = 1;
+const FIB_SOURCE_AND_LINK: u32 = 1 | 8;
 /// `NF_NAT_RANGE_PROTO_SPECIFIED`: the port is to be translated too.
 const PROTO_SPECIFIED: u32 = 2;
 
@@ -59,6 +62,7 @@ impl Expr {
                 let data = new().u32(1, *kind as u32).u32(2, if *ipv6 { 10 } else { 2 }).u32(3, address.0);
                 ("nat", port.iter().fold(data, |data, port| data.u32(5, port.0).u32(7, PROTO_SPECIFIED)))
             }
+            Self::WayBack { to } => ("fib", new().u32(3, FIB_SOURCE_AND_LINK).u32(2, FIB_OIF).u32(1, to.0)),
             Self::Masquerade => ("masq", new()),
             Self::Counter => ("counter", new()),
             Self::Unknown(name) => (name, new()),
@@ -119,6 +123,9 @@ impl Expr {
                 address: register(3)?,
                 port: register(5),
             },
+            "fib" if (number(2)?, number(3)?) == (FIB_OIF, FIB_SOURCE_AND_LINK) => {
+                Self::WayBack { to: register(1)? }
+            }
             "masq" => Self::Masquerade,
             "counter" => Self::Counter,
             _ => return None,
@@ -138,9 +145,16 @@ impl Register {
 
 impl MetaKey {
     fn from_number(number: u32) -> Option<Self> {
-        [Self::Protocol, Self::Mark, Self::IifName, Self::OifName, Self::NfProto, Self::L4Proto]
-            .into_iter()
-            .find(|key| *key as u32 == number)
+        let all = [
+            Self::Protocol,
+            Self::Mark,
+            Self::IifName,
+            Self::OifName,
+            Self::NfProto,
+            Self::L4Proto,
+            Self::IifGroup,
+        ];
+        all.into_iter().find(|key| *key as u32 == number)
     }
 }
 
@@ -196,6 +210,8 @@ mod tests {
             Expr::Load { value: vec![10, 0, 0, 1], to: one },
             Expr::Load { value: vec![0, 80], to: two },
             Expr::Nat { kind: NatKind::Destination, ipv6: false, address: one, port: Some(two) },
+            Expr::Meta { key: MetaKey::IifGroup, to: one },
+            Expr::WayBack { to: two },
             Expr::Counter,
             Expr::Masquerade,
             Expr::Verdict(Verdict::Return),

@@ -189,9 +189,8 @@ fn burst(plan: &Plan) -> Result<()> {
     reader::text(&host, "ip", &["link", "set", "flap0", "up"])?;
     let before = steady(&host)?;
     let script = node.path("burst");
-    let mut lines = String::from("route flush proto 157\n");
-    (0..EVENTS).for_each(|number| lines += &format!("link set flap0 mtu {}\n", 1400 + number % 2));
-    fs::write(&script, lines + "link set flap0 mtu 1500\n")?;
+    let flaps = "link set flap0 mtu 1400\nlink set flap0 mtu 1401\n".repeat(EVENTS / 2);
+    fs::write(&script, format!("route flush proto 157\n{flaps}link set flap0 mtu 1500\n"))?;
     let pid = node.daemon_pid().context("no daemon")?;
     // Forgets how much memory the process ever had.
     fs::write(format!("/proc/{pid}/clear_refs"), "5")?;

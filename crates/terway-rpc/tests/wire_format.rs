@@ -171,7 +171,8 @@ fn release() {
             ipv6: true,
             eni_in_use: true,
         },
-        &[number(1, 1), bytes(2, "4"), bytes(3, "d"), number(4, 1), number(5, 1), number(100, 1)],
+        // Our own field 100: 100 << 3 | 0 = 800 = 0xa0 0x06 as a varint.
+        &[number(1, 1), bytes(2, "4"), bytes(3, "d"), number(4, 1), number(5, 1), vec![0xa0, 0x06, 1]],
     );
 }
 

@@ -10,7 +10,7 @@ use super::guest::Guest;
 use super::job::{Job, Program};
 use super::kernel::Kernel;
 use super::packages;
-use super::test_files::{AGENTS, TWO_NODES, TestFile};
+use super::test_files::{AGENTS, CHILDREN, TWO_NODES, TestFile};
 
 /// The node's own network services, as Debian packages them, with the libraries that this machine may lack.
 const AGENT_PACKAGES: [&str; 13] = [
@@ -77,7 +77,11 @@ impl Setting {
                 Ok(Self { guests: vec![guest], _cables: vec![] })
             }
             TWO_NODES => two(&left, places.plugs, || job(vec![], vec![left.join("meeting")])),
-            name => alone(name, left.clone(), places.plugs, job(vec![], vec![])),
+            CHILDREN if filter.is_none() => halves(&file.name, &left, places.plugs, || job(vec![], vec![])),
+            name => {
+                let (guest, cables) = alone(name, left, places.plugs, job(vec![], vec![]))?;
+                Ok(Self { guests: vec![guest], _cables: cables })
+            }
         }
     }
 }
@@ -90,11 +94,27 @@ impl Participant {
 }
 
 /// A guest whose cards 0 and 1 are connected, and so are 2 and 3.
-fn alone(name: &str, folder: PathBuf, plugs: &Path, job: Job) -> Result<Setting> {
+fn alone(name: &str, folder: PathBuf, plugs: &Path, job: Job) -> Result<(Participant, Vec<Cable>)> {
     let cable = |ends: [u8; 2]| Cable::new(plugs, &ends.map(|end| format!("{name}{end}")));
     let (one, two) = (cable([0, 1])?, cable([2, 3])?);
     let cards = vec![one.card(0, 0, 0), one.card(1, 1, 1), two.card(0, 2, 2), two.card(1, 3, 3)];
-    Ok(Setting { guests: vec![Participant { cards, folder, job }], _cables: vec![one, two] })
+    Ok((Participant { cards, folder, job }, vec![one, two]))
+}
+
+/// Two guests that share the tests of a file: what may befall a pod in its life in the one, all else in the other.
+fn halves(name: &str, left: &Path, plugs: &Path, job: impl Fn() -> Job) -> Result<Setting> {
+    let (mut guests, mut cables) = (Vec::new(), Vec::new());
+    for (part, chosen) in [("life", &["life::"][..]), ("rest", &["--skip", "life::"])] {
+        let mut job = job();
+        for program in &mut job.programs {
+            program.arguments.extend(chosen.iter().map(|&word| word.to_owned()));
+            program.part = Some(part.to_owned());
+        }
+        let (guest, ends) = alone(&format!("{name}{part}"), left.join(part), plugs, job)?;
+        guests.push(guest);
+        cables.extend(ends);
+    }
+    Ok(Setting { guests, _cables: cables })
 }
 
 /// Two nodes and the VPC between them, whose cards of the same number are connected. They meet in a folder.

@@ -18,6 +18,8 @@ const PACKAGES: [&str; 2] = ["terway-datapath", "terway-cni"];
 pub(super) const AGENTS: &str = "agents";
 /// Two nodes on one VPC, each a guest.
 pub(super) const TWO_NODES: &str = "two_nodes";
+/// Children of ENIs in every mode: it takes by far the longest.
+pub(super) const CHILDREN: &str = "children";
 
 /// A built test file.
 pub(super) struct TestFile {

@@ -82,6 +82,10 @@ impl Transport {
             self.push(&mut bytes, frame);
             answers.push(None);
         }
+        if answers.is_empty() {
+            // Sending nothing is refused.
+            return Ok(answers);
+        }
         self.send(&bytes)?;
         // The kernel works within the send, so every answer is queued when it returns. One that is not
         // there then will never come.

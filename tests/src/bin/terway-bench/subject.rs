@@ -35,12 +35,13 @@ pub(crate) fn warm_either(node: &Node) -> Result<()> {
     if node.mode == "ENIMultiIP" { warm_addresses(node, 1) } else { warm(node, 1) }
 }
 
-/// IPv4 addresses of shared ENIs that nobody holds; their IPv6 partners are not counted again.
+/// IPv4 addresses that nobody holds of shared ENIs whose link is there; their IPv6 partners are not counted again.
 fn idle_addresses(node: &Node) -> Result<usize> {
     let shown: Value = serde_json::from_slice(&node.cli(&["show", "addresses", "-o", "json"])?.stdout)
         .context("terway-cli show addresses printed no JSON")?;
     let enis = shown.as_array().context("it printed no list")?;
-    let addresses = enis.iter().filter_map(|eni| eni["addresses"].as_array()).flatten();
+    let ready = enis.iter().filter(|eni| eni["phase"] == "Ready");
+    let addresses = ready.filter_map(|eni| eni["addresses"].as_array()).flatten();
     let idle = |one: &&Value| {
         one["phase"] == "Idle" && one["address"].as_str().is_some_and(|address| address.contains('.'))
     };

@@ -1,5 +1,7 @@
 //! containerd on a simulated node: its own configuration, state and socket, the node's network, our image.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -15,12 +17,23 @@ use crate::cri::Cri;
 use crate::cri::messages::{LinuxPodSandboxConfig, PodSandboxConfig, PodSandboxMetadata};
 use crate::recording::Plugins;
 use crate::stage::LIMIT;
-use crate::{cgroups, image};
+use crate::{cgroups, image, newer};
+
+/// Which containerd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// The one that is installed.
+    Installed,
+    /// One that knows CNI 1.1.0.
+    Newer,
+}
 
 /// A containerd.
 pub(crate) struct Containerd {
     /// Where it finds plugins.
     pub(crate) plugins: Plugins,
+    /// The folders that its programs are in, as a search path.
+    path: OsString,
     netns: PathBuf,
     directory: PathBuf,
     socket: PathBuf,
@@ -30,15 +43,16 @@ pub(crate) struct Containerd {
 impl Containerd {
     /// Starts it on a node and loads the image.
     pub(crate) fn start(node: &Node) -> Result<Self> {
-        Self::with_networks(node, 1)
+        Self::of(Release::Installed, node, 1)
     }
 
-    /// The same, with so many networks per pod: the first conflists by name.
-    pub(crate) fn with_networks(node: &Node, networks: usize) -> Result<Self> {
+    /// The same of a release, with so many networks per pod: the first conflists by name.
+    pub(crate) fn of(release: Release, node: &Node, networks: usize) -> Result<Self> {
         let directory = node.path("containerd");
         let plugins = Plugins::install(&node.path("bin"), &node.binaries.join("terway"))?;
         let mut containerd = Self {
             socket: node.run.join("containerd.sock"),
+            path: search_path(release)?,
             netns: node.netns.clone(),
             directory,
             plugins,
@@ -97,7 +111,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
     pub(crate) fn launch(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.directory.join("log"))?;
         let mut command = Command::new("containerd");
-        command.arg("--config").arg(self.directory.join("config.toml"));
+        command.env("PATH", &self.path).arg("--config").arg(self.directory.join("config.toml"));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.process = Some(namespace::spawn(&self.netns, command)?);
         let cri = self.cri()?;
@@ -138,6 +152,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
     /// The command line of containerd's own tool.
     pub(crate) fn ctr_command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("ctr");
+        command.env("PATH", &self.path);
         command.arg("--address").arg(&self.socket).args(words).stdin(Stdio::null());
         command
     }
@@ -166,6 +181,16 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
+}
+
+/// containerd finds its shim, and that runc, as a shell would.
+fn search_path(release: Release) -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let first = match release {
+        Release::Installed => None,
+        Release::Newer => Some(newer::runtimes()?.join("usr/bin")),
+    };
+    Ok(env::join_paths(first.into_iter().chain(env::split_paths(&path)))?)
 }
 
 impl Drop for Containerd {

@@ -8,15 +8,17 @@ use terway_rig::eventually::eventually;
 use terway_rig::world::Plan;
 use terway_rig::{namespace, reader};
 
-use crate::containerd::Containerd;
+use crate::containerd::{Containerd, Release};
 use crate::recording::Call;
 use crate::stage::{LIMIT, books_agree, booted, in_use, trial, wait_free};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("containerd::an_add_that_waits_is_killed_and_undone", killed_waiting),
-        trial("containerd::an_add_killed_at_any_moment_is_undone", killed_anywhere),
-        trial("containerd::a_restart_keeps_its_sandboxes", restart),
+        trial("containerd::an_add_killed_at_any_moment_is_undone", |name| {
+            killed_anywhere(name, Release::Installed)
+        }),
+        trial("containerd::a_restart_keeps_its_sandboxes", |name| restart(name, Release::Installed)),
         trial("containerd::a_sandbox_whose_namespace_vanished_goes", vanished),
         trial("containerd::sandboxes_go_while_the_daemon_is_away", away),
     ]
@@ -47,9 +49,9 @@ fn killed_waiting(name: &str) -> Result<()> {
 }
 
 /// Deadlines from shorter than an ADD to longer than it: whenever the plugin dies, the DEL that follows undoes all.
-fn killed_anywhere(name: &str) -> Result<()> {
+pub(crate) fn killed_anywhere(name: &str, release: Release) -> Result<()> {
     let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
-    let containerd = Containerd::start(&world.nodes[0])?;
+    let containerd = Containerd::of(release, &world.nodes[0], 1)?;
     containerd.wait_network()?;
     let cri = containerd.cri()?;
     let mut killed = 0;
@@ -85,9 +87,9 @@ fn killed_anywhere(name: &str) -> Result<()> {
 }
 
 /// The sandbox of before the crash has its network afterwards, and goes in full.
-fn restart(name: &str) -> Result<()> {
+pub(crate) fn restart(name: &str, release: Release) -> Result<()> {
     let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
-    let mut containerd = Containerd::start(&world.nodes[0])?;
+    let mut containerd = Containerd::of(release, &world.nodes[0], 1)?;
     containerd.wait_network()?;
     let id = containerd.cri()?.run(&containerd.pod("web"))?;
     let (addresses, netns) = (containerd.cri()?.addresses(&id)?, containerd.cri()?.netns(&id)?);

@@ -12,6 +12,7 @@ mod fixture;
 mod image;
 mod interrupted;
 mod libcni;
+mod newer;
 mod podman;
 mod recording;
 mod replay;
@@ -62,6 +63,7 @@ fn inside() -> Result<ExitCode> {
         serving::trials(),
         alone::trials(),
         libcni::trials(),
+        newer::trials(),
         replay::trials(),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>());

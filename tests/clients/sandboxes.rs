@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use terway_rig::reader;
 use terway_rig::world::Plan;
 
-use crate::containerd::Containerd;
+use crate::containerd::{Containerd, Release};
 use crate::fixture;
 use crate::recording::Call;
 use crate::stage::{books_agree, extend_conflist, in_use, prepared, trial, wait_warm};
@@ -15,7 +15,7 @@ use crate::stage::{books_agree, extend_conflist, in_use, prepared, trial, wait_w
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("containerd::the_network_is_ready_once_the_daemon_is", conflist),
-        trial("containerd::a_dual_stack_sandbox_lives_and_goes", life),
+        trial("containerd::a_dual_stack_sandbox_lives_and_goes", |name| life(name, Release::Installed)),
     ]
 }
 
@@ -51,12 +51,13 @@ fn conflist(name: &str) -> Result<()> {
     books_agree(&mut world, 0, &[])
 }
 
-fn life(name: &str) -> Result<()> {
+/// What both families, an annotation and the order of calls become.
+pub(crate) fn life(name: &str, release: Release) -> Result<()> {
     let mut world = prepared(&Plan { name: name.to_owned(), ..Plan::default() })?;
     extend_conflist(&world.nodes[0], &["io.kubernetes.cri.pod-annotations"], &[])?;
     world.boot()?;
     wait_warm(&world.nodes[0], 1)?;
-    let containerd = Containerd::start(&world.nodes[0])?;
+    let containerd = Containerd::of(release, &world.nodes[0], 1)?;
     containerd.wait_network()?;
     let cri = containerd.cri()?;
     let mut pod = containerd.pod("web");

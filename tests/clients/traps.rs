@@ -12,7 +12,7 @@ use terway_rig::reader;
 use terway_rig::world::Plan;
 
 use crate::alone::local_network;
-use crate::containerd::Containerd;
+use crate::containerd::{Containerd, Release};
 use crate::stage::{LIMIT, books_agree, booted, in_use, trial, wait_free};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -84,7 +84,7 @@ fn upgrade(name: &str) -> Result<()> {
 fn two_networks(name: &str) -> Result<()> {
     let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
     local_network(&world.nodes[0])?;
-    let containerd = Containerd::with_networks(&world.nodes[0], 2)?;
+    let containerd = Containerd::of(Release::Installed, &world.nodes[0], 2)?;
     containerd.wait_network()?;
     let cri = containerd.cri()?;
     let id = cri.run(&containerd.pod("web"))?;

@@ -20,6 +20,8 @@ mod host;
 mod lab;
 mod licences;
 mod metadata;
+mod newer;
+mod packages;
 mod rig;
 mod said;
 mod sizes;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::metadata::Metadata;
 use crate::stages::{self, Choice, Stage};
 use crate::workspace::{Workspace, run as run_command};
-use crate::{build, check, dependencies, r#gen, host, lab, rig, tools};
+use crate::{build, check, dependencies, r#gen, host, lab, newer, rig, tools};
 
 /// Which stages to run.
 #[derive(Args)]
@@ -175,6 +175,9 @@ fn clients(workspace: &Workspace) -> Result<()> {
     tools::ensure(tools::CLIENTS)?;
     let mut command = workspace.cargo("test --workspace --all-features --test clients");
     command.env("TERWAY_BIN_DIR", workspace.dist());
+    if let Some(folder) = newer::unpack(workspace)? {
+        command.env("TERWAY_NEWER_DIR", folder);
+    }
     host::unchanged(|| run_command(&mut command))
 }
 

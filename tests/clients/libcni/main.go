@@ -1,8 +1,8 @@
 // Calls a network's plugins by libcni itself, as runtimes in Go do: the smallest client that keeps libcni's cache and its
-// habits. Built against the libcni that Debian packages, without modules and without the internet.
+// habits. Built against a libcni that Debian packages, without modules and without the internet; before_1_2.go or
+// since_1_2.go has the verbs that not every libcni sends.
 //
-//	client add|check|del CONFLIST CACHE CONTAINER NETNS IFNAME
-//	client methods
+//	client add|check|del|status|gc CONFLIST CACHE CONTAINER NETNS IFNAME
 package main
 
 import (
@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 
 	"github.com/containernetworking/cni/libcni"
 )
@@ -23,15 +22,8 @@ func main() {
 }
 
 func run(words []string) error {
-	if len(words) == 1 && words[0] == "methods" {
-		kind := reflect.TypeOf(&libcni.CNIConfig{})
-		for at := 0; at < kind.NumMethod(); at++ {
-			fmt.Println(kind.Method(at).Name)
-		}
-		return nil
-	}
 	if len(words) != 6 {
-		return fmt.Errorf("client add|check|del CONFLIST CACHE CONTAINER NETNS IFNAME, not %q", words)
+		return fmt.Errorf("client add|check|del|status|gc CONFLIST CACHE CONTAINER NETNS IFNAME, not %q", words)
 	}
 	list, err := libcni.ConfListFromFile(words[1])
 	if err != nil {
@@ -57,5 +49,5 @@ func run(words []string) error {
 	case "del":
 		return client.DelNetworkList(ctx, list, call)
 	}
-	return fmt.Errorf("there is no %q; there are add, check and del", words[0])
+	return further(ctx, client, list, words[0], call)
 }

@@ -8,7 +8,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::packages;
+use crate::packages;
 use crate::tools;
 use crate::workspace::run;
 

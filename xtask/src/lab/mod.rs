@@ -23,7 +23,6 @@ mod job;
 mod kernel;
 mod kernel_build;
 mod modules;
-mod packages;
 mod qemu;
 mod report;
 mod setting;

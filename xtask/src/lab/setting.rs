@@ -9,8 +9,8 @@ use super::cable::Cable;
 use super::guest::Guest;
 use super::job::{Job, Program};
 use super::kernel::Kernel;
-use super::packages;
 use super::test_files::{AGENTS, CHILDREN, TWO_NODES, TestFile};
+use crate::packages;
 
 /// The node's own network services, as Debian packages them, with the libraries that this machine may lack.
 const AGENT_PACKAGES: [&str; 13] = [

@@ -12,9 +12,9 @@ use anyhow::{Context as _, Result};
 use super::initramfs::{self, Initramfs};
 use super::job::{JOB, Job, Program};
 use super::modules::{self, INDEX, STOCK};
-use super::packages;
 use super::qemu::{self, Emulator, Machine};
 use super::test_files::TestFile;
+use crate::packages;
 
 /// The kernel: the one for clouds, which boots fastest.
 const KERNEL: &str = "linux-image-6.1.0-56-cloud-amd64";

@@ -1,5 +1,5 @@
-//! Debian packages unpacked into folders. Nothing of them is installed on this machine and nothing of them runs on it:
-//! a guest sees the folder as a layer of its root, or a file of it is all that is wanted.
+//! Debian packages unpacked into folders. Nothing of them is installed on this machine: a guest sees the folder as a
+//! layer of its root, a test starts a program by its place in it, or a file of it is all that is wanted.
 
 use std::fs;
 use std::path::Path;
@@ -10,12 +10,26 @@ use nix::unistd::Uid;
 
 use crate::workspace::run;
 
+mod release;
+
+pub(crate) use release::Release;
+
 /// Folders that Debian merged into `/usr`; some packages still bring files for the old ones, and a layer with such a
 /// folder would hide the link.
 const MERGED: [&str; 3] = ["bin", "sbin", "lib"];
 
-/// Makes the folder hold these packages' files, unless it does already. What the folder holds is written beside it.
-pub(super) fn unpack(packages: &[&str], folder: &Path) -> Result<()> {
+/// Makes the folder hold the files of these packages of this machine's release, unless it does already. What the folder
+/// holds is written beside it.
+pub(crate) fn unpack(packages: &[&str], folder: &Path) -> Result<()> {
+    unpack_fetched(packages, folder, |download| fetch(packages, download))
+}
+
+/// The same with packages of another release of Debian.
+pub(crate) fn unpack_of(release: &Release, packages: &[&str], folder: &Path) -> Result<()> {
+    unpack_fetched(packages, folder, |download| release.fetch(packages, download))
+}
+
+fn unpack_fetched(packages: &[&str], folder: &Path, fetch: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let (note, wanted) = (folder.with_extension("packages"), packages.join("\n"));
     if folder.is_dir() && fs::read_to_string(&note).is_ok_and(|held| held == wanted) {
         return Ok(());
@@ -29,7 +43,7 @@ pub(super) fn unpack(packages: &[&str], folder: &Path) -> Result<()> {
     for place in [folder, &download] {
         fs::create_dir_all(place).with_context(|| format!("failed to make {}", place.display()))?;
     }
-    fetch(packages, &download)?;
+    fetch(&download)?;
     for file in fs::read_dir(&download).context("failed to read what was downloaded")? {
         run(Command::new("dpkg").arg("--extract").arg(file?.path()).arg(folder))?;
     }

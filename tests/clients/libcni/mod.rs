@@ -1,20 +1,22 @@
-//! libcni itself, by a small client built against the one that Debian packages (1.1.2): its cache, its version choice, its
-//! habits. It sends neither GC nor STATUS, which came with 1.2; that is a test here, so that a newer package is noticed.
+//! libcni itself, by a small client built against the one that is installed (1.1.2): its cache, its version choice, its
+//! habits. It sends neither GC nor STATUS, which came with 1.2; `newer` has them.
 
-use std::env;
+mod client;
+mod newer;
+
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::process::Command;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
-use terway_rig::node::Node;
 use terway_rig::world::Plan;
-use terway_rig::{namespace, pod, reader};
+use terway_rig::{namespace, reader};
+
+use client::{Libcni, Sandbox};
+pub(crate) use newer::trials as newer_trials;
 
 use crate::stage::{books_agree, booted, in_use, trial, wait_free};
 
@@ -25,97 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("libcni::a_del_without_namespace_and_without_cache_frees_the_eni", nothing_left),
         trial("libcni::two_interfaces_of_one_sandbox_come_at_once", two_interfaces),
         trial("libcni::a_new_plugin_is_called_while_the_old_file_is_busy", busy),
-        trial("libcni::debians_sends_no_gc_and_no_status", methods),
     ]
-}
-
-/// Where Debian has Go packages.
-const PACKAGES: &str = "/usr/share/gocode";
-
-/// The client, for one node: it reads the conflist that the daemon has put in place.
-struct Libcni {
-    program: &'static Path,
-    host: PathBuf,
-    conflist: PathBuf,
-    cache: PathBuf,
-    plugins: PathBuf,
-}
-
-/// A sandbox: its id and its namespace.
-struct Sandbox {
-    id: String,
-    netns: PathBuf,
-}
-
-impl Sandbox {
-    fn new(name: &str, number: usize) -> Result<Self> {
-        let id = format!("{name}{number}");
-        Ok(Self { netns: pod::sandbox(Path::new("/run/netns"), &id)?, id })
-    }
-}
-
-impl Libcni {
-    fn new(node: &Node) -> Result<Self> {
-        let plugins = node.path("bin");
-        fs::create_dir_all(&plugins)?;
-        fs::copy(node.binaries.join("terway"), plugins.join("terway"))
-            .context("failed to copy the plugin")?;
-        Ok(Self {
-            program: client()?,
-            host: node.netns.clone(),
-            conflist: node.conflist(),
-            cache: node.path("libcni"),
-            plugins,
-        })
-    }
-
-    /// One call; `netns` may be nothing.
-    fn call(&self, verb: &str, id: &str, netns: &str, ifname: &str) -> Result<Output> {
-        let mut command = Command::new(self.program);
-        command.arg(verb).args([&self.conflist, &self.cache]).args([id, netns, ifname]);
-        command.env("CNI_PATH", &self.plugins);
-        namespace::inside(&self.host, move || command.output())?.context("failed to run the client of libcni")
-    }
-
-    /// What a successful call printed.
-    fn run(&self, verb: &str, sandbox: &Sandbox, ifname: &str) -> Result<String> {
-        let output = self.call(verb, &sandbox.id, &sandbox.netns.to_string_lossy(), ifname)?;
-        ensure!(output.status.success(), "libcni {verb}: {}", String::from_utf8_lossy(&output.stderr).trim());
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    /// What a failing call said.
-    fn refusal(&self, verb: &str, sandbox: &Sandbox) -> Result<String> {
-        let output = self.call(verb, &sandbox.id, &sandbox.netns.to_string_lossy(), "eth0")?;
-        ensure!(!output.status.success(), "libcni {verb} passed");
-        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
-
-    /// The results it keeps.
-    fn kept(&self) -> usize {
-        fs::read_dir(self.cache.join("results")).map(Iterator::count).unwrap_or_default()
-    }
-}
-
-/// Builds the client once.
-fn client() -> Result<&'static Path> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
-    built.as_deref().map_err(|error| anyhow!("{error}"))
-}
-
-fn build() -> Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libcni");
-    let program = folder.join("client");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/libcni/main.go");
-    let mut command = Command::new("go");
-    command.args(["build", "-o"]).args([&program, &source]);
-    command.envs([("GO111MODULE", "off"), ("GOPATH", PACKAGES), ("GOFLAGS", "")]);
-    command.env("GOCACHE", folder.join("cache"));
-    let output =
-        command.output().context("failed to run go; install golang-go and golang-github-appc-cni-dev")?;
-    ensure!(output.status.success(), "go build: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(program)
 }
 
 /// ADD, CHECK with the result of the cache, a drift by its name, DEL, and DEL again.
@@ -223,14 +135,4 @@ fn busy(name: &str) -> Result<()> {
     ensure!(in_use(&world.nodes[0])? == 0, "libcni took a DEL for done that never ran");
     namespace::remove(&sandbox.netns)?;
     books_agree(&mut world, 0, &[])
-}
-
-fn methods(_: &str) -> Result<()> {
-    let output = Command::new(client()?).arg("methods").output().context("failed to run the client")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let has = |method: &str| text.lines().any(|line| line == method);
-    ensure!(has("AddNetworkList") && has("CheckNetworkList") && has("DelNetworkList"), "{text}");
-    // A libcni that sends them can be asked to, and then scenarios with GC and STATUS belong here.
-    ensure!(!has("GCNetworkList") && !has("GetStatusNetworkList"), "this libcni sends GC and STATUS: {text}");
-    Ok(())
 }

@@ -12,6 +12,7 @@ use terway_types::{Fault, FaultCode, Timestamp};
 
 use crate::blueprint::{Blueprint, Node, lay_out};
 use crate::daemon_client::{Daemon, is_away};
+use crate::erdma::leave_to_policy_routing;
 use crate::netconf::{Options, Paths};
 use crate::plan::{plans, seen_at, virtual_functions};
 use crate::queueing::{Notice, heed_kernel, unheeded};
@@ -81,6 +82,7 @@ fn build(
         daemon.tell(&subject.warning("VirtualModeChanged", &notice));
     }
     let mut notices = heed_kernel(&mut plans, &sandbox.host)?;
+    notices.extend(leave_to_policy_routing(&mut plans));
     for (vf, mac) in virtual_functions(&reply.interfaces) {
         make_ready(Path::new("/"), vf, mac, &sandbox.host)?;
     }

@@ -1,12 +1,14 @@
 //! Plans laid out on this node: the layouts ADD applies and CHECK compares, with the rule by which the
 //! ENIs are found.
 
+use std::path::Path;
 use std::time::Instant;
 
 use terway_datapath::kernel::{Netns, NicRule};
 use terway_datapath::{HostFacts, Layout, layout};
 use terway_types::{Fault, InterfacePlan, IpFamily, MacAddr};
 
+use crate::erdma::find_devices;
 use crate::subject::Subject;
 
 /// One interface, completely described.
@@ -95,5 +97,6 @@ fn host_facts(
         let found = facts.find_nic(host, plan.mac, &rule, index_of(seen, plan.mac), deadline);
         found.map_err(|error| error.fault())?;
     }
+    find_devices(Path::new("/"), plans, host, &mut facts)?;
     Ok(facts)
 }

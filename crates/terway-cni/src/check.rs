@@ -10,13 +10,14 @@ use terway_types::{Fault, FaultCode};
 
 use crate::blueprint::{Blueprint, Node, lay_out};
 use crate::daemon_client::Daemon;
+use crate::erdma::leave_to_policy_routing;
 use crate::netconf::{Options, Paths};
 use crate::plan::{plans, seen_at};
 use crate::queueing::heed_kernel;
 use crate::sandbox::Sandbox;
 use crate::subject::Subject;
 use crate::virtual_type::as_built;
-use crate::{outcome, timeline};
+use crate::{erdma, outcome, timeline};
 
 /// How long an ADD or DEL of the same attachment may take to end.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -40,6 +41,8 @@ pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
         return Err(Fault::new(FaultCode::AttachmentUnknown, what));
     }
     as_built(&mut plans, &sandbox.pod)?;
+    erdma::as_built(&mut plans, &subject, &sandbox.host)?;
+    leave_to_policy_routing(&mut plans);
     // As at ADD; what the kernel lacks has been told then.
     heed_kernel(&mut plans, &sandbox.host)?;
     let kept = request.prev_result.as_ref().ok_or_else(|| {

@@ -121,7 +121,8 @@ fn held(reply: &wire::InfoReply, key: &AttachmentKey) -> Known {
     }
 }
 
-/// What the runtime kept of ADD's result. The MAC is that of the pod's own interface, so never one of an ENI it shares.
+/// What the runtime kept of ADD's result. The MAC is that of the pod's own interface; links made on or for an ENI that it
+/// shares have that one's, which the removal tells from the ENI itself.
 fn kept(prev: &PrevResult, key: &AttachmentKey) -> Known {
     Known {
         mac: kept_mac(prev, key),

@@ -7,6 +7,7 @@ mod blueprint;
 mod check;
 mod daemon_client;
 mod del;
+mod erdma;
 #[cfg(test)]
 mod fixture;
 mod gc;

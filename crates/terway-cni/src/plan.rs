@@ -91,6 +91,7 @@ fn plan(parts: InterfaceParts, datapath: Datapath, key: &AttachmentKey, options:
         ingress: limit(options.ingress, parts.ingress),
         egress: limit(options.egress, parts.egress),
         queueing: options.queueing.of_interface(datapath, parts.class),
+        erdma: parts.erdma,
         nic_kinds: parts.nic_kinds,
     }
 }

@@ -58,6 +58,49 @@ fn a_pod_comes_and_goes() {
     node.call("DEL").env("CNI_NETNS", "/run/netns/gone").ok();
 }
 
+/// The node's sysfs with the RDMA device that an eRDMA driver makes for the ENI.
+const RDMA_DEVICE: &str = "
+    mount -t tmpfs none /sys/class
+    mkdir -p /sys/class/infiniband/erdma_0
+    echo 0216:3eff:fe00:0001 > /sys/class/infiniband/erdma_0/node_guid";
+
+#[test]
+fn a_pod_for_erdma_speaks_with_its_enis_mac_or_is_not_made() {
+    let node = Node::new();
+    let mut eni = interface();
+    eni.eni.as_mut().unwrap().erdma = true;
+    let script = Script { interfaces: vec![eni], shared: true, ..Script::default() };
+    let daemon = Daemon::start(node.dir.path(), script);
+    let before = node.state();
+    let words = ["rdma-unusable", "no RDMA device has node GUID 0216:3eff:fe00:0001", "modprobe erdma"];
+    node.call("ADD").fails(11, &words);
+    assert_eq!(node.state(), before);
+    assert_eq!(daemon.asked(), ["alloc c0ffee/eth0 pod=web", "release c0ffee/eth0: ADD failed"]);
+
+    node.sh(RDMA_DEVICE);
+    let result = node.call("ADD").ok();
+    assert_eq!(result["interfaces"][0]["mac"], ENI_MAC);
+    let seen: Value = serde_json::from_str(&node.sh("ip -n a -j -d link show dev eth0")).unwrap();
+    assert_eq!((&seen[0]["address"], &seen[0]["linkinfo"]["info_kind"]), (&json!(ENI_MAC), &json!("veth")));
+    let check = node.call("CHECK").key("prevResult", result.clone());
+    check.ok();
+    // The driver was unloaded: the pod is as it was made and has lost its device.
+    node.sh("mv /sys/class/infiniband /sys/class/away");
+    check.fails(11, &["rdma-unusable"]);
+    node.sh("mv /sys/class/away /sys/class/infiniband");
+    check.ok();
+    // The daemon says otherwise meanwhile; what counts is how the pod was made.
+    daemon.script().interfaces[0].eni.as_mut().unwrap().erdma = false;
+    check.ok();
+
+    // The daemon is away: the pod's MAC is all that is known of its ENI.
+    let away = node.call("DEL").key("prevResult", result).key("socket_path", json!("/nowhere/eni.socket"));
+    away.ok();
+    assert_eq!(node.sh("ip -n a -br link show type veth"), "");
+    assert!(node.sh("ip -br link show nic0").contains(ENI_MAC), "the ENI stays what and where it was");
+    assert!(!node.sh("ip -br link").contains("cali"), "and nothing else does");
+}
+
 #[test]
 fn version_needs_nothing() {
     let node = Node::new();

@@ -79,6 +79,8 @@ pub struct BringUp {
     pub state_dir: PathBuf,
     /// Kernel link kinds that count as a NIC besides those without any.
     pub nic_kinds: Vec<String>,
+    /// The node's root folder.
+    pub root: PathBuf,
     /// Who the node is.
     pub metadata: Arc<dyn Metadata>,
     /// The way to the cloud.
@@ -295,6 +297,7 @@ impl BringUp {
             ipv6: live.settings.ipv6,
             mode: standing.mode,
             node_mac: live.facts.identity.primary_mac,
+            erdma: live.settings.erdma.then(|| self.root.clone()),
         };
         let routed = standing.mode == NodeMode::VpcRoute;
         if routed {

@@ -127,6 +127,8 @@ pub struct Config {
     pub idle_ip_reclaim_jitter: Option<u16>,
     /// `ip_pool_sync_period`: pause between two looks at all ENIs.
     pub ip_pool_sync_period: Option<Duration>,
+    /// `enable_erdma`: pods on shared ENIs use the RDMA devices of those that have one.
+    pub enable_erdma: bool,
     /// `ip_stack`.
     pub ip_stack: Option<IpStack>,
     /// `rate_limit`: cloud action to calls per minute.
@@ -185,6 +187,7 @@ impl Config {
             idle_ip_reclaim_batch_size: keys.take("idle_ip_reclaim_batch_size"),
             idle_ip_reclaim_jitter: keys.parsed("idle_ip_reclaim_jitter_factor", permille),
             ip_pool_sync_period: keys.parsed("ip_pool_sync_period", duration),
+            enable_erdma: keys.take("enable_erdma").unwrap_or_default(),
             ip_stack: keys.parsed("ip_stack", word),
             rate_limit: keys.take("rate_limit").unwrap_or_default(),
             eni_release_interval: keys.parsed("eni_release_interval", duration),

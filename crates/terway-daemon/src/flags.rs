@@ -25,7 +25,7 @@ pub struct Flags {
     /// Where the plugin keeps the locks of attachments: the key run_dir of its configuration
     #[arg(long, value_name = "DIR", default_value = "/var/run/eni/attachments")]
     pub run_dir: PathBuf,
-    /// Where the node's root folder is mounted, to name processes that take pods' routes away
+    /// Where the node's root folder is mounted, to name processes that take pods' routes away and to see RDMA devices
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub host_root: PathBuf,
     /// Do not put back what others take away of pods' links, routes and rules on the node

@@ -110,6 +110,7 @@ fn assemble(
             owner,
             state_dir: flags.state_dir.clone(),
             nic_kinds: flags.nic_kinds.clone(),
+            root: flags.host_root.clone(),
             metadata: access,
             connect: Box::new(move |identity, way, calls| connect(&cloud, identity, way, calls)),
             links: kernel_links(flags.nic_kinds.clone()),

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ipnetwork::IpNetwork;
+use terway_datapath::kernel::rdma::device_of;
 use terway_ledger::LedgerReader;
 use terway_pool::{Pool, PoolView};
 use terway_rpc::{InterfaceParts, wire};
+use terway_types::fault::chain;
 use terway_types::{Addresses, EniRecord, Fault, FaultCode, MacAddr, NodeMode, Timestamp};
 use tokio::sync::watch;
 use tokio::time::timeout_at;
@@ -97,6 +99,8 @@ pub struct InterfaceSettings {
     pub mode: NodeMode,
     /// The hardware address of the node's own NIC.
     pub node_mac: MacAddr,
+    /// The node's root folder, where pods use the RDMA devices of ENIs that have one.
+    pub erdma: Option<PathBuf>,
 }
 
 /// The daemon as its services see it.
@@ -176,10 +180,20 @@ impl InterfaceSettings {
                 .caused_by(&error)
         })?;
         Ok(InterfaceParts {
+            erdma: self.has_rdma(parts.mac),
             service_cidrs: self.service_cidrs.clone(),
             nic_kinds: self.nic_kinds.clone(),
             ..parts
         })
+    }
+
+    /// Whether the ENI is one for eRDMA. One whose devices cannot be told apart is none.
+    fn has_rdma(&self, mac: MacAddr) -> bool {
+        let Some(root) = &self.erdma else { return false };
+        let device = device_of(root, mac);
+        device
+            .inspect_err(|error| tracing::warn!(error = chain(error), "no eRDMA"))
+            .is_ok_and(|found| found.is_some())
     }
 
     /// What an answer says it is about.
@@ -194,11 +208,32 @@ impl InterfaceSettings {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Duration;
 
     use tokio::task::yield_now;
 
     use super::*;
+
+    #[test]
+    fn an_eni_is_for_erdma_if_the_node_has_its_device() {
+        let root = tempfile::tempdir().unwrap();
+        let device = root.path().join("sys/class/infiniband/erdma_0");
+        fs::create_dir_all(&device).unwrap();
+        fs::write(device.join("node_guid"), "0216:3eff:fe01:0203\n").unwrap();
+        let settings = |erdma| InterfaceSettings {
+            service_cidrs: vec![],
+            nic_kinds: vec![],
+            ipv6: false,
+            mode: NodeMode::Shared,
+            node_mac: MacAddr([2; 6]),
+            erdma,
+        };
+        let own = MacAddr([0, 0x16, 0x3e, 1, 2, 3]);
+        assert!(settings(Some(root.path().to_owned())).has_rdma(own));
+        assert!(!settings(Some(root.path().to_owned())).has_rdma(MacAddr([0, 0x16, 0x3e, 1, 2, 4])));
+        assert!(!settings(None).has_rdma(own), "nobody asked for it");
+    }
 
     fn code(answer: Result<Arc<Serving>, Fault>) -> (FaultCode, String) {
         let fault = answer.unwrap_err();

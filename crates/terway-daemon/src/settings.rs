@@ -77,6 +77,8 @@ pub struct Settings {
     pub parallel: u32,
     /// ENIs an instance must carry, its primary one included, to give pods whole ENIs.
     pub exclusive_min_enis: u32,
+    /// Whether pods use the RDMA devices of shared ENIs that have one.
+    pub erdma: bool,
     /// Whether pods get IPv6 addresses besides IPv4.
     pub ipv6: bool,
     /// Rest of a released ENI or address.
@@ -142,6 +144,7 @@ impl Settings {
             inventory,
             parallel,
             exclusive_min_enis: config.exclusive_min_enis.unwrap_or(DEFAULT_EXCLUSIVE_MIN_ENIS),
+            erdma: config.enable_erdma && mode == NodeMode::Shared,
             ipv6: config.ip_stack == Some(IpStack::Dual),
             quarantine,
             quarantine_max,
@@ -167,6 +170,17 @@ fn warnings(config: &Config, mode: NodeMode) -> Vec<String> {
         let of_enis = unheeded_without_enis(config).into_iter();
         warnings
             .extend(of_enis.map(|key| format!("`{key}` has no effect: a node in VPC mode makes no ENIs")));
+    }
+    if config.enable_erdma {
+        warnings.push(
+            match mode {
+                NodeMode::Shared => {
+                    "`enable_erdma` makes no ENIs for eRDMA: pods use the RDMA devices of ENIs that have one"
+                }
+                _ => "`enable_erdma` has no effect: it concerns ENIs shared by several pods",
+            }
+            .to_owned(),
+        );
     }
     if config.service_cidr.is_empty() {
         warnings.push("`service_cidr` is empty: pods reach no service address through this node".to_owned());

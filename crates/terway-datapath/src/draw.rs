@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::describe::{
-    Layout, Link, LinkKind, NamespaceLayout, Queues, Route, Rule, Table, Tagging, VlanTag,
+    Layout, Link, LinkKind, NamespaceLayout, Queues, Route, Rule, SmcEntry, Table, Tagging, VlanTag,
 };
 
 /// Draws the layout.
@@ -52,6 +52,9 @@ fn picture(layout: &Layout, text: &mut String) -> fmt::Result {
         }
         for class in &namespace.classes {
             writeln!(text, "  what {} sends is {} at {}", class.source, class.class.word(), class.link)?;
+        }
+        for SmcEntry { network, member } in &namespace.smc {
+            writeln!(text, "  {member} is of network {network} for SMC")?;
         }
         for nat in &namespace.source_nat {
             writeln!(

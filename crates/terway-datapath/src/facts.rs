@@ -2,16 +2,19 @@
 //! that link lives by router advertisements, and what the ENIs are called that stay on the node.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::Instant;
 
 use terway_types::{Addresses, Fault, FaultCode, IpFamily, MacAddr};
 
 use crate::kernel::objects::MAIN_TABLE;
+use crate::kernel::rdma::device_for_pods;
 use crate::kernel::sysctl::{Sysctl, SysctlError, ipv6_conf};
 use crate::kernel::{
-    Address, KernelError, Link, Netlink, Netns, NetnsError, NicError, NicRule, Route, RouteFilter, RouteKind,
-    Scope, nic_at, wait_for_nic,
+    Address, KernelError, Link, Netlink, Netns, NetnsError, NicError, NicRule, RdmaError, Route, RouteFilter,
+    RouteKind, Scope, SmcEntry, SmcMember, SmcTable, nic_at, wait_for_nic,
 };
+use crate::names;
 
 /// Facts about the node, true at the moment they were observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +44,17 @@ pub struct NicFacts {
     pub name: String,
     /// Its index.
     pub index: u32,
+    /// Its RDMA device, if a pod on it asks for one.
+    pub rdma: Option<RdmaFacts>,
+}
+
+/// What there is to know about an ENI's RDMA device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RdmaFacts {
+    /// Its name.
+    pub device: String,
+    /// The physical network it belongs to, or shall, by SMC-R's table. None where the kernel has no such table.
+    pub network: Option<String>,
 }
 
 /// A fact that is missing.
@@ -138,7 +152,20 @@ impl HostFacts {
 
     /// Takes note of an ENI that was found.
     pub fn add_nic(&mut self, link: &Link, mac: MacAddr) {
-        self.nics.push(NicFacts { mac, name: link.name.clone(), index: link.index });
+        self.nics.push(NicFacts { mac, name: link.name.clone(), index: link.index, rdma: None });
+    }
+
+    /// Looks for the RDMA device of an ENI that was found, in the sysfs below the node's root folder.
+    pub fn find_rdma(&mut self, root: &Path, host: &Netns, mac: MacAddr) -> Result<(), RdmaError> {
+        let device = device_for_pods(root, mac)?;
+        let network = match SmcTable::open(host)? {
+            Some(mut table) => network_of(&device, &table.entries()?),
+            None => None,
+        };
+        for nic in self.nics.iter_mut().filter(|nic| nic.mac == mac) {
+            nic.rdma = Some(RdmaFacts { device: device.clone(), network: network.clone() });
+        }
+        Ok(())
     }
 
     /// The ENI with this hardware address, if it was found.
@@ -150,6 +177,13 @@ impl HostFacts {
     pub fn uplink_takes_advertisements_as_host(&self) -> bool {
         self.uplink_accept_ra == Some(1)
     }
+}
+
+/// The network that the node's owner has put a device into goes before ours.
+fn network_of(device: &str, entries: &[SmcEntry]) -> Option<String> {
+    let own = SmcMember::Device(device.to_owned());
+    let theirs = entries.iter().find(|entry| entry.member == own).map(|entry| entry.network.clone());
+    theirs.or_else(|| names::smc_network(device))
 }
 
 /// The index of the link the node's packets leave by, if it has a default route: IPv4's before IPv6's.
@@ -232,6 +266,18 @@ mod tests {
         let routes = [route("10.0.0.0/8", 9, 0), route("0.0.0.0/0", 3, 200), route("0.0.0.0/0", 2, 100)];
         assert_eq!(best_way_out(&routes), Some(2));
         assert_eq!(best_way_out(&routes[..1]), None);
+    }
+
+    #[test]
+    fn a_device_stays_in_the_network_that_it_is_in() {
+        let entry = |network: &str, device: &str| SmcEntry {
+            network: network.into(),
+            member: SmcMember::Device(device.into()),
+        };
+        let there = [entry("FAST", "erdma_1"), entry("SLOW", "erdma_10")];
+        assert_eq!(network_of("erdma_1", &there).as_deref(), Some("FAST"));
+        assert_eq!(network_of("erdma_10", &there).as_deref(), Some("SLOW"));
+        assert_eq!(network_of("erdma_0", &there).as_deref(), Some("0"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use terway_types::{AttachmentKey, MacAddr};
 use crate::kernel::objects::Link;
 use crate::kernel::{KernelError, Netlink, Netns};
 use crate::mark::Mark;
+use crate::names::ENI_MAC_GROUP;
 use crate::{queues, rules, source_nat};
 
 /// What there is of one attachment, by the mark it carries.
@@ -42,7 +43,8 @@ fn traces(
         let traces = all.entry(key).or_default();
         // A child of an ENI has its MAC too.
         let has_an_enis_mac = link.mac.is_some_and(|mac| enis.contains(&mac));
-        let is_nic = link.kind.is_none() || (has_an_enis_mac && link.child.is_none());
+        let was_made = link.child.is_some() || link.group == ENI_MAC_GROUP;
+        let is_nic = link.kind.is_none() || (has_an_enis_mac && !was_made);
         let names = if is_nic { &mut traces.nics } else { &mut traces.links };
         names.insert(link.name.clone());
     }
@@ -98,6 +100,7 @@ mod tests {
             link("eth1", None, 2, a),
             link("eth2", Some("veth"), 3, b),
             Link { child: Some(Child::Ipvlan(None)), ..link("cali3", Some("ipvlan"), 3, b) },
+            Link { group: ENI_MAC_GROUP, ..link("cali4", Some("veth"), 3, b) },
             link("cali9", Some("veth"), 4, Some("calico:terway/c/eth0")),
             link("cali8", Some("veth"), 5, None),
         ];
@@ -112,7 +115,7 @@ mod tests {
             shown,
             [
                 r#"terway/a/eth0 {"cali1"} {"eth1"} false"#,
-                r#"terway/b/eth0 {"cali3"} {"eth2"} true"#,
+                r#"terway/b/eth0 {"cali3", "cali4"} {"eth2"} true"#,
                 "terway/d/eth0 {} {} true",
             ]
         );

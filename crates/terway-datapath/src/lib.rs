@@ -25,6 +25,7 @@ pub mod observe;
 pub mod queues;
 pub mod remove;
 pub mod rules;
+mod smc;
 pub mod source_check;
 mod source_nat;
 pub mod symmetric;

@@ -56,11 +56,18 @@ pub(crate) fn is_unnamed_child(name: &str) -> bool {
         .is_some_and(|rest| rest.len() == 9 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
+/// The group of links that were made for pods and bear an ENI's own MAC, as the pod's end of a pair does for eRDMA. By it
+/// they are told from the ENI, whatever kinds count as one. Groups have no owners; the number is next to that of
+/// [`crate::source_check::GROUP`].
+pub const ENI_MAC_GROUP: u32 = 158;
+
 /// Which of an attachment's own links a MAC is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnLink {
     /// The host's end of the pair.
     HostEnd,
+    /// The same of a pair whose other end bears the ENI's MAC for eRDMA: who sees the node's end alone can tell.
+    ErdmaHostEnd,
     /// The pod's end of the pair.
     PodEnd,
     /// The link that incoming traffic passes when it is limited.
@@ -75,6 +82,21 @@ pub fn own_mac(key: &AttachmentKey, link: OwnLink) -> MacAddr {
     // IEEE 802: bit 1 of the first byte says "locally administered", bit 0 "group".
     bytes[0] = (bytes[0] | 0b10) & !0b1;
     MacAddr(bytes)
+}
+
+/// Whether the other end of a pair bears the ENI's MAC for eRDMA, by the MAC of the node's end; none if that is not ours.
+pub fn is_for_erdma(host_end: Option<MacAddr>, key: &AttachmentKey) -> Option<bool> {
+    let of = |link| host_end == Some(own_mac(key, link));
+    if of(OwnLink::ErdmaHostEnd) { Some(true) } else { of(OwnLink::HostEnd).then_some(false) }
+}
+
+/// What a network is called in SMC-R's table unless the device is there already: as the existing implementation has it,
+/// what follows the last `_` of the device's name. The kernel takes up to 16 letters and digits and makes them capitals
+/// (`smc_pnetid_valid`); none where that is not what the name gives.
+pub fn smc_network(device: &str) -> Option<String> {
+    let text = device.rsplit('_').next()?.to_ascii_uppercase();
+    let fits = (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    fits.then_some(text)
 }
 
 /// The SHA-1 of a text in 40 digits.
@@ -122,13 +144,33 @@ mod tests {
     }
 
     #[test]
-    fn own_macs_are_local_unicast_and_distinct() {
-        let macs =
-            [OwnLink::HostEnd, OwnLink::PodEnd, OwnLink::Ingress].map(|link| own_mac(&key("eth0"), link));
-        for mac in macs {
-            assert!(mac.is_unicast() && mac.0[0] & 0b10 != 0, "{mac}");
+    fn a_device_names_its_network() {
+        for (device, network) in [
+            ("erdma_0", Some("0")),
+            ("erdma_10", Some("10")),
+            ("rxe_eth1", Some("ETH1")),
+            ("mlx5", Some("MLX5")),
+            ("erdma_", None),
+            ("a.b", None),
+            ("seventeen-or-more-1", None),
+        ] {
+            assert_eq!(smc_network(device).as_deref(), network, "{device}");
         }
-        assert!(macs[0] != macs[1] && macs[1] != macs[2] && macs[0] != macs[2]);
+    }
+
+    #[test]
+    fn own_macs_are_local_unicast_and_distinct() {
+        let macs = [OwnLink::HostEnd, OwnLink::ErdmaHostEnd, OwnLink::PodEnd, OwnLink::Ingress]
+            .map(|link| own_mac(&key("eth0"), link));
+        for (at, mac) in macs.iter().enumerate() {
+            assert!(mac.is_unicast() && mac.0[0] & 0b10 != 0, "{mac}");
+            assert!(!macs[..at].contains(mac));
+        }
         assert_ne!(own_mac(&key("eth0"), OwnLink::PodEnd), own_mac(&key("eth1"), OwnLink::PodEnd));
+        let told = |link| is_for_erdma(Some(own_mac(&key("eth0"), link)), &key("eth0"));
+        assert_eq!(
+            [OwnLink::ErdmaHostEnd, OwnLink::HostEnd, OwnLink::PodEnd].map(told),
+            [Some(true), Some(false), None]
+        );
     }
 }

@@ -13,7 +13,7 @@ use crate::kernel::objects::{
     Address, Link, MAIN_TABLE, Neighbour, OUR_PROTOCOL, Qdisc, Route, RouteFilter, Rule,
 };
 use crate::kernel::sysctl::{Sysctl, SysctlError};
-use crate::kernel::{Cause, Filter, Hook, KernelError, Netlink, Netns, NetnsError};
+use crate::kernel::{Cause, Filter, Hook, KernelError, Netlink, Netns, NetnsError, SmcEntry, SmcTable};
 use crate::mark::Mark;
 use crate::queues::{self, Tree};
 use crate::{rules, source_nat};
@@ -56,6 +56,8 @@ pub struct NamespaceState {
     pub sysctls: BTreeMap<String, String>,
     /// The attachment's own translation rules.
     pub source_nat: Vec<RuleBody>,
+    /// All members of physical networks, where the layout has some.
+    pub smc: Vec<SmcEntry>,
 }
 
 /// Kernel state that could not be read.
@@ -151,6 +153,11 @@ fn namespace(
             Some(snapshot) => snapshot.source_nat(&mark, netns)?,
             None => source_nat::installed(&mark, netns)?,
         };
+    }
+    if !wanted.smc.is_empty()
+        && let Some(mut table) = SmcTable::open(netns)?
+    {
+        state.smc = table.entries()?;
     }
     state.routes = routes(wanted, &state, &mut netlink)?;
     state.rules = match snapshot {

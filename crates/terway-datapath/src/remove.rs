@@ -17,8 +17,8 @@ use crate::home;
 use crate::kernel::objects::{Link, OUR_PROTOCOL, Rule};
 use crate::kernel::{KernelError, Netlink, Netns, NicRule, Request};
 use crate::mark::Mark;
-use crate::names::{self, OwnLink};
-use crate::{queues, rules, source_nat, tags};
+use crate::names::{self, ENI_MAC_GROUP, OwnLink};
+use crate::{queues, rules, smc, source_nat, tags};
 
 /// What shall be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ struct Work<'a> {
     removal: &'a Removal,
     rule: &'a NicRule,
     mark: Mark,
-    made: [MacAddr; 3],
+    made: [MacAddr; 4],
     /// The ENIs that are the attachment's: the one named, and those that came out of its pod.
     macs: Vec<MacAddr>,
     /// The links on the node that its own are children of.
@@ -152,7 +152,8 @@ impl<'a> Work<'a> {
             removal,
             rule,
             mark: Mark::of(key),
-            made: [OwnLink::HostEnd, OwnLink::PodEnd, OwnLink::Ingress].map(|link| names::own_mac(key, link)),
+            made: [OwnLink::HostEnd, OwnLink::ErdmaHostEnd, OwnLink::PodEnd, OwnLink::Ingress]
+                .map(|link| names::own_mac(key, link)),
             macs: removal.mac.into_iter().collect(),
             parents: BTreeSet::new(),
             removed: Removed::default(),
@@ -180,7 +181,7 @@ impl<'a> Work<'a> {
             // One that is up serves others: a trunk or a shared ENI, whose MAC its children's results carry too.
             return (is_nic && is_known && !link.up).then_some(Ours::Nic);
         }
-        if is_child(link) {
+        if has_an_enis_mac(link) {
             return Some(Ours::Made);
         }
         // The rule may not know the NIC's kind while the daemon, which does, is away. An ENI must never be
@@ -255,6 +256,12 @@ impl<'a> Work<'a> {
             }
         }
         self.parents.extend(made.iter().filter(|link| is_child(link)).filter_map(|link| link.peer));
+        let over_rdma = made.iter().filter(|link| link.group == ENI_MAC_GROUP);
+        let over_rdma: Vec<_> = over_rdma.map(|link| link.name.as_str()).collect();
+        if !over_rdma.is_empty() {
+            let forgotten = smc::forget(&over_rdma, pod);
+            self.note(forgotten);
+        }
         if nics.is_empty() {
             for link in &made {
                 let outcome = delete(link, &mut netlink);
@@ -378,6 +385,11 @@ fn is_child(link: &Link) -> bool {
     matches!(link.kind.as_deref(), Some("vlan" | "ipvlan"))
 }
 
+/// Whether a link was made, and yet has the MAC of the ENI it was made for.
+fn has_an_enis_mac(link: &Link) -> bool {
+    is_child(link) || link.group == ENI_MAC_GROUP
+}
+
 #[cfg(test)]
 mod tests {
     use terway_types::{ContainerId, IfName, NetworkName};
@@ -413,7 +425,7 @@ mod tests {
         let (ours, others) = (Some("terway:terway/c0ffee/eth0"), Some("terway:terway/other/eth0"));
         let pair = names::own_mac(&removal(None).key, OwnLink::HostEnd);
         let foreign = MacAddr([2; 6]);
-        let (real, known) = (NicRule::default(), removal(Some(ENI)));
+        let known = removal(Some(ENI));
         for (link, wanted) in [
             (link("eth0", None, ENI, ours), Some(Ours::Nic)),
             (link("dev8", None, foreign, ours), Some(Ours::Nic)),
@@ -429,11 +441,20 @@ mod tests {
             (link("calix", Some("veth"), pair, None), Some(Ours::Made)),
             (link("calix", Some("veth"), pair, others), None),
             (link("calix", Some("veth"), foreign, None), None),
+            // The pod's end of a pair for eRDMA, which the ENI's MAC does not make an ENI.
+            (Link { group: ENI_MAC_GROUP, ..link("eth0", Some("veth"), ENI, ours) }, Some(Ours::Made)),
+            (Link { group: ENI_MAC_GROUP, ..link("eth0", Some("veth"), ENI, others) }, None),
+            (Link { group: ENI_MAC_GROUP, ..link("eth0", Some("veth"), ENI, None) }, None),
             // A kind the rule does not know: never to be deleted.
             (link("eth0", Some("veth"), ENI, ours), Some(Ours::Nic)),
             (link("eth0", Some("veth"), foreign, ours), Some(Ours::Nic)),
         ] {
-            assert_eq!(Work::new(&known, &real).ours(&link), wanted, "{link:?}");
+            assert_eq!(Work::new(&known, &NicRule::default()).ours(&link), wanted, "{link:?}");
+            if link.group == ENI_MAC_GROUP {
+                // Where simulated clouds have ENIs of this kind.
+                let simulated = NicRule::with_kinds(["veth"]);
+                assert_eq!(Work::new(&known, &simulated).ours(&link), wanted, "{link:?}");
+            }
         }
     }
 

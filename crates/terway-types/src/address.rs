@@ -158,6 +158,17 @@ impl MacAddr {
         self.0 != [0; 6] && self.0[0] & 1 == 0
     }
 
+    /// The identifier that is made of it (modified EUI-64; RFC 4291, appendix A): the kernel's for IPv6 interfaces, and that of
+    /// drivers for RDMA devices.
+    pub fn eui64(self) -> [u8; 8] {
+        let mut bytes = [0, 0, 0, 0xff, 0xfe, 0, 0, 0];
+        let (vendor, card) = self.0.split_at(3);
+        bytes[..3].copy_from_slice(vendor);
+        bytes[5..].copy_from_slice(card);
+        bytes[0] ^= 2;
+        bytes
+    }
+
     /// The six bytes as twelve lower-case digits without separators.
     pub fn hex(self) -> String {
         self.to_string().replace(':', "")

@@ -97,6 +97,8 @@ catalogue! {
     NicMissing = "nic-missing", 11, Later, "check that the ENI is attached to this instance and that its driver is loaded";
     /// More than one NIC has the MAC.
     NicAmbiguous = "nic-ambiguous", 101, AfterMending, "remove the link that copies the ENI's MAC address";
+    /// The pod asks for eRDMA, and its ENI has no device for it that a pod could use.
+    RdmaUnusable = "rdma-unusable", 11, Later, "check that the driver is loaded (`modprobe erdma`) and that `rdma link` shows the ENI's device";
     /// The interface name is taken in the pod.
     InterfaceExists = "interface-exists", 101, AfterMending, "delete the sandbox; its namespace was used before";
     /// The plan cannot be laid out.

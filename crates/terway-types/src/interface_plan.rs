@@ -155,6 +155,8 @@ pub struct InterfacePlan {
     pub egress: Option<Bandwidth>,
     /// How its packets wait at the ENI.
     pub queueing: Queueing,
+    /// Whether the pod uses the ENI's RDMA device (eRDMA); with policy routing only.
+    pub erdma: bool,
     /// Kernel link kinds that count as a NIC besides those without any kind. Empty on real nodes;
     /// a simulated cloud says `veth` here.
     pub nic_kinds: Vec<String>,

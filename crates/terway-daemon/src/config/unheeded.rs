@@ -78,9 +78,7 @@ pub(super) fn read_unheeded(keys: &mut Keys) -> Vec<(&'static str, &'static str)
         "is not passed on yet: ENIs go to the default resource group",
         keys.text("resource_group_id").is_some(),
     );
-    for key in ["enable_eni_trunking", "enable_erdma"] {
-        heard(key, TRUNKS, keys.take::<bool>(key) == Some(true));
-    }
+    heard("enable_eni_trunking", TRUNKS, keys.take::<bool>("enable_eni_trunking") == Some(true));
     unheeded! {
         "custom_stateful_workload_kinds": Vec<String>, CLUSTER;
         "backoff_override": BTreeMap<String, Backoff>, "concerns retries, whose pauses are fixed";

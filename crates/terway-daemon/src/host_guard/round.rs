@@ -271,6 +271,7 @@ fn plan(subject: &Subject, end: &Link) -> InterfacePlan {
         egress: None,
         // What hangs on the pod's annotations is the plugin's alone, as limits are.
         queueing: Queueing::default(),
+        erdma: names::is_for_erdma(end.mac, &subject.key).unwrap_or(parts.erdma),
         nic_kinds: parts.nic_kinds,
     }
 }

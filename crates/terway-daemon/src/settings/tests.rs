@@ -105,13 +105,20 @@ fn both_spellings_of_security_groups_are_united() {
 
 #[test]
 fn what_has_no_effect_is_said() {
-    let settings =
-        Settings::parse(r#"{"enable_erdma": true, "service_cidr": "172.21.0.0/20"}"#, NodeMode::Exclusive)
-            .unwrap();
-    assert_eq!(
-        settings.warnings,
-        ["`enable_erdma` has no effect: it concerns ENIs of kinds that this build does not make"]
-    );
+    let said = |key: &str, mode| {
+        let text = format!(r#"{{"{key}": true, "service_cidr": "172.21.0.0/20"}}"#);
+        let settings = Settings::parse(&text, mode).unwrap();
+        (settings.warnings, settings.erdma)
+    };
+    let trunks =
+        "`enable_eni_trunking` has no effect: it concerns ENIs of kinds that this build does not make";
+    assert_eq!(said("enable_eni_trunking", NodeMode::Shared), (vec![trunks.to_owned()], false));
+    for mode in [NodeMode::Exclusive, NodeMode::VpcRoute] {
+        let nobody = "`enable_erdma` has no effect: it concerns ENIs shared by several pods";
+        assert_eq!(said("enable_erdma", mode), (vec![nobody.to_owned()], false));
+    }
+    let (warnings, erdma) = said("enable_erdma", NodeMode::Shared);
+    assert!(erdma && warnings[0].contains("makes no ENIs for eRDMA"), "{warnings:?}");
 }
 
 #[test]

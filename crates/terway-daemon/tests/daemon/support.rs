@@ -82,6 +82,7 @@ impl Site {
                 owner: Owner { cluster: "c1".to_owned(), node: "n1".to_owned() },
                 state_dir: self.path("state"),
                 nic_kinds: vec!["veth".to_owned()],
+                root: PathBuf::from("/"),
                 metadata: Arc::new(self.cloud.clone()),
                 connect: Box::new(move |_, _, calls| {
                     cloud.tell(calls);

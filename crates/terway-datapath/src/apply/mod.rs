@@ -23,7 +23,7 @@ use crate::kernel::objects as kernel;
 use crate::kernel::{KernelError, LinkChange, Netlink, Netns, NicRule, Request};
 use crate::mark::Mark;
 use crate::remove::{Removal, RemoveError, remove};
-use crate::{queues, rules, source_nat, tags};
+use crate::{queues, rules, smc, source_nat, tags};
 
 /// Where and how a layout is applied.
 pub struct AttachmentContext<'a> {
@@ -164,6 +164,7 @@ impl Work<'_> {
             let batch = spoiled(queues::missing(&mut self.pod, link, &self.layout.pod)?, self.spoil);
             self.pod.transact(&batch)?;
         }
+        smc::add_missing(&self.layout.pod.smc, self.context.pod)?;
         let main = self.layout.main().and_then(|main| links.iter().find(|link| link.name == main.name));
         Ok(main.map_or(0, |main| main.index))
     }
@@ -189,7 +190,7 @@ impl Work<'_> {
             let batch = spoiled(tags::missing(&mut self.host, link, tagging)?, self.spoil);
             self.host.transact(&batch)?;
         }
-        Ok(())
+        Ok(smc::add_missing(&host.smc, self.context.host)?)
     }
 
     /// Last, because it needs no undoing then: the runtime or another plugin may have set it up before.

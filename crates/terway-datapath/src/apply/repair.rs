@@ -8,7 +8,7 @@ use crate::describe::{Layout, NamespaceLayout, Object};
 use crate::diff::{Deviation, Drift, Place};
 use crate::kernel::{LinkChange, Netlink, Netns, Request};
 use crate::mark::Mark;
-use crate::{queues, source_nat, tags};
+use crate::{queues, smc, source_nat, tags};
 
 /// An attachment whose objects on the node could not be put back.
 #[derive(Debug, thiserror::Error)]
@@ -79,5 +79,6 @@ fn put_back(layout: &Layout, wanted: &NamespaceLayout, host: &Netns) -> Result<(
         let missing = tags::missing(&mut netlink, link, tagging)?;
         netlink.transact(&missing)?;
     }
+    smc::add_missing(&wanted.smc, host)?;
     switched
 }

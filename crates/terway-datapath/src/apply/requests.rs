@@ -245,5 +245,6 @@ fn route(route: &Route, by_name: &ByName<'_>) -> Result<Request, StepError> {
 }
 
 fn new<'a>(link: &'a Link, netns: Option<&'a Netns>) -> NewLink<'a> {
-    NewLink { name: &link.name, mac: Some(link.mac), mtu: Some(link.mtu), netns, ..NewLink::default() }
+    let (mac, mtu) = (Some(link.mac), Some(link.mtu));
+    NewLink { name: &link.name, mac, mtu, group: link.group, netns, ..NewLink::default() }
 }

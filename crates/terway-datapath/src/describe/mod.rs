@@ -7,6 +7,7 @@ mod traffic;
 
 use std::fmt;
 
+pub use crate::kernel::{SmcEntry, SmcMember};
 pub use ip::{Address, FIRST_TABLE, Neighbour, Route, Rule, Table};
 pub use link::{Link, LinkKind, Loopback, SharedNic};
 use terway_types::{AttachmentKey, MacAddr};
@@ -57,6 +58,8 @@ pub struct NamespaceLayout {
     pub classes: Vec<Class>,
     /// Source translation of the pod's traffic.
     pub source_nat: Vec<SourceNat>,
+    /// What connections may go over RDMA between.
+    pub smc: Vec<SmcEntry>,
 }
 
 /// Any one object of a layout.
@@ -90,6 +93,8 @@ pub enum Object {
     Class(Class),
     /// A source translation.
     SourceNat(SourceNat),
+    /// What belongs to a physical network, for RDMA.
+    Smc(SmcEntry),
 }
 
 impl NamespaceLayout {
@@ -110,6 +115,7 @@ impl NamespaceLayout {
             queues,
             classes,
             source_nat,
+            smc,
         } = self;
         let mut all = Vec::new();
         all.extend(loopback.iter().copied().map(Object::Loopback));
@@ -126,6 +132,7 @@ impl NamespaceLayout {
         all.extend(queues.iter().cloned().map(Object::Queues));
         all.extend(classes.iter().cloned().map(Object::Class));
         all.extend(source_nat.iter().copied().map(Object::SourceNat));
+        all.extend(smc.iter().cloned().map(Object::Smc));
         all
     }
 
@@ -159,6 +166,7 @@ impl FromIterator<Object> for NamespaceLayout {
                 Object::Queues(object) => layout.queues.push(object),
                 Object::Class(object) => layout.classes.push(object),
                 Object::SourceNat(object) => layout.source_nat.push(object),
+                Object::Smc(object) => layout.smc.push(object),
             }
         }
         layout
@@ -214,6 +222,7 @@ impl fmt::Display for Object {
             Self::Queues(object) => object.fmt(f),
             Self::Class(object) => object.fmt(f),
             Self::SourceNat(object) => object.fmt(f),
+            Self::Smc(object) => object.fmt(f),
         }
     }
 }
@@ -248,6 +257,7 @@ impl Object {
             Self::Queues(queues) => Some(&queues.link),
             Self::Class(class) => Some(&class.link),
             Self::SourceNat(_) => None,
+            Self::Smc(entry) => entry.member.link(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::describe::{
     Address, Class, IngressRedirect, Limit, Link, LinkKind, NamespaceLayout, Neighbour, Object, Queues,
-    Route, Rule, SharedNic, SourceNat, Sysctl, VlanTag,
+    Route, Rule, SharedNic, SmcEntry, SourceNat, Sysctl, VlanTag,
 };
 use crate::diff::Deviation;
 use crate::kernel::objects::{self as kernel, Child, OUR_PROTOCOL, RouteKind, Scope};
@@ -54,6 +54,7 @@ pub(super) fn deviation(
         Object::Queues(queues) => self::queues(queues, found),
         Object::Class(class) => self::class(class, wanted, found),
         Object::SourceNat(nat) => source_nat(nat, found),
+        Object::Smc(entry) => smc(entry, found),
     }
 }
 
@@ -130,6 +131,15 @@ fn link(wanted: &Link, found: &NamespaceState) -> Option<Deviation> {
     }
     compared.field("master", "none", word(link.master.map(|index| found.name_of(index))));
     compared.switch("up", true, link.up);
+    compared.outcome()
+}
+
+fn smc(wanted: &SmcEntry, found: &NamespaceState) -> Option<Deviation> {
+    let Some(entry) = found.smc.iter().find(|entry| entry.member == wanted.member) else {
+        return Some(Deviation::Missing);
+    };
+    let mut compared = Compared::default();
+    compared.field("network", &wanted.network, &entry.network);
     compared.outcome()
 }
 

@@ -11,7 +11,7 @@ use terway_types::{
 
 use super::{Deviation, Drift, Place, diff, fault};
 use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Object, Route, Rule, Table};
-use crate::facts::{HostFacts, NicFacts};
+use crate::facts::{HostFacts, NicFacts, RdmaFacts};
 use crate::kernel::objects::{self as kernel, Child, Scope};
 use crate::observe::{NamespaceState, Observed};
 use crate::queues::{self, Leaf, Tree};
@@ -54,6 +54,7 @@ fn of(datapath: Datapath) -> Layout {
         ingress: limit,
         egress: limit,
         queueing: Queueing { paced: true, class: Some(PriorityClass::Guaranteed) },
+        erdma: datapath == Datapath::PolicyRoute,
         nic_kinds: vec![],
     };
     let key = AttachmentKey {
@@ -61,6 +62,7 @@ fn of(datapath: Datapath) -> Layout {
         container: ContainerId::new("c0ffee").unwrap(),
         ifname,
     };
+    let rdma = RdmaFacts { device: "erdma_0".into(), network: Some("0".into()) };
     let facts = HostFacts {
         uplink: "ens3".into(),
         uplink_index: 2,
@@ -68,7 +70,7 @@ fn of(datapath: Datapath) -> Layout {
         uplink_mtu: 1500,
         addresses: Addresses::new("10.0.0.9".parse().ok(), "fd00::9".parse().ok()),
         uplink_accept_ra: Some(0),
-        nics: vec![NicFacts { mac: plan.mac, name: "eth1".into(), index: 3 }],
+        nics: vec![NicFacts { mac: plan.mac, name: "eth1".into(), index: 3, rdma: Some(rdma) }],
     };
     crate::layout(&plan, &key, &PodRef::default(), &facts).unwrap()
 }
@@ -135,6 +137,7 @@ fn state(layout: &NamespaceLayout) -> NamespaceState {
     }
     state.sysctls = layout.sysctls.iter().map(|one| (one.path.clone(), one.value.clone())).collect();
     state.source_nat = layout.source_nat.iter().flat_map(rules).collect();
+    state.smc.clone_from(&layout.smc);
     state
 }
 
@@ -265,6 +268,7 @@ fn take(object: &Object, state: &mut NamespaceState) {
             state.classes.retain(|(_, one)| queues::classes::source(one) != Some(wanted.source));
         }
         Object::SourceNat(wanted) => state.source_nat.retain(|rule| !rules(wanted).contains(rule)),
+        Object::Smc(wanted) => change(&mut state.smc, |one| one == wanted, None),
     }
 }
 

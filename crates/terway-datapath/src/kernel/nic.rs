@@ -1,11 +1,12 @@
-//! The rule which links are network cards, in one place. Children share their parent's MAC (VLAN, IPVlan), so
-//! an ENI's netdev is found by MAC *and* by being a NIC.
+//! The rule which links are network cards, in one place. Children share their parent's MAC (VLAN, IPVlan), and so does a
+//! pod's end of a pair for eRDMA; so an ENI's netdev is found by MAC *and* by being a NIC.
 
 use terway_types::{Fault, FaultCode, MacAddr};
 
 use super::error::KernelError;
 use super::netlink::Netlink;
 use super::objects::Link;
+use crate::names::ENI_MAC_GROUP;
 
 /// Which links count as a NIC.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,13 +51,13 @@ impl NicRule {
     }
 
     /// Whether a link is a NIC: Ethernet, not loopback, and of no rtnl kind (physical, virtio, VF) or of one of
-    /// the extra kinds.
+    /// the extra kinds; and none that was made for a pod with an ENI's MAC.
     pub fn is_nic(&self, link: &Link) -> bool {
         let kind_fits = match &link.kind {
             None => true,
             Some(kind) => self.extra_kinds.contains(kind),
         };
-        link.ether && !link.loopback && kind_fits
+        link.ether && !link.loopback && link.group != ENI_MAC_GROUP && kind_fits
     }
 }
 

@@ -39,11 +39,8 @@ pub(super) fn layout(
     facts: &HostFacts,
     nic: &NicFacts,
 ) -> Layout {
-    let kind = LinkKind::Ipvlan { parent: nic.name.clone(), mode: IpvlanMode::L2 };
-    let mut layout = nothing_but_lo(key, facts);
-    shared_nic::add(plan, nic, facts, &mut layout.host);
-    shared_nic::forward(plan, nic, facts, &mut layout.host);
-    eni(kind.clone(), plan, key, &mut layout.pod);
+    let mode = IpvlanMode::L2;
+    let mut layout = pods_child(mode, plan, key, facts, nic);
     let neighbours = same_vswitch(plan);
     if plan.default_route || !plan.own_table {
         for way in &neighbours {
@@ -52,14 +49,7 @@ pub(super) fn layout(
     }
     if leads_to_the_node(plan, key) {
         to_the_node(plan, facts, &mut layout.pod);
-        let end = Link {
-            name: names::host_link(&plan.host_prefix, key, pod),
-            kind,
-            mac: plan.mac,
-            mtu: plan.mtu,
-            mark: Mark::of(key),
-            group: None,
-        };
+        let end = nodes_child(mode, plan, key, pod, nic);
         to_the_pod(plan, facts, end, &nic.name, &mut layout.host);
         translate(plan, facts, &mut layout.host);
     }
@@ -70,6 +60,44 @@ pub(super) fn layout(
         beside_another(plan, &mut layout.pod);
     }
     layout
+}
+
+/// What both modes begin with: the ENI, which forwards for the pod's child of it.
+pub(super) fn pods_child(
+    mode: IpvlanMode,
+    plan: &InterfacePlan,
+    key: &AttachmentKey,
+    facts: &HostFacts,
+    nic: &NicFacts,
+) -> Layout {
+    let mut layout = nothing_but_lo(key, facts);
+    shared_nic::add(plan, nic, facts, &mut layout.host);
+    shared_nic::forward(plan, nic, facts, &mut layout.host);
+    eni(kind(mode, nic), plan, key, &mut layout.pod);
+    layout
+}
+
+/// The node's own child for the pod, named as if the interface were the attachment's only one.
+pub(super) fn nodes_child(
+    mode: IpvlanMode,
+    plan: &InterfacePlan,
+    key: &AttachmentKey,
+    pod: &PodRef,
+    nic: &NicFacts,
+) -> Link {
+    let own = AttachmentKey { ifname: plan.ifname.clone(), ..key.clone() };
+    Link {
+        name: names::host_link(&plan.host_prefix, &own, pod),
+        kind: kind(mode, nic),
+        mac: plan.mac,
+        mtu: plan.mtu,
+        mark: Mark::of(key),
+        group: None,
+    }
+}
+
+fn kind(mode: IpvlanMode, nic: &NicFacts) -> LinkKind {
+    LinkKind::Ipvlan { parent: nic.name.clone(), mode }
 }
 
 /// Of several interfaces in one vSwitch one has the way to it in the main table. By the others IPv6 takes no next hop for

@@ -17,16 +17,13 @@
 use ipnetwork::IpNetwork;
 use terway_types::{AttachmentKey, InterfacePlan, IpFamily, PodRef};
 
-use super::exclusive::{eni, nothing_but_lo};
-use super::ipvlan::to_the_pod;
+use super::ipvlan::{nodes_child, pods_child, to_the_pod};
 use super::policy_route::table_of_nic;
 use super::ways::{add, of_family, route};
 use super::{own_table, shared_nic};
-use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route, Rule, SourceNat, Table};
+use crate::describe::{Layout, NamespaceLayout, Route, Rule, SourceNat, Table};
 use crate::facts::{HostFacts, NicFacts};
 use crate::kernel::IpvlanMode;
-use crate::mark::Mark;
-use crate::names;
 use crate::rules::FROM_POD;
 
 /// Lays out a plan that [`super::validate`] found possible.
@@ -37,24 +34,14 @@ pub(super) fn layout(
     facts: &HostFacts,
     nic: &NicFacts,
 ) -> Layout {
-    let kind = LinkKind::Ipvlan { parent: nic.name.clone(), mode: IpvlanMode::L3s };
-    let mut layout = nothing_but_lo(key, facts);
-    shared_nic::add(plan, nic, facts, &mut layout.host);
-    shared_nic::forward(plan, nic, facts, &mut layout.host);
-    eni(kind.clone(), plan, key, &mut layout.pod);
+    let mode = IpvlanMode::L3s;
+    let mut layout = pods_child(mode, plan, key, facts, nic);
+    // It is the node that resolves the gateway.
+    shared_nic::can_solicit(plan, facts, &mut layout.host);
     if plan.own_table {
         own_table::of_interface(plan, &[], &mut layout.pod);
     }
-    // The attachment as if this interface were its only one, as for a pair of links.
-    let own = AttachmentKey { ifname: plan.ifname.clone(), ..key.clone() };
-    let end = Link {
-        name: names::host_link(&plan.host_prefix, &own, pod),
-        kind,
-        mac: plan.mac,
-        mtu: plan.mtu,
-        mark: Mark::of(key),
-        group: None,
-    };
+    let end = nodes_child(mode, plan, key, pod, nic);
     to_the_pod(plan, facts, end, &nic.name, &mut layout.host);
     for address in plan.addresses.iter() {
         let family = IpFamily::of(&address);

@@ -2,7 +2,7 @@
 //! by permanent neighbours, speaks to the pod with its own address, and forwards what comes from there.
 
 use ipnetwork::IpNetwork;
-use terway_types::{AttachmentKey, InterfacePlan, IpFamily, PodRef};
+use terway_types::{AttachmentKey, InterfacePlan, IpFamily, MacAddr, PodRef};
 
 use super::bandwidth;
 use super::ways::{node, route};
@@ -10,7 +10,7 @@ use crate::describe::{Link, LinkKind, NamespaceLayout, Neighbour, Route, Sysctl}
 use crate::facts::HostFacts;
 use crate::kernel::sysctl::{ipv4_conf, ipv6_conf};
 use crate::mark::Mark;
-use crate::names::{self, OwnLink};
+use crate::names::{self, ENI_MAC_GROUP, OwnLink};
 use crate::source_check;
 
 /// Whether the node takes a packet from the pod only if its answer would go back to the pod (RFC 3704): of IPv4 by a
@@ -58,15 +58,28 @@ impl<'a> Pair<'a> {
         Self { plan, facts, own, mark: Mark::of(key), pod_end, host_end }
     }
 
+    /// An RDMA connection finds its device by the hardware address of the link that its own address is on, so the pod's
+    /// end has the ENI's for that (`cma_acquire_dev_by_src_ip`).
+    fn mac(&self, which: OwnLink) -> MacAddr {
+        match which {
+            OwnLink::PodEnd if self.plan.erdma => self.plan.mac,
+            OwnLink::HostEnd if self.plan.erdma => names::own_mac(&self.own, OwnLink::ErdmaHostEnd),
+            which => names::own_mac(&self.own, which),
+        }
+    }
+
     /// The pod's end, and the node as it is seen there.
     pub(super) fn pod_side(&self, pod: &mut NamespaceLayout) {
-        pod.links.push(self.end(self.pod_end, &self.host_end, OwnLink::PodEnd));
+        pod.links.push(Link {
+            group: self.plan.erdma.then_some(ENI_MAC_GROUP),
+            ..self.end(self.pod_end, &self.host_end, OwnLink::PodEnd)
+        });
         ipv6_switches(self.pod_end, self.plan.addresses.v6.is_some(), &mut pod.sysctls);
         for address in self.plan.addresses.iter() {
             pod.neighbours.push(Neighbour {
                 link: self.pod_end.to_owned(),
                 address: node(IpFamily::of(&address)),
-                mac: names::own_mac(&self.own, OwnLink::HostEnd),
+                mac: self.mac(OwnLink::HostEnd),
             });
         }
     }
@@ -88,7 +101,7 @@ impl<'a> Pair<'a> {
             host.neighbours.push(Neighbour {
                 link: self.host_end.clone(),
                 address: pod,
-                mac: names::own_mac(&self.own, OwnLink::PodEnd),
+                mac: self.mac(OwnLink::PodEnd),
             });
         }
         if let Some(limit) = self.plan.ingress {
@@ -118,7 +131,7 @@ impl<'a> Pair<'a> {
         Link {
             name: name.to_owned(),
             kind: LinkKind::PairEnd { peer: peer.to_owned() },
-            mac: names::own_mac(&self.own, which),
+            mac: self.mac(which),
             mtu: self.plan.mtu,
             mark: self.mark.clone(),
             group: None,

@@ -19,7 +19,7 @@ use super::exclusive::nothing_but_lo;
 use super::pair::{Pair, SourceCheck};
 use super::ways::{add, node, of_family, route, via};
 use super::{bandwidth, own_table, shared_nic};
-use crate::describe::{Address, Layout, NamespaceLayout, Route, Rule, Table};
+use crate::describe::{Address, Layout, NamespaceLayout, Route, Rule, SmcEntry, SmcMember, Table};
 use crate::facts::{HostFacts, NicFacts};
 use crate::kernel::objects::any;
 use crate::rules::{FROM_POD, TO_POD};
@@ -40,6 +40,7 @@ pub(super) fn layout(
     shared_nic::forward(plan, nic, facts, &mut layout.host);
     shared_nic::can_solicit(plan, facts, &mut layout.host);
     pair.host_side(&nic.name, SourceCheck::Strict, &mut layout.host);
+    over_rdma(plan, nic, &mut layout);
     for address in plan.addresses.iter() {
         let family = IpFamily::of(&address);
         steer(address, &nic.name, &mut layout.host.rules);
@@ -48,6 +49,18 @@ pub(super) fn layout(
         }
     }
     layout
+}
+
+/// What the pod's connections need to go over the ENI's RDMA device by SMC-R, where the kernel has that. The device's entry
+/// is there for all pods on the ENI, whoever makes it.
+fn over_rdma(plan: &InterfacePlan, nic: &NicFacts, layout: &mut Layout) {
+    let rdma = nic.rdma.as_ref().filter(|_| plan.erdma);
+    let Some((device, network)) = rdma.and_then(|rdma| Some((&rdma.device, rdma.network.as_ref()?))) else {
+        return;
+    };
+    let entry = |member| SmcEntry { network: network.clone(), member };
+    layout.host.smc.push(entry(SmcMember::Device(device.clone())));
+    layout.pod.smc.push(entry(SmcMember::Link(plan.ifname.to_string())));
 }
 
 /// The pod's address, and the node as its only next hop: what the interface is for is decided on the node.

@@ -62,13 +62,10 @@ pub(super) fn can_solicit(plan: &InterfacePlan, facts: &HostFacts, host: &mut Na
     }
 }
 
-/// The address that the kernel itself makes of a MAC (RFC 4291, appendix A).
+/// The address that the kernel itself makes of a MAC.
 fn link_local(mac: MacAddr) -> Ipv6Addr {
-    let mut bytes = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 0).octets();
-    let (vendor, card) = mac.0.split_at(3);
-    bytes[8..11].copy_from_slice(vendor);
-    bytes[13..].copy_from_slice(card);
-    bytes[8] ^= 2;
+    let mut bytes = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0).octets();
+    bytes[8..].copy_from_slice(&mac.eui64());
     Ipv6Addr::from(bytes)
 }
 

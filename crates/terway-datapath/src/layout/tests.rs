@@ -33,7 +33,7 @@ fn facts() -> HostFacts {
         uplink_mtu: 1500,
         addresses: Addresses::new("10.0.0.9".parse().ok(), "fd00::9".parse().ok()),
         uplink_accept_ra: Some(1),
-        nics: vec![NicFacts { mac: dual().mac, name: "eth1".into(), index: 3 }],
+        nics: vec![NicFacts { mac: dual().mac, name: "eth1".into(), index: 3, rdma: None }],
     }
 }
 
@@ -59,6 +59,7 @@ fn dual() -> InterfacePlan {
         ingress: None,
         egress: None,
         queueing: terway_types::Queueing::default(),
+        erdma: false,
         nic_kinds: vec![],
     }
 }

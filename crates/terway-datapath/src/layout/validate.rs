@@ -48,6 +48,9 @@ pub enum Problem {
     /// The VLAN cannot be one.
     #[error("VLAN {0} is not within 1 to 4094")]
     Vlan(u16),
+    /// Only pods connected by policy routing can use their ENI's RDMA device.
+    #[error("eRDMA goes with policy routing only")]
+    Erdma,
     /// The name cannot be used.
     #[error("the name {0:?} {1}")]
     Name(String, &'static str),
@@ -146,6 +149,9 @@ fn links(plan: &InterfacePlan, key: &AttachmentKey, all: &mut Vec<Problem>) {
     let is_short = (1..=4).contains(&plan.host_prefix.len());
     if !is_short || !plan.host_prefix.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         all.push(Problem::Prefix(plan.host_prefix.clone()));
+    }
+    if plan.erdma && plan.datapath != Datapath::PolicyRoute {
+        all.push(Problem::Erdma);
     }
     if !plan.mac.is_unicast() {
         all.push(Problem::Mac(plan.mac));

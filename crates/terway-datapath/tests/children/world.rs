@@ -400,6 +400,7 @@ impl Pod {
             ingress: None,
             egress: None,
             queueing: self.queueing,
+            erdma: false,
             nic_kinds: vec!["veth".into()],
         }
     }

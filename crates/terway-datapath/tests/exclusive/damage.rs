@@ -79,7 +79,7 @@ fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {
             let family = if nat.pod.is_ipv4() { "ip" } else { "ip6" };
             world.on_node(&format!("nft flush chain {family} terway postrouting"))
         }
-        Object::Tag(_) | Object::Queues(_) | Object::Class(_) => {
+        Object::Tag(_) | Object::Queues(_) | Object::Class(_) | Object::Smc(_) => {
             panic!("{object}, which no pod here asks for")
         }
     };

@@ -164,6 +164,7 @@ impl World {
             ingress: None,
             egress: None,
             queueing: terway_types::Queueing::default(),
+            erdma: false,
             nic_kinds: vec!["veth".into()],
         };
         let reference = PodRef { namespace: "default".into(), name: pod.into(), uid: None };

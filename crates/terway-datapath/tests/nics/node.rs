@@ -180,6 +180,7 @@ impl Pod {
             ingress: None,
             egress: None,
             queueing: terway_types::Queueing::default(),
+            erdma: false,
             nic_kinds: vec![],
         }
     }

@@ -25,6 +25,7 @@ mod world;
 mod add;
 mod check;
 mod del;
+mod erdma;
 mod many;
 mod packets;
 mod shared;
@@ -89,6 +90,9 @@ fn main() -> ExitCode {
         ("del::an_old_sandbox_leaves_the_new_one_alone", del::an_old_sandbox_leaves_the_new_one_alone),
         ("del::what_is_not_ours_stays", del::what_is_not_ours_stays),
         ("del::what_nobody_can_name_is_swept", del::what_nobody_can_name_is_swept),
+        ("erdma::its_end_has_the_enis_mac", erdma::its_end_has_the_enis_mac),
+        ("erdma::its_end_is_never_taken_for_the_eni", erdma::its_end_is_never_taken_for_the_eni),
+        ("erdma::the_eni_is_found_beside_it", erdma::the_eni_is_found_beside_it),
         ("many::the_table_is_there_while_anybody_needs_it", many::the_table_is_there_while_anybody_needs_it),
         (
             "many::who_comes_during_a_clearing_keeps_the_route",

@@ -41,6 +41,8 @@ pub struct InterfaceParts {
     pub egress: Option<u64>,
     /// The class of the pod's packets among those that leave by the same ENI, if it asks for one.
     pub class: Option<PriorityClass>,
+    /// Whether the ENI is one for eRDMA, so that pods with policy routing use its RDMA device.
+    pub erdma: bool,
     /// Kernel link kinds that count as a NIC besides those without any.
     pub nic_kinds: Vec<String>,
     /// The VLAN of a trunk ENI's member on its trunk, whose hardware address is `mac` then.
@@ -109,6 +111,7 @@ impl InterfaceParts {
             ingress: None,
             egress: None,
             class: None,
+            erdma: false,
             nic_kinds: Vec::new(),
             vlan: None,
             vf: None,
@@ -153,6 +156,7 @@ impl From<&InterfaceParts> for wire::Interface {
                 mac: parts.mac.to_string(),
                 gateway: Some(parts.eni_gateways.into()),
                 id: parts.eni.as_ref().map(ToString::to_string).unwrap_or_default(),
+                erdma: parts.erdma,
                 nic_kinds: parts.nic_kinds.clone(),
                 trunk: parts.vlan.is_some(),
                 vlan_id: parts.vlan.unwrap_or_default().into(),
@@ -206,6 +210,7 @@ impl TryFrom<&wire::Interface> for InterfaceParts {
             ingress: (limits.ingress > 0).then_some(limits.ingress),
             egress: (limits.egress > 0).then_some(limits.egress),
             class: class(&limits.network_priority)?,
+            erdma: eni.erdma,
             nic_kinds: eni.nic_kinds.clone(),
             vlan: vlan(eni)?,
             vf: virtual_function(eni)?,

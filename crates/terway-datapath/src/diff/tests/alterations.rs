@@ -5,7 +5,7 @@ use terway_types::MacAddr;
 use super::{Change, change, is_it};
 use crate::describe::{Address, Link, LinkKind, Object, Route, Rule};
 use crate::kernel::objects::{self as kernel, Child, Scope};
-use crate::kernel::{Action, Filter};
+use crate::kernel::{Action, Filter, SmcEntry};
 use crate::observe::NamespaceState;
 use crate::source_nat::rules;
 use crate::{queues, tags};
@@ -190,6 +190,10 @@ pub(super) fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'sta
                 alter("rules", &|state| state.source_nat.retain(|other| *other != rule));
             }
         }
+        Object::Smc(wanted) => alter("network", &|state| {
+            let how: Change<SmcEntry> = Some(|entry| entry.network = "OTHER".into());
+            change(&mut state.smc, |one| one == wanted, how);
+        }),
     }
     all
 }

@@ -1,17 +1,18 @@
-//! Writes netlink attributes as nf_tables wants them: numbers in network byte order, nests flagged.
+//! Writes netlink attributes as nf_tables wants them: numbers in network byte order, nests flagged. Texts are the same
+//! everywhere.
 
 const NESTED: u16 = 0x8000;
 
 /// A run of attributes under construction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Attributes(pub(super) Vec<u8>);
+pub(in crate::kernel) struct Attributes(pub(in crate::kernel) Vec<u8>);
 
 impl Attributes {
-    pub(super) fn new() -> Self {
+    pub(in crate::kernel) fn new() -> Self {
         Self::default()
     }
 
-    pub(super) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
+    pub(in crate::kernel) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "attributes of rules are far below 64 KiB")]
         self.0.extend((value.len() as u16 + 4).to_ne_bytes());
         self.0.extend(kind.to_ne_bytes());
@@ -28,7 +29,7 @@ impl Attributes {
         self.bytes(kind, &value.to_be_bytes())
     }
 
-    pub(super) fn text(self, kind: u16, value: &str) -> Self {
+    pub(in crate::kernel) fn text(self, kind: u16, value: &str) -> Self {
         self.bytes(kind, &[value.as_bytes(), &[0]].concat())
     }
 
@@ -38,7 +39,7 @@ impl Attributes {
 }
 
 /// The value of the first attribute of a kind.
-pub(super) fn value(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(in crate::kernel) fn value(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     crate::kernel::transport::attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
@@ -50,7 +51,7 @@ pub(super) fn u64_value(bytes: &[u8], wanted: u16) -> Option<u64> {
     value(bytes, wanted)?.try_into().ok().map(u64::from_be_bytes)
 }
 
-pub(super) fn text_value(bytes: &[u8], wanted: u16) -> Option<String> {
+pub(in crate::kernel) fn text_value(bytes: &[u8], wanted: u16) -> Option<String> {
     let text = value(bytes, wanted)?;
     Some(String::from_utf8_lossy(text.strip_suffix(&[0]).unwrap_or(text)).into_owned())
 }

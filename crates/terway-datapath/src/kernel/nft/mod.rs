@@ -1,7 +1,7 @@
 //! A small nf_tables client: tables, chains and rules, changed in atomic batches and read back. Enough for the
 //! source NAT of host pairs and the port filters of a simulated VPC; no `nft` program is needed.
 
-mod attribute;
+pub(super) mod attribute;
 mod batch;
 mod body;
 mod client;

@@ -63,6 +63,8 @@ pub struct NewLink<'a> {
     pub netns: Option<&'a Netns>,
     /// The bridge it is a port of, by index in its own namespace.
     pub master: Option<u32>,
+    /// The group of links it is in from the start; none for the kernel's 0.
+    pub group: Option<u32>,
 }
 
 /// How an IPVlan link reaches the others of its parent, and the world.
@@ -226,6 +228,7 @@ fn new_message(link: &NewLink<'_>) -> LinkMessage {
     attributes.extend(link.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
     attributes.extend(link.mtu.map(LinkAttribute::Mtu));
     attributes.extend(link.master.map(LinkAttribute::Controller));
+    attributes.extend(link.group.map(LinkAttribute::Group));
     attributes.extend(link.netns.map(|netns| LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd())));
     if link.up {
         set_up(&mut message, true);

@@ -7,6 +7,14 @@ use crate::facts::HostFacts;
 use crate::layout::layout;
 
 #[test]
+fn erdma_goes_with_policy_routing_only() {
+    for datapath in [Datapath::Exclusive, Datapath::Ipvlan, Datapath::VlanTag { id: 7 }] {
+        let said = problems(&InterfacePlan { datapath, erdma: true, ..dual() });
+        assert!(said.contains("eRDMA goes with policy routing only"), "{datapath:?}: {said}");
+    }
+}
+
+#[test]
 fn a_vlan_that_cannot_be() {
     for id in [0, 4095, u16::MAX] {
         let plan = InterfacePlan { datapath: Datapath::Vlan { id }, ..dual() };

@@ -3,7 +3,7 @@
 use terway_types::{Datapath, Gateways, IfName, InterfacePlan, PriorityClass, Queueing};
 
 use super::{changes, dual, facts, key, pod, problems, shared, text};
-use crate::facts::HostFacts;
+use crate::facts::{HostFacts, NicFacts, RdmaFacts};
 use crate::layout::layout;
 
 #[test]
@@ -49,6 +49,42 @@ fn a_pod_on_a_shared_eni() {
       neighbour 10.0.1.5 lladdr 32:13:a0:03:0f:59 dev cali68caf03a5f4 permanent
       neighbour fd00:1::5 lladdr 32:13:a0:03:0f:59 dev cali68caf03a5f4 permanent
     ");
+}
+
+/// The pod's end has the ENI's MAC and says that it is no ENI; the node's end says by its own MAC what the other is.
+#[test]
+fn a_pod_that_uses_the_enis_rdma_device() {
+    let with = InterfacePlan { erdma: true, ..shared() };
+    insta::assert_debug_snapshot!(changes(&shared(), &with), @r#"
+    [
+        "- link eth0 veth (peer cali68caf03a5f4) address 32:13:a0:03:0f:59 mtu 1500 up alias terway:terway/c0ffee/eth0",
+        "- neighbour 169.254.1.1 lladdr 76:11:d8:09:fb:73 dev eth0 permanent",
+        "- neighbour fe80::1 lladdr 76:11:d8:09:fb:73 dev eth0 permanent",
+        "- link cali68caf03a5f4 veth (peer eth0) address 76:11:d8:09:fb:73 mtu 1500 up group 157 alias terway:terway/c0ffee/eth0",
+        "- neighbour 10.0.1.5 lladdr 32:13:a0:03:0f:59 dev cali68caf03a5f4 permanent",
+        "- neighbour fd00:1::5 lladdr 32:13:a0:03:0f:59 dev cali68caf03a5f4 permanent",
+        "+ link eth0 veth (peer cali68caf03a5f4) address 00:16:3e:01:02:03 mtu 1500 up group 158 alias terway:terway/c0ffee/eth0",
+        "+ neighbour 169.254.1.1 lladdr 7a:57:f8:09:ae:83 dev eth0 permanent",
+        "+ neighbour fe80::1 lladdr 7a:57:f8:09:ae:83 dev eth0 permanent",
+        "+ link cali68caf03a5f4 veth (peer eth0) address 7a:57:f8:09:ae:83 mtu 1500 up group 157 alias terway:terway/c0ffee/eth0",
+        "+ neighbour 10.0.1.5 lladdr 00:16:3e:01:02:03 dev cali68caf03a5f4 permanent",
+        "+ neighbour fd00:1::5 lladdr 00:16:3e:01:02:03 dev cali68caf03a5f4 permanent",
+    ]
+    "#);
+    let rdma =
+        |network: Option<&str>| RdmaFacts { device: "erdma_0".into(), network: network.map(str::to_owned) };
+    let laid_out = |network| {
+        let nics =
+            facts().nics.into_iter().map(|nic| NicFacts { rdma: Some(rdma(network)), ..nic }).collect();
+        layout(&with, &key(), &pod(), &HostFacts { nics, ..facts() }).unwrap()
+    };
+    assert_eq!(laid_out(None).to_string(), text(&with), "the kernel has no SMC");
+    let over_rdma = laid_out(Some("0"));
+    let said = |namespace: &crate::describe::NamespaceLayout| {
+        namespace.smc.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&over_rdma.pod), ["SMC network 0 of link eth0"]);
+    assert_eq!(said(&over_rdma.host), ["SMC network 0 of RDMA device erdma_0"]);
 }
 
 /// One route to the pod, and nothing about any ENI.

@@ -21,6 +21,7 @@ fn parts() -> InterfaceParts {
         ingress: Some(1_250_000),
         egress: None,
         class: Some(PriorityClass::BestEffort),
+        erdma: true,
         nic_kinds: vec!["veth".into()],
         vlan: Some(7),
         vf: None,

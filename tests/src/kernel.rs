@@ -30,6 +30,16 @@ pub fn has_vlan() -> Result<bool> {
     goes_through(&[&["link", "add", "link", "probe", "name", "vlan", "type", "vlan", "id", "5"]], "ip")
 }
 
+/// Whether it makes children with a MAC of their own.
+pub fn has_macvlan() -> Result<bool> {
+    goes_through(&[&["link", "add", "link", "probe", "name", "child", "type", "macvlan"]], "ip")
+}
+
+/// Whether it makes netkit pairs.
+pub fn has_netkit() -> Result<bool> {
+    goes_through(&[&["link", "add", "name", "pair", "type", "netkit"]], "ip")
+}
+
 /// Whether it has filters that put tags of VLANs on and take them off.
 pub fn has_tags() -> Result<bool> {
     let push = "filter add dev probe egress protocol ip u32 match ip src 10.0.0.1/32 action vlan push id 7";

@@ -31,6 +31,8 @@ const MEMBERS: u8 = 4;
 pub struct Trunks {
     /// Without a daemon; the stand-in is at their sockets.
     pub nodes: Vec<Node>,
+    /// The VPC's namespace.
+    pub vpc: PathBuf,
 }
 
 /// A member of a trunk: what the VPC and the daemon know of it.
@@ -65,7 +67,7 @@ impl Trunks {
             nodes.push(node);
         }
         vpc::guard(&[1, 2].into_iter().flat_map(members).collect::<Vec<_>>(), &vpc)?;
-        Ok(Self { nodes })
+        Ok(Self { nodes, vpc })
     }
 
     /// The nodes' own addresses.

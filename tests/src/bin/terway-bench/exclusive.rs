@@ -7,7 +7,7 @@ use terway_rig::node::Node;
 use terway_rig::world::{Plan, World};
 
 use crate::Options;
-use crate::floor::Floor;
+use crate::floor::{Floor, Own};
 use crate::machine;
 use crate::plot;
 use crate::reference::Reference;
@@ -32,14 +32,15 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
 
 fn turns(table: &mut Table, options: &Options, world: &mut World) -> Result<()> {
     let host = world.nodes[0].netns.clone();
-    let (mut floor, reference) = (Floor::new(&host, &world.vpc)?, Reference::host_device(&host, &world.vpc)?);
+    let mut floor = Floor::new(Own::Nic, &host, &world.vpc)?;
+    let reference = Reference::host_device(&host, &world.vpc)?;
     let [mut ours, mut del, mut check, mut bare, mut bare_del, mut moves, mut theirs, mut their_del] =
         [const { Samples::new() }; 8];
     for number in 0..options.rounds {
         let round = floor.round()?;
         bare.add(round.add);
         bare_del.add(round.del);
-        moves.add(round.move_in);
+        moves.add(round.own);
         subject::warm(&world.nodes[0], 1)?;
         let round = subject::round(&mut world.nodes[0])?;
         ours.add(round.add);

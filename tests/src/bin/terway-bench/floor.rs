@@ -1,5 +1,6 @@
-//! The kernel floor of whole ENIs: the requests of one exclusive ADD and DEL, sent from a bare loop over open sockets. No process
-//! is started, nothing is validated, read back, recorded or answered.
+//! The kernel floor of pods with a link to the VPC of their own, which is a whole ENI or carries one VLAN of a trunk: the requests
+//! of one ADD and DEL, sent from a bare loop over open sockets. No process is started, nothing is validated, read back,
+//! recorded or answered.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -16,74 +17,94 @@ use terway_datapath::kernel::objects::{Route, RouteKind, Scope};
 use terway_datapath::kernel::request::{LinkChange, NewLink, Request};
 use terway_rig::reader;
 
+use crate::nic;
+
 pub(crate) const MAIN: u32 = 254;
 const NIC: &str = "floornic";
+/// A VLAN link's first name: the node may have a link of the other one, and the kernel looks there.
+const CHILD: &str = "floorchild";
+/// The VLAN.
+const ID: u16 = 7;
 
-/// One NIC stand-in on a node, moved in and out of a pod.
+/// What the pod's own link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// The NIC itself, moved in and home.
+    Nic,
+    /// A link for a VLAN of the NIC, made in the pod.
+    Vlan,
+}
+
+/// One NIC stand-in on a node, whose pods come and go.
 pub(crate) struct Floor {
+    own: Own,
     host: Netns,
     socket: Netlink,
     filter: Nft,
     pods: usize,
 }
 
-/// The time of one ADD and one DEL, and of the moves of the NIC alone, which are part of them.
+/// The time of one ADD and one DEL, and of the part of the ADD in which the pod got its own link.
 pub(crate) struct Round {
     pub(crate) add: Duration,
     pub(crate) del: Duration,
-    pub(crate) move_in: Duration,
+    pub(crate) own: Duration,
 }
 
 impl Floor {
     /// Makes the NIC: one end on the node, the other in the VPC's namespace.
-    pub(crate) fn new(host: &Path, vpc: &Path) -> Result<Self> {
-        let name =
-            vpc.file_name().and_then(|name| name.to_str()).context("the VPC's namespace has no name")?;
-        reader::text(
-            host,
-            "ip",
-            &["link", "add", NIC, "type", "veth", "peer", "name", "floorport", "netns", name],
-        )?;
-        reader::text(vpc, "ip", &["link", "set", "floorport", "up"])?;
+    pub(crate) fn new(own: Own, host: &Path, vpc: &Path) -> Result<Self> {
+        nic::stand_in(host, vpc, [NIC, "floorport"])?;
+        if own == Own::Vlan {
+            reader::text(host, "ip", &["link", "set", NIC, "up"])?;
+        }
         let host = Netns::open(host)?;
         let (socket, filter) = (Netlink::open(&host)?, Nft::open(&host)?);
-        Ok(Self { host, socket, filter, pods: 0 })
+        Ok(Self { own, host, socket, filter, pods: 0 })
     }
 
     /// One ADD and one DEL for a fresh namespace.
     pub(crate) fn round(&mut self) -> Result<Round> {
         self.pods += 1;
-        let path = format!("/run/netns/floor-{}", self.pods);
-        let pod = Netns::create_named(&path)?;
+        let pod = Netns::create_named(format!("/run/netns/floor-{:?}-{}", self.own, self.pods))?;
         let nic = self.socket.link_by_name(NIC)?.context("the NIC is not at home")?.index;
         let start = Instant::now();
         let far = NewLink { name: "veth1", mtu: Some(1500), netns: Some(&pod), ..NewLink::default() };
         let near = NewLink { name: "califloor", up: true, mtu: Some(1500), ..NewLink::default() };
         self.socket.transact(&[Request::add_veth(&near, &far)])?;
-        let moving = Instant::now();
-        let into =
-            LinkChange { name: Some("eth0"), netns: Some(&pod), up: Some(true), ..LinkChange::default() };
-        self.socket.transact(&[Request::set_link(nic, &into)])?;
-        let move_in = moving.elapsed();
+        let own = self.give(nic, &pod)?;
         let mut inside = Netlink::open(&pod)?;
-        let requests = in_pod(&mut inside)?;
+        let requests = in_pod(&mut inside, self.own)?;
         inside.transact(&requests)?;
         let near = self.socket.link_by_name("califloor")?.context("the pair is not there")?.index;
         self.socket.transact(&on_host(near))?;
         self.filter.commit(&translation())?;
         let add = start.elapsed();
-        let nic = inside.link_by_name("eth0")?.context("the NIC is not in the pod")?.index;
+        let eth0 = inside.link_by_name("eth0")?.context("the pod has no link of its own")?.index;
         let start = Instant::now();
         let home =
             LinkChange { name: Some(NIC), netns: Some(&self.host), up: Some(false), ..LinkChange::default() };
-        inside.transact(&[Request::set_link(nic, &home)])?;
+        inside.transact(&[match self.own {
+            Own::Nic => Request::set_link(eth0, &home),
+            Own::Vlan => Request::delete_link(eth0),
+        }])?;
         self.socket.transact(&[Request::delete_link("califloor")])?;
-        let end = chains()
-            .iter()
-            .fold(Batch::new(), |batch, chain| batch.delete_table(&chain.table, Deletion::Whole));
-        self.filter.commit(&end)?;
+        self.filter.commit(&no_translation())?;
         let del = start.elapsed();
-        Ok(Round { add, del, move_in })
+        Ok(Round { add, del, own })
+    }
+
+    /// Gives the pod its own link, and tells how long that took.
+    fn give(&mut self, nic: u32, pod: &Netns) -> Result<Duration> {
+        let start = Instant::now();
+        let into =
+            LinkChange { name: Some("eth0"), netns: Some(pod), up: Some(true), ..LinkChange::default() };
+        let child = NewLink { name: CHILD, netns: Some(pod), ..NewLink::default() };
+        self.socket.transact(&[match self.own {
+            Own::Nic => Request::set_link(nic, &into),
+            Own::Vlan => Request::add_vlan(&child, nic, ID),
+        }])?;
+        Ok(start.elapsed())
     }
 }
 
@@ -111,8 +132,9 @@ pub(crate) const POD4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 2, 50));
 pub(crate) const POD6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 0x50));
 
 /// Addresses, routes and neighbours of both links in the pod, both families.
-fn in_pod(socket: &mut Netlink) -> Result<Vec<Request>> {
-    let eth0 = socket.link_by_name("eth0")?.context("the NIC is not in the pod")?.index;
+fn in_pod(socket: &mut Netlink, own: Own) -> Result<Vec<Request>> {
+    let born_as = if own == Own::Vlan { CHILD } else { "eth0" };
+    let eth0 = socket.link_by_name(born_as)?.context("the pod has no link of its own")?.index;
     let veth1 = socket.link_by_name("veth1")?.context("the pair is not in the pod")?.index;
     let hop: [IpAddr; 2] = ["169.254.1.1".parse()?, "fe80::1".parse()?];
     let gateway: [IpAddr; 2] = ["10.9.2.253".parse()?, "fd00:9::fffd".parse()?];
@@ -120,6 +142,9 @@ fn in_pod(socket: &mut Netlink) -> Result<Vec<Request>> {
     let mac = "02:00:00:00:00:01".parse()?;
     // The kernel cannot make the far end of a pair up.
     let mut all = vec![Request::set_link("lo", &up), Request::set_link(veth1, &up)];
+    if own == Own::Vlan {
+        all.push(Request::set_link(eth0, &LinkChange { name: Some("eth0"), ..up }));
+    }
     for index in [eth0, veth1] {
         all.extend([POD4, POD6].map(|address| Request::add_address(index, single(address))));
     }
@@ -162,7 +187,7 @@ fn chains() -> [Chain; 2] {
 }
 
 /// Both tables with both rules of the pod.
-fn translation() -> Batch {
+pub(crate) fn translation() -> Batch {
     let nodes: [IpAddr; 2] =
         [Ipv4Addr::new(10, 2, 0, 1).into(), Ipv6Addr::new(0xfd00, 0x10, 0, 2, 0, 0, 0, 1).into()];
     chains().iter().zip([POD4, POD6]).zip(nodes).fold(Batch::new(), |batch, ((chain, pod), node)| {
@@ -174,4 +199,9 @@ fn translation() -> Batch {
             .add_rule(chain, &sent, None)
             .add_rule(chain, &received, None)
     })
+}
+
+/// Both tables taken away.
+pub(crate) fn no_translation() -> Batch {
+    chains().iter().fold(Batch::new(), |batch, chain| batch.delete_table(&chain.table, Deletion::Whole))
 }

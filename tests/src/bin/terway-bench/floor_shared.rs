@@ -1,20 +1,24 @@
-//! The kernel floor of pods without an ENI of their own: the requests of one ADD and DEL by policy routing, by VPC routes and
-//! with a child of the ENI (IPVlan), sent from a bare loop over open sockets, for both families.
+//! The kernel floor of pods whose only link leads to the node: the requests of one ADD and DEL by policy routing, by VPC routes,
+//! with a child of the ENI (IPVlan) and with a trunk that puts tags of a VLAN on, sent from a bare loop over open sockets, for both
+//! families.
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use ipnetwork::IpNetwork;
 use terway_datapath::kernel::namespace::Netns;
 use terway_datapath::kernel::netlink::Netlink;
+use terway_datapath::kernel::nft::Nft;
 use terway_datapath::kernel::objects::{Route, Rule, Scope};
 use terway_datapath::kernel::request::{IpvlanMode, LinkChange, NewLink, Request};
+use terway_datapath::kernel::{Action, Filter, Hook, InstalledFilter, Match};
 use terway_rig::reader;
 use terway_types::{IpFamily, MacAddr};
 
-use crate::floor::{POD4, POD6, route, single};
+use crate::floor::{MAIN, POD4, POD6, Round, no_translation, route, single, translation};
+use crate::nic;
 
 const NIC: &str = "sharednic";
 const POD_END: &str = "eth0";
@@ -34,7 +38,9 @@ pub(crate) enum Kind {
     /// A pair of links.
     VpcRoute,
     /// A child of the NIC, and another one on the node.
-    Ipvlan,
+    Ipvlan(IpvlanMode),
+    /// As by policy routing, with filters on the NIC that put the tag of a VLAN on what the pod sends and take it off.
+    Tags,
 }
 
 /// One NIC stand-in, which stays on the node.
@@ -42,73 +48,107 @@ pub(crate) struct Floor {
     kind: Kind,
     nic: u32,
     socket: Netlink,
+    filter: Nft,
     pods: usize,
-}
-
-/// The time of one ADD and one DEL.
-pub(crate) struct Round {
-    pub(crate) add: Duration,
-    pub(crate) del: Duration,
 }
 
 impl Floor {
     /// Makes the NIC: one end on the node, the other in the VPC's namespace.
     pub(crate) fn new(kind: Kind, host: &Path, vpc: &Path) -> Result<Self> {
-        let name =
-            vpc.file_name().and_then(|name| name.to_str()).context("the VPC's namespace has no name")?;
-        let pair = ["link", "add", NIC, "type", "veth", "peer", "name", "sharedport", "netns", name];
-        reader::text(host, "ip", &pair)?;
+        nic::stand_in(host, vpc, [NIC, "sharedport"])?;
         reader::text(host, "ip", &["link", "set", NIC, "up"])?;
-        reader::text(vpc, "ip", &["link", "set", "sharedport", "up"])?;
-        let mut socket = Netlink::open(&Netns::open(host)?)?;
+        let host = Netns::open(host)?;
+        let (mut socket, filter) = (Netlink::open(&host)?, Nft::open(&host)?);
         let nic = socket.link_by_name(NIC)?.context("the NIC is not there")?.index;
-        Ok(Self { kind, nic, socket, pods: 0 })
+        Ok(Self { kind, nic, socket, filter, pods: 0 })
     }
 
     /// One ADD and one DEL for a fresh namespace.
     pub(crate) fn round(&mut self) -> Result<Round> {
         self.pods += 1;
-        let pod = Netns::create_named(format!("/run/netns/floor-{:?}-{}", self.kind, self.pods))?;
+        let name = format!("/run/netns/floor-{:?}-{}", self.kind, self.pods).replace(['(', ')'], "");
+        let pod = Netns::create_named(name)?;
         let start = Instant::now();
         self.links(&pod)?;
+        let own = start.elapsed();
         let mut inside = Netlink::open(&pod)?;
-        let born_as = if self.kind == Kind::Ipvlan { CHILD } else { POD_END };
+        let born_as = if self.is_child() { CHILD } else { POD_END };
         let end = inside.link_by_name(born_as)?.context("the pod has no link")?.index;
         inside.transact(&in_pod(end, (born_as != POD_END).then_some(POD_END))?)?;
         let near = self.socket.link_by_name(HOST_END)?.context("the node's end is not there")?.index;
         let mut requests = on_host(near);
-        if self.kind == Kind::PolicyRoute {
-            requests.extend(rules().iter().map(Request::add_rule));
-            requests.extend(of_nic(self.nic)?.iter().map(Request::replace_route));
+        requests.extend(self.rules().iter().map(Request::add_rule));
+        requests.extend(self.ways()?.iter().map(Request::replace_route));
+        if self.kind == Kind::Tags {
+            requests.push(Request::ensure_clsact(self.nic));
+            requests.extend(tags().iter().map(|filter| Request::add_filter(self.nic, filter)));
         }
         self.socket.transact(&requests)?;
+        if self.is_child() {
+            self.filter.commit(&translation())?;
+        }
         let add = start.elapsed();
         let start = Instant::now();
         let mut requests = vec![Request::delete_link(HOST_END)];
-        if self.kind == Kind::PolicyRoute {
-            requests.extend(rules().iter().map(Request::delete_rule));
-            // What another route goes by is deleted after it.
-            requests.extend(of_nic(self.nic)?.iter().rev().map(Request::delete_route));
-        }
+        requests.extend(self.tags()?.iter().map(|installed| Request::delete_filter(self.nic, installed)));
+        requests.extend(self.rules().iter().map(Request::delete_rule));
+        // What another route goes by is deleted after it.
+        requests.extend(self.ways()?.iter().rev().map(Request::delete_route));
         self.socket.transact(&requests)?;
-        if self.kind == Kind::Ipvlan {
+        if self.is_child() {
             inside.transact(&[Request::delete_link(POD_END)])?;
+            self.filter.commit(&no_translation())?;
         }
-        Ok(Round { add, del: start.elapsed() })
+        Ok(Round { add, del: start.elapsed(), own })
+    }
+
+    const fn is_child(&self) -> bool {
+        matches!(self.kind, Kind::Ipvlan(_))
     }
 
     fn links(&mut self, pod: &Netns) -> Result<()> {
         let far = NewLink { name: POD_END, mtu: Some(1500), netns: Some(pod), ..NewLink::default() };
         let near = NewLink { name: HOST_END, up: true, mtu: Some(1500), ..NewLink::default() };
         let requests = match self.kind {
-            Kind::PolicyRoute | Kind::VpcRoute => vec![Request::add_veth(&near, &far)],
-            Kind::Ipvlan => {
+            Kind::PolicyRoute | Kind::VpcRoute | Kind::Tags => vec![Request::add_veth(&near, &far)],
+            Kind::Ipvlan(mode) => {
                 let child = NewLink { name: CHILD, ..far };
-                [child, near].map(|end| Request::add_ipvlan(&end, self.nic, IpvlanMode::L2)).into()
+                [child, near].map(|end| Request::add_ipvlan(&end, self.nic, mode)).into()
             }
         };
         self.socket.transact(&requests)?;
         Ok(())
+    }
+
+    /// Which way from the pod and to it.
+    fn rules(&self) -> Vec<Rule> {
+        let of = |pod: IpAddr| {
+            let (family, prefix) = (IpFamily::of(&pod), Some(IpNetwork::from(pod)));
+            let to = Rule { to: prefix, ..Rule::lookup(family, TO_POD, MAIN) };
+            let from = Rule { from: prefix, ..Rule::lookup(family, FROM_POD, TABLE) };
+            match self.kind {
+                Kind::PolicyRoute | Kind::Tags => vec![to, from],
+                Kind::Ipvlan(IpvlanMode::L3s) => vec![Rule { oif: Some(NIC.to_owned()), ..from }],
+                Kind::Ipvlan(IpvlanMode::L2) | Kind::VpcRoute => Vec::new(),
+            }
+        };
+        [POD4, POD6].into_iter().flat_map(of).collect()
+    }
+
+    /// The ways out by the NIC, in its own table, if a rule leads there.
+    fn ways(&self) -> Result<Vec<Route>> {
+        if self.rules().is_empty() { Ok(Vec::new()) } else { of_nic(self.nic) }
+    }
+
+    /// The filters as the kernel has them: it deletes them by the handles it gave.
+    fn tags(&mut self) -> Result<Vec<InstalledFilter>> {
+        let mut all = Vec::new();
+        if self.kind == Kind::Tags {
+            for hook in [Hook::Egress, Hook::Ingress] {
+                all.extend(self.socket.filters(self.nic, hook)?);
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -139,16 +179,21 @@ fn on_host(near: u32) -> Vec<Request> {
     [POD4, POD6].into_iter().flat_map(way).collect()
 }
 
-fn rules() -> Vec<Rule> {
-    let of = |pod: IpAddr| {
-        let family = IpFamily::of(&pod);
-        let prefix = Some(IpNetwork::from(pod));
-        [
-            Rule { to: prefix, ..Rule::lookup(family, TO_POD, crate::floor::MAIN) },
-            Rule { from: prefix, ..Rule::lookup(family, FROM_POD, TABLE) },
-        ]
+/// Tags of a VLAN go on by the pod's address, and come off whatever has them.
+fn tags() -> [Filter; 3] {
+    let on = |priority, pod| Filter {
+        hook: Hook::Egress,
+        priority,
+        matches: Match::From(single(pod)),
+        actions: vec![Action::PushVlan(7)],
     };
-    [POD4, POD6].into_iter().flat_map(of).collect()
+    let off = Filter {
+        hook: Hook::Ingress,
+        priority: 20_000,
+        matches: Match::Tagged,
+        actions: vec![Action::PopVlan],
+    };
+    [on(50_001, POD4), on(50_002, POD6), off]
 }
 
 /// The ways out by the NIC, in its own table.

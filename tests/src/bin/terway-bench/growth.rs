@@ -59,7 +59,7 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
     plot::curve(
         &options.folder().join("growth.svg"),
         "ADD and DEL on shared ENIs, as pods come to the node and leave it",
-        "pods",
+        "pods so far",
         &[("ADD", &add), ("DEL, from full to empty", &del)],
     )
 }

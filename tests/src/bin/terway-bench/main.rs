@@ -5,6 +5,7 @@ mod churn;
 mod cold;
 mod crowds;
 mod decisions;
+mod devices;
 mod durable;
 mod exclusive;
 mod families;
@@ -13,6 +14,7 @@ mod floor_shared;
 mod growth;
 mod guard;
 mod machine;
+mod nic;
 mod options;
 mod paths;
 mod phases;
@@ -31,6 +33,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 use terway_rig::{page, sandbox};
 
 use machine::Machine;
@@ -43,6 +46,7 @@ type Part = fn(&mut Table, &Options) -> Result<()>;
 /// Everything there is to measure, in order.
 const PARTS: &[(&str, Part)] = &[
     ("decisions", decisions::run),
+    ("devices", devices::run),
     ("exclusive", exclusive::run),
     ("families", families::run),
     ("phases", phases::run),
@@ -68,7 +72,7 @@ fn main() -> ExitCode {
         let parts: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
         let options =
             Options::parse(&words, own.parent().context("this program lies in no folder")?, &parts)?;
-        let older = options.older()?;
+        let (older, other) = (options.older()?, options.other_kernel()?.map(OtherKernel::of).transpose()?);
         let mut machine = Machine::look()?;
         fresh(&options)?;
         let mut table = Table::default();
@@ -87,7 +91,8 @@ fn main() -> ExitCode {
         }
         keep(&table, &machine, &text, &options)?;
         if let Some(page) = &options.page {
-            page::fill(page, "figures", &shown(&table, &machine, &options))?;
+            let other = other.map(|other| other.shown()).unwrap_or_default();
+            page::fill(page, "figures", &(shown(&table, &machine, &options) + &other))?;
             println!("and into {}", page.display());
         }
         Ok(verdict(&table, &options))
@@ -112,6 +117,31 @@ fn shown(table: &Table, machine: &Machine, options: &Options) -> String {
     let body = format!("```\n{}```", table.text());
     let groups = table.two_groups().into_iter().map(|line| format!("{line}."));
     [head, body].into_iter().chain(groups).collect::<Vec<_>>().join("\n\n") + "\n"
+}
+
+/// What was measured in another kernel.
+struct OtherKernel {
+    name: String,
+    table: Table,
+}
+
+impl OtherKernel {
+    fn of(record: Value) -> Result<Self> {
+        let name = record["machine"]["kernel"].as_str().context("--beside: the record names no kernel")?;
+        let table =
+            Table::of(&record).context("--beside: the record's lines are not those of this program")?;
+        Ok(Self { name: name.to_owned(), table })
+    }
+
+    /// For a page, behind the figures of this machine's kernel.
+    fn shown(&self) -> String {
+        let name = &self.name;
+        format!(
+            "\nIn a guest of the lab, Linux {name} (`cargo xtask lab --bench`). It is emulated and has one processor, on which \
+             nothing waits for RCU: its times are to be compared among themselves only.\n\n```\n{}```\n",
+            self.table.text()
+        )
+    }
 }
 
 fn keep(table: &Table, machine: &Machine, text: &str, options: &Options) -> Result<()> {

@@ -21,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) page: Option<PathBuf>,
     /// An older record to compare with.
     pub(crate) baseline: Option<PathBuf>,
+    /// A record of another kernel, to show behind this one's figures.
+    pub(crate) beside: Option<PathBuf>,
     /// The parts to measure; all if there is none.
     pub(crate) only: Vec<String>,
     pub(crate) check: bool,
@@ -39,6 +41,7 @@ impl Options {
             state: PathBuf::new(),
             page: None,
             baseline: None,
+            beside: None,
             only: Vec::new(),
             check: false,
             rounds: 40,
@@ -76,6 +79,7 @@ impl Options {
             "--churn" => self.churn = Duration::from_secs(number()?.into()),
             "--page" => self.page = Some(value.into()),
             "--baseline" => self.baseline = Some(value.into()),
+            "--beside" => self.beside = Some(value.into()),
             "--only" => {
                 ensure!(
                     parts.contains(&value),
@@ -103,17 +107,12 @@ impl Options {
 
     /// The older record, read and understood: before the first measurement, for a name with a slip in it costs minutes.
     pub(crate) fn older(&self) -> Result<Option<Value>> {
-        let Some(path) = &self.baseline else { return Ok(None) };
-        let text =
-            fs::read(path).with_context(|| format!("--baseline: failed to read {}", path.display()))?;
-        let record: Value = serde_json::from_slice(&text)
-            .with_context(|| format!("--baseline {}: no JSON", path.display()))?;
-        ensure!(
-            record["figures"].is_object(),
-            "--baseline {}: no record of this program, it has no \"figures\"",
-            path.display()
-        );
-        Ok(Some(record))
+        self.baseline.as_deref().map(|path| record("--baseline", path)).transpose()
+    }
+
+    /// The other kernel's record, likewise.
+    pub(crate) fn other_kernel(&self) -> Result<Option<Value>> {
+        self.beside.as_deref().map(|path| record("--beside", path)).transpose()
     }
 
     /// How much is measured, for readers of the figures.
@@ -129,6 +128,19 @@ impl Options {
     pub(crate) fn folder(&self) -> &Path {
         self.out.parent().unwrap_or(Path::new("."))
     }
+}
+
+/// A file that an earlier run wrote.
+fn record(option: &str, path: &Path) -> Result<Value> {
+    let text = fs::read(path).with_context(|| format!("{option}: failed to read {}", path.display()))?;
+    let record: Value =
+        serde_json::from_slice(&text).with_context(|| format!("{option} {}: no JSON", path.display()))?;
+    ensure!(
+        record["figures"].is_object() && record["lines"].is_array(),
+        "{option} {}: no record of this program, it has no \"figures\" and \"lines\"",
+        path.display()
+    );
+    Ok(record)
 }
 
 #[cfg(test)]
@@ -149,12 +161,12 @@ mod tests {
         let sample = |option: &str| match option {
             "--only" => "paths",
             "--check" => "yes",
-            "--bin-dir" | "--out" | "--baseline" | "--page" => "/a/b",
+            "--bin-dir" | "--out" | "--baseline" | "--beside" | "--page" => "/a/b",
             _ => "7",
         };
         let names: Vec<_> = TEXT.lines().filter_map(|line| line.trim().split(' ').next()).collect();
         let names: Vec<_> = names.into_iter().filter(|name| name.starts_with("--")).collect();
-        assert_eq!(names.len(), 10, "{names:?}");
+        assert_eq!(names.len(), 11, "{names:?}");
         let together = names.iter().filter(|name| **name != "--page");
         let line: Vec<_> = together.map(|name| format!("{name} {}", sample(name))).collect();
         let options = parse(&line.join(" ")).expect("all of them at once");
@@ -194,6 +206,10 @@ mod tests {
         };
         assert!(told("/no/such/file").contains("--baseline: failed to read /no/such/file"));
         assert!(told("/proc/self/status").contains("no JSON"));
+        let beside = parse("--beside /proc/self/status").expect("options").other_kernel();
+        assert!(
+            format!("{:#}", beside.expect_err("no record")).contains("--beside /proc/self/status: no JSON")
+        );
         assert!(parse("").expect("options").older().expect("none is fine").is_none());
     }
 }

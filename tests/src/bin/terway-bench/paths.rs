@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 use terway_rig::node::Node;
 use terway_rig::pod::Pod;
+use terway_rig::trunk::Trunks;
 use terway_rig::world::{Plan, World};
 use terway_rig::{kernel, namespace, reader};
 
@@ -18,26 +19,64 @@ use crate::table::Table;
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 /// Rounds of calls for each turn over all ways; a turn takes longer.
 const ROUNDS_PER_TURN: usize = 6;
-const IPVLAN: [&str; 2] = ["IPVlan, same node", "IPVlan, other node"];
+
+/// A mode whose pods a way is between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Exclusive,
+    PolicyRoute,
+    /// With its `ipvlan_mode`.
+    Ipvlan(&'static str),
+    /// Members of trunks; with a link for the VLAN or with tags that the trunk puts on.
+    Trunk {
+        vlan_links: bool,
+    },
+}
+
+/// All modes, with the nodes (of two) that the pods of each way are on.
+const MODES: [(&str, Mode, &[[usize; 2]]); 6] = [
+    ("exclusive", Mode::Exclusive, &[ACROSS]),
+    ("policy routing", Mode::PolicyRoute, &[WITHIN, ACROSS]),
+    ("IPVlan L2", Mode::Ipvlan("l2"), &[WITHIN, ACROSS]),
+    ("IPVlan L3S", Mode::Ipvlan("l3s"), &[WITHIN, ACROSS]),
+    ("trunk, VLAN links", Mode::Trunk { vlan_links: true }, &[ACROSS]),
+    ("trunk, tags", Mode::Trunk { vlan_links: false }, &[ACROSS]),
+];
+const WITHIN: [usize; 2] = [0, 0];
+const ACROSS: [usize; 2] = [0, 1];
+
+impl Mode {
+    /// What the kernel has not, of what this needs.
+    fn lacking(self) -> Result<Option<&'static str>> {
+        Ok(match self {
+            Self::Exclusive | Self::PolicyRoute => None,
+            Self::Ipvlan(_) => (!kernel::has_ipvlan()?).then_some("ipvlan"),
+            // The VPC's side has VLAN links also where tags are put on by the trunk.
+            Self::Trunk { .. } if !kernel::has_vlan()? => Some("VLAN links"),
+            Self::Trunk { vlan_links } => {
+                (!vlan_links && !kernel::has_tags()?).then_some("filters for VLAN tags")
+            }
+        })
+    }
+}
 
 /// All turns over all ways.
 pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
-    let whole = world("wires", false, options)?;
-    let shared = world("threads", true, options)?;
-    let (mut whole, mut shared) = (whole, shared);
     let bridge = bridge()?;
-    let mut ways = vec![
-        ("exclusive, other node", pair(&mut whole, 0, 1, None)?),
-        ("policy routing, same node", pair(&mut shared, 0, 0, None)?),
-        ("policy routing, other node", pair(&mut shared, 0, 1, None)?),
-    ];
-    if kernel::has_ipvlan()? {
-        ways.push((IPVLAN[0], pair(&mut shared, 0, 0, Some("IPVlan"))?));
-        ways.push((IPVLAN[1], pair(&mut shared, 0, 1, Some("IPVlan"))?));
-    } else {
-        for name in IPVLAN {
-            table.figure(format!("{name} / bridge"), "deselected: the kernel has no ipvlan".to_owned());
+    // Worlds live as long as the ways through them.
+    let (mut stages, mut ways, mut absent) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, mode, pairs) in MODES {
+        if let Some(lacking) = mode.lacking()? {
+            absent.push((name, lacking));
+            continue;
         }
+        let mut stage = Stage::set(mode, options)?;
+        for nodes in pairs {
+            let place = if *nodes == WITHIN { "same node" } else { "other node" };
+            let way = pair(stage.nodes(), *nodes).with_context(|| format!("{name}, {place}"))?;
+            ways.push((format!("{name}, {place}"), way));
+        }
+        stages.push(stage);
     }
     let turns = (options.rounds / ROUNDS_PER_TURN).max(1);
     let (mut plain, mut ours) = ([const { Vec::new() }; 2], vec![[const { Vec::new() }; 2]; ways.len()]);
@@ -51,7 +90,10 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
         }
         println!("turn {} of {turns} over {} ways", turn + 1, ways.len() + 1);
     }
-    tell(table, &plain, ways.iter().map(|(name, _)| *name).zip(&ours));
+    tell(table, &plain, ways.iter().map(|(name, _)| name.as_str()).zip(&ours));
+    for (name, lacking) in absent {
+        table.figure(format!("{name} / bridge"), format!("deselected: the kernel has no {lacking}"));
+    }
     Ok(())
 }
 
@@ -135,29 +177,56 @@ fn median(turns: &[Turn], pick: fn(&Turn) -> f64) -> f64 {
     all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn world(name: &str, shared: bool, options: &Options) -> Result<World> {
-    let plan = Plan { name: name.to_owned(), nodes: 2, shared, pool: (4, 8), ..Plan::default() };
-    let mut world = World::start(&plan, &options.binaries, &options.state)?;
-    world.boot()?;
-    Ok(world)
+/// Two nodes of a mode, and what is around them.
+enum Stage {
+    Cloud(World),
+    Trunks(Trunks),
+}
+
+impl Stage {
+    fn set(mode: Mode, options: &Options) -> Result<Self> {
+        let (name, keys) = match mode {
+            Mode::Exclusive => ("whole", None),
+            Mode::PolicyRoute => ("routes", None),
+            Mode::Ipvlan(ipvlan) => (ipvlan, Some(ipvlan)),
+            Mode::Trunk { vlan_links } => {
+                let name = if vlan_links { "links" } else { "tags" };
+                let trunks = Trunks::start(name, vlan_links, &options.binaries, &options.state)?;
+                return Ok(Self::Trunks(trunks));
+            }
+        };
+        let shared = mode != Mode::Exclusive;
+        let plan = Plan { name: format!("way-{name}"), nodes: 2, shared, pool: (4, 8), ..Plan::default() };
+        let mut world = World::start(&plan, &options.binaries, &options.state)?;
+        for node in &world.nodes {
+            if let Some(ipvlan) = keys {
+                node.tell_plugin("eniip_virtual_type", json!("IPVlan"))?;
+                node.tell_plugin("ipvlan_mode", json!(ipvlan))?;
+                node.tell_plugin("require_virtual_type", json!(true))?;
+            }
+        }
+        world.boot()?;
+        Ok(Self::Cloud(world))
+    }
+
+    fn nodes(&mut self) -> &mut [Node] {
+        match self {
+            Self::Cloud(world) => &mut world.nodes,
+            Self::Trunks(trunks) => &mut trunks.nodes,
+        }
+    }
 }
 
 /// Two fresh pods, on these nodes. Their names are their own: a second pod of a name takes the first one's links over.
-fn pair(world: &mut World, from: usize, to: usize, kind: Option<&str>) -> Result<Way> {
-    let name = |end: &str| format!("{end}-{}-{from}-{to}", kind.unwrap_or("plain").to_lowercase());
-    let client = pod(&mut world.nodes[from], &name("client"), kind)?;
-    let server = pod(&mut world.nodes[to], &name("server"), kind)?;
+fn pair(nodes: &mut [Node], [from, to]: [usize; 2]) -> Result<Way> {
+    let mut pod = |end: &str, on: usize| -> Result<Pod> {
+        let mut pod = nodes[on].pod(&format!("{end}-{from}-{to}"))?;
+        pod.add()?;
+        Ok(pod)
+    };
+    let (client, server) = (pod("client", from)?, pod("server", to)?);
     let addresses = [server.address(4)?, server.address(6)?];
     Ok(Way { client: client.netns, server: server.netns, addresses })
-}
-
-fn pod(node: &mut Node, name: &str, kind: Option<&str>) -> Result<Pod> {
-    let mut pod = node.pod(name)?;
-    if let Some(kind) = kind {
-        pod.configuration["eniip_virtual_type"] = json!(kind);
-    }
-    pod.add()?;
-    Ok(pod)
 }
 
 /// Two namespaces, each with a pair of links whose other end is on a bridge in a third.

@@ -1,15 +1,17 @@
 //! The reference plugins that do the nearest job, from Debian's `containernetworking-plugins`: `host-device` with
-//! `static` addresses for whole ENIs, `ptp` and `ipvlan` with `host-local` for shared ones. IPv4 only: with IPv6 they wait more than a
-//! second for duplicate address detection.
+//! `static` addresses for whole ENIs, `ptp`, `ipvlan` and `vlan` with `host-local` for the others. IPv4 only: with IPv6 they wait
+//! more than a second for duplicate address detection.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use terway_rig::namespace;
 use terway_rig::plugin::{Call, Outcome};
 use terway_rig::reader;
+
+use crate::nic;
 
 /// Where Debian puts the plugins.
 const FOLDER: &str = "/usr/lib/cni";
@@ -38,30 +40,33 @@ impl Reference {
     /// `host-device` with a NIC stand-in that it moves in and out of pods: one end on the node, the other in the VPC's
     /// namespace.
     pub(crate) fn host_device(host: &Path, vpc: &Path) -> Result<Self> {
-        nic(host, vpc, ["refnic", "refport"])?;
+        nic::stand_in(host, vpc, ["refnic", "refport"])?;
         let addresses = json!([{ "address": "10.9.1.50/24", "gateway": "10.9.1.1" }]);
         let ipam = json!({ "type": "static", "addresses": addresses, "routes": [{ "dst": "0.0.0.0/0" }] });
         Self::new(host, "host-device", json!({ "device": "refnic", "ipam": ipam }))
     }
 
     /// `ipvlan`, whose pods get children of a NIC stand-in.
-    pub(crate) fn ipvlan(host: &Path, vpc: &Path) -> Result<Self> {
-        nic(host, vpc, ["ipvnic", "ipvport"])?;
-        reader::text(host, "ip", &["link", "set", "ipvnic", "up"])?;
-        let ipam = json!({
-            "type": "host-local", "dataDir": "/run/host-local-ipvlan",
-            "ranges": [[{ "subnet": "10.9.8.0/22" }]], "routes": [{ "dst": "0.0.0.0/0" }],
-        });
-        Self::new(host, "ipvlan", json!({ "master": "ipvnic", "mode": "l2", "ipam": ipam }))
+    pub(crate) fn ipvlan(host: &Path, vpc: &Path, mode: &str) -> Result<Self> {
+        let settings = json!({ "master": "childnic", "mode": mode, "ipam": host_local("10.9.8.0/22") });
+        Self::with_children(host, vpc, "ipvlan", settings)
+    }
+
+    /// `vlan`, whose pods get links for a VLAN of a NIC stand-in: one at a time, for they all have the same.
+    pub(crate) fn vlan(host: &Path, vpc: &Path) -> Result<Self> {
+        let settings = json!({ "master": "childnic", "vlanId": 7, "ipam": host_local("10.9.12.0/22") });
+        Self::with_children(host, vpc, "vlan", settings)
+    }
+
+    fn with_children(host: &Path, vpc: &Path, name: &str, settings: Value) -> Result<Self> {
+        nic::stand_in(host, vpc, ["childnic", "childport"])?;
+        reader::text(host, "ip", &["link", "set", "childnic", "up"])?;
+        Self::new(host, name, settings)
     }
 
     /// `ptp`, whose pods reach the world by a pair of links and the node's routes.
     pub(crate) fn ptp(host: &Path) -> Result<Self> {
-        let ipam = json!({
-            "type": "host-local", "dataDir": "/run/host-local",
-            "ranges": [[{ "subnet": "10.9.4.0/22" }]], "routes": [{ "dst": "0.0.0.0/0" }],
-        });
-        Self::new(host, "ptp", json!({ "ipMasq": false, "ipam": ipam }))
+        Self::new(host, "ptp", json!({ "ipMasq": false, "ipam": host_local("10.9.4.0/22") }))
     }
 
     /// One ADD and one DEL; a new sandbox each time, with its loopback as runtimes leave it.
@@ -95,10 +100,11 @@ impl Reference {
     }
 }
 
-/// A stand-in for a NIC: one end on the node, the other in the VPC's namespace.
-fn nic(host: &Path, vpc: &Path, [near, far]: [&str; 2]) -> Result<()> {
-    let vpc_name =
-        vpc.file_name().and_then(|name| name.to_str()).context("the VPC's namespace has no name")?;
-    reader::text(host, "ip", &["link", "add", near, "type", "veth", "peer", "name", far, "netns", vpc_name])?;
-    reader::text(vpc, "ip", &["link", "set", far, "up"]).map(drop)
+/// Addresses out of a range, and a default route. A range has a folder of its own for those that are given.
+fn host_local(subnet: &str) -> Value {
+    let folder = format!("/run/host-local-{}", subnet.replace('/', "-"));
+    json!({
+        "type": "host-local", "dataDir": folder, "ranges": [[{ "subnet": subnet }]],
+        "routes": [{ "dst": "0.0.0.0/0" }],
+    })
 }

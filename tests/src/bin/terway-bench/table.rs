@@ -17,7 +17,7 @@ enum Held {
 
 /// One figure.
 struct Line {
-    part: &'static str,
+    part: String,
     what: String,
     measured: String,
     budget: String,
@@ -27,15 +27,15 @@ struct Line {
 /// All lines, and the raw figures.
 #[derive(Default)]
 pub(crate) struct Table {
-    part: &'static str,
+    part: String,
     lines: Vec<Line>,
     figures: serde_json::Map<String, Value>,
 }
 
 impl Table {
     /// What comes now belongs to this part.
-    pub(crate) fn begin(&mut self, part: &'static str) {
-        self.part = part;
+    pub(crate) fn begin(&mut self, part: &str) {
+        part.clone_into(&mut self.part);
     }
 
     /// A time or a rate, with its budget.
@@ -56,7 +56,7 @@ impl Table {
 
     fn line(&mut self, what: String, measured: String, budget: &str, held: Held) {
         let budget = budget.to_owned();
-        self.lines.push(Line { part: self.part, what, measured, budget, held });
+        self.lines.push(Line { part: self.part.clone(), what, measured, budget, held });
     }
 
     /// The raw samples behind a line.
@@ -108,7 +108,7 @@ impl Table {
         for line in &self.lines {
             if line.part != part {
                 text.push('\n');
-                part = line.part;
+                part = &line.part;
             }
             let held = match line.held {
                 Held::Open => "-",
@@ -121,6 +121,23 @@ impl Table {
         text
     }
 
+    /// The lines of a record, for people; its samples stay behind. None if it is no record of this program.
+    pub(crate) fn of(record: &Value) -> Option<Self> {
+        let line = |line: &Value| {
+            let text = |name: &str| Some(line[name].as_str()?.to_owned());
+            let held = match (line["held"].as_bool(), line["anywhere"].as_bool()?) {
+                (None, _) => Held::Open,
+                (Some(held), true) => Held::Anywhere(held),
+                (Some(held), false) => Held::Quiet(held),
+            };
+            let [part, what, measured, budget] =
+                [text("part")?, text("what")?, text("measured")?, text("budget")?];
+            Some(Line { part, what, measured, budget, held })
+        };
+        let lines = record["lines"].as_array()?.iter().map(line).collect::<Option<_>>()?;
+        Some(Self { lines, ..Self::default() })
+    }
+
     /// Everything as JSON.
     pub(crate) fn json(&self) -> Value {
         let line = |line: &Line| {
@@ -129,8 +146,8 @@ impl Table {
                 Held::Quiet(held) => (Some(held), false),
                 Held::Anywhere(held) => (Some(held), true),
             };
-            json!({ "what": line.what, "measured": line.measured, "budget": line.budget, "held": held,
-                    "anywhere": anywhere })
+            json!({ "part": line.part, "what": line.what, "measured": line.measured, "budget": line.budget,
+                    "held": held, "anywhere": anywhere })
         };
         json!({ "lines": self.lines.iter().map(line).collect::<Vec<_>>(), "figures": self.figures })
     }
@@ -202,7 +219,22 @@ mod tests {
         assert_eq!(table.text().matches("  NO  ").count(), 2, "{}", table.text());
         assert_eq!(
             table.json()["lines"][2],
-            json!({ "what": "refused", "measured": "3", "budget": "0", "held": false, "anywhere": true })
+            json!({ "part": "", "what": "refused", "measured": "3", "budget": "0", "held": false, "anywhere": true })
         );
+    }
+
+    #[test]
+    fn the_table_of_a_record_is_the_one_that_was_recorded() {
+        let mut table = Table::default();
+        table.begin("one");
+        table.figure("a", "1".to_owned());
+        table.budget("b", "2 ms".to_owned(), "< 1 ms", false);
+        table.begin("two");
+        table.promise("c", "0".to_owned(), "0", true);
+        let again = Table::of(&table.json()).expect("a record");
+        assert_eq!(again.text(), table.text());
+        assert_eq!(again.json()["lines"], table.json()["lines"]);
+        assert!(Table::of(&json!({ "lines": [{ "what": "a" }] })).is_none());
+        assert!(Table::of(&json!({ "modes": [] })).is_none());
     }
 }

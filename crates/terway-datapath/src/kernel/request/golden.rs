@@ -110,3 +110,17 @@ fn fair_queueing_in_a_class() {
     let golden = "0000000003000000000000000200037000000000070001006671000004000200";
     same(&Request::replace_fq_at(3, 0x7003_0002), TC, golden);
 }
+
+/// `ip link add link p0 name mac0 address 02:00:00:00:00:01 mtu 1500 type macvlan mode bridge`, `p0` with index 2
+#[test]
+fn a_macvlan() {
+    let golden = "000000000000000000000000000000000a000100020000000001000008000400dc050000080005000200000009000300\
+                  6d616330000000001c0012000b0001006d6163766c616e000c0002000800010004000000";
+    let link = NewLink {
+        name: "mac0",
+        mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
+        mtu: Some(1500),
+        ..NewLink::default()
+    };
+    same(&Request::add_macvlan(&link, 2), LINK, golden);
+}

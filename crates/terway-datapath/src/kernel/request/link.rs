@@ -6,8 +6,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoIpVlan, InfoKind, InfoVeth, InfoVlan, IpVlanFlags, IpVlanMode, LinkAttribute,
-    LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoNetkit, InfoVeth, InfoVlan, IpVlanFlags,
+    IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
 use terway_types::MacAddr;
 
@@ -125,6 +125,14 @@ impl Request {
         Self::add_link(what, near, InfoKind::Veth, Some(peer)).holding(far.netns)
     }
 
+    /// Makes a pair whose ends are up to programs of eBPF (since Linux 6.7), each end at once in its namespace. No layout has it;
+    /// the bench compares with it.
+    pub fn add_netkit(near: &NewLink<'_>, far: &NewLink<'_>) -> Self {
+        let peer = InfoData::Netkit(vec![InfoNetkit::Peer(new_message(far))]);
+        let what = format!("create netkit pair {} - {}", near.name, far.name);
+        Self::add_link(what, near, InfoKind::Netkit, Some(peer)).holding(far.netns)
+    }
+
     /// Makes a bridge.
     pub fn add_bridge(link: &NewLink<'_>) -> Self {
         Self::add_link(format!("create bridge {}", link.name), link, InfoKind::Bridge, None)
@@ -158,6 +166,14 @@ impl Request {
         let data = vec![InfoIpVlan::Mode(mode), InfoIpVlan::Flags(IpVlanFlags::empty())];
         let what = format!("create ipvlan {} on link #{parent}", link.name);
         Self::add_child(what, link, parent, InfoKind::IpVlan, InfoData::IpVlan(data))
+    }
+
+    /// Makes a link of its parent with a MAC of its own. A VPC drops what bears a MAC that it did not give, so no layout has it;
+    /// the bench compares with it.
+    pub fn add_macvlan(link: &NewLink<'_>, parent: u32) -> Self {
+        let what = format!("create macvlan {} on link #{parent}", link.name);
+        let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)]);
+        Self::add_child(what, link, parent, InfoKind::MacVlan, data)
     }
 
     /// An IPVlan link without a parent, which no kernel makes: what it says tells whether it knows the kind.

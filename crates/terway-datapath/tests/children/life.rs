@@ -1,11 +1,10 @@
 //! A child's life: compared, undone, refused, removed.
 
-use std::fs;
-
-use terway_datapath::describe::{LinkKind, Object, Tagging};
+use terway_datapath::describe::{Object, Tagging};
 use terway_datapath::{ApplyError, Removed, Step, apply_spoiled, diff, observe};
 use terway_types::fault::chain;
 
+use crate::breaking::take_away;
 use crate::refused;
 use crate::sandbox::run;
 use crate::world::{ENI, Kind, Pod, World};
@@ -29,42 +28,9 @@ pub(crate) fn every_object_taken_away_is_named(kind: Kind) {
 
 pub(crate) fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {
     let ip = |command: &str| if in_pod { pod.ip(command) } else { world.node(command) };
-    let family = |is_ipv4: bool| if is_ipv4 { "-4" } else { "-6" };
+    let netns = if in_pod { &pod.netns } else { &world.node };
     match object {
-        Object::Loopback(_) => ip("link set lo down"),
         Object::SharedNic(nic) => ip(&format!("link set {} down", nic.name)),
-        Object::Link(link) => {
-            assert!(!matches!(link.kind, LinkKind::Nic { .. }));
-            ip(&format!("link del {}", link.name))
-        }
-        Object::Sysctl(sysctl) => {
-            let turned = if sysctl.value == "0" { "1" } else { "0" };
-            let path = format!("/proc/sys/{}", sysctl.path);
-            let netns = if in_pod { &pod.netns } else { &world.node };
-            netns.run(|| fs::write(path, turned)).unwrap().unwrap();
-            String::new()
-        }
-        Object::Address(address) => ip(&format!("addr del {} dev {}", address.address, address.link)),
-        Object::Route(route) => {
-            let family = family(route.destination.is_ipv4());
-            let table = match route.table.link() {
-                None => String::new(),
-                Some(link) => {
-                    let said = ip(&format!("-o link show {link}"));
-                    let index: u32 = said.split(':').next().unwrap().trim().parse().unwrap();
-                    format!(" table {}", 1000 + index)
-                }
-            };
-            ip(&format!("{family} route del {} dev {}{table}", route.destination, route.link))
-        }
-        Object::Neighbour(neighbour) => {
-            ip(&format!("neigh del {} dev {}", neighbour.address, neighbour.link))
-        }
-        Object::Rule(rule) => {
-            let way = [("from", rule.from), ("to", rule.to)];
-            let (word, prefix) = way.into_iter().find_map(|(word, prefix)| Some((word, prefix?))).unwrap();
-            ip(&format!("{} rule del prio {} {word} {prefix}", family(prefix.is_ipv4()), rule.priority))
-        }
         Object::Tag(tag) => {
             let place = match tag.tagging {
                 Tagging::Off => "ingress prio 20000",
@@ -79,7 +45,7 @@ pub(crate) fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) 
             let priority = if class.tagged { 3 } else { 2 - u32::from(class.source.is_ipv4()) };
             world.tc(&format!("filter del dev {} parent 7002: prio {priority}", class.link))
         }
-        other => panic!("a child has no {other}"),
+        other => take_away(other, netns, &ip),
     };
 }
 

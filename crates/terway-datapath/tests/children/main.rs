@@ -4,11 +4,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../sandbox/breaking.rs"]
+mod breaking;
 #[path = "../sandbox/needs.rs"]
 mod needs;
 #[expect(dead_code, reason = "this world's VPC drops nothing")]
 #[path = "../sandbox/nft_needs.rs"]
 mod nft_needs;
+#[path = "../sandbox/plan.rs"]
+mod plan;
 #[path = "../sandbox/refused.rs"]
 mod refused;
 #[path = "../sandbox/mod.rs"]

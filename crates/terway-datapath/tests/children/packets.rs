@@ -10,14 +10,20 @@ use crate::world::{Kind, Pod, World};
 /// A datagram of full size of each family: 1500 bytes with all headers.
 const FULL: [usize; 2] = [1472, 1452];
 
-/// Two pods. The node serves a service of each family and a node-local agent itself.
-pub(crate) fn two_pods(kind: Kind) -> (World, Pod, Pod) {
+/// Two pods, as they should be.
+fn pods(kind: Kind) -> (World, Pod, Pod) {
     let world = World::new(kind, &[7, 8]);
     let (one, other) = (world.pod("one", 7), world.pod("other", 8));
     for pod in [&one, &other] {
         let layout = world.add(pod);
         assert_eq!(world.check(pod, &layout), Vec::<String>::new());
     }
+    (world, one, other)
+}
+
+/// The same, and the node serves a service of each family and a node-local agent itself.
+pub(crate) fn two_pods(kind: Kind) -> (World, Pod, Pod) {
+    let (world, one, other) = pods(kind);
     for address in ["172.16.0.10/32", "169.254.20.10/32", "fd00:172::10/128"] {
         world.node(&format!("addr add {address} dev lo"));
     }
@@ -58,6 +64,22 @@ pub(crate) fn members_reach_all_they_should() {
     assert!(said.contains("dev trunk.7") && said.contains("00:16:3e:00:03:01"), "{said}");
 }
 
+/// The pods 7 and 8 reach the gateway and what is behind it, and each other; the VPC speaks to the pod by its ENI.
+fn children_reach_by_the_eni(world: &World, one: &Pod, other: &Pod) {
+    let (pod4, pod6) = ("10.0.1.7:7000", "[fd00:1::7]:7000");
+    for (from, at, to) in [
+        (pod4, &world.vpc, "10.0.1.253:7000"),
+        (pod6, &world.vpc, "[fd00:1::fffd]:7000"),
+        (pod4, &world.vpc, "10.0.0.253:7000"),
+        (pod4, &other.netns, "10.0.1.8:7000"),
+        (pod6, &other.netns, "[fd00:1::8]:7000"),
+    ] {
+        talk((&one.netns, from), (at, to));
+    }
+    talk((&world.vpc, "10.0.1.253:7001"), (&one.netns, pod4));
+    talk((&world.vpc, "[fd00:1::fffd]:7001"), (&one.netns, pod6));
+}
+
 pub(crate) fn children_reach_all_they_should() {
     let (world, one, other) = two_pods(Kind::Ipvlan);
     // A backend of a service elsewhere: the node's stack sends on what it does not serve itself.
@@ -67,24 +89,11 @@ pub(crate) fn children_reach_all_they_should() {
     }
     world.node("route add 172.16.0.20 via 10.0.0.253");
     world.node("route add fd00:172::20 via fd00::fffd dev eth0");
+    children_reach_by_the_eni(&world, &one, &other);
     let (pod4, pod6) = ("10.0.1.7:7000", "[fd00:1::7]:7000");
-    for (from, at, to) in [
-        // The gateway, and what is behind it.
-        (pod4, &world.vpc, "10.0.1.253:7000"),
-        (pod6, &world.vpc, "[fd00:1::fffd]:7000"),
-        (pod4, &world.vpc, "10.0.0.253:7000"),
-        // Another child of the ENI.
-        (pod4, &other.netns, "10.0.1.8:7000"),
-        (pod6, &other.netns, "[fd00:1::8]:7000"),
-        // A service elsewhere.
-        (pod4, &world.vpc, "172.16.0.20:7000"),
-        (pod6, &world.vpc, "[fd00:172::20]:7000"),
-    ] {
-        talk((&one.netns, from), (at, to));
-    }
+    talk((&one.netns, pod4), (&world.vpc, "172.16.0.20:7000"));
+    talk((&one.netns, pod6), (&world.vpc, "[fd00:172::20]:7000"));
     talks_with_the_node(&world, &one, pod4, pod6);
-    // The VPC speaks to the pod by its ENI.
-    talk((&world.vpc, "10.0.1.253:7001"), (&one.netns, pod4));
     let said = world.vpc("neigh show 10.0.1.7");
     assert!(said.contains("dev trunk") && said.contains("00:16:3e:00:03:01"), "{said}");
     // Two children of one ENI did not meet in the VPC.
@@ -94,34 +103,21 @@ pub(crate) fn children_reach_all_they_should() {
 /// What the node serves itself under an address of the service range is not among them: that would have to be translated
 /// first, as kube-proxy does (`services`).
 pub(crate) fn routed_children_reach_all_they_should() {
-    let world = World::new(Kind::IpvlanL3s, &[7, 8]);
-    let (one, other) = (world.pod("one", 7), world.pod("other", 8));
-    for pod in [&one, &other] {
-        let layout = world.add(pod);
-        assert_eq!(world.check(pod, &layout), Vec::<String>::new());
-    }
+    let (world, one, other) = pods(Kind::IpvlanL3s);
     world.node("addr add 169.254.20.10/32 dev lo");
+    children_reach_by_the_eni(&world, &one, &other);
     let (pod4, pod6) = ("10.0.1.7:7000", "[fd00:1::7]:7000");
-    for (from, at, to) in [
-        // The gateway, and what is behind it.
-        (pod4, &world.vpc, "10.0.1.253:7000"),
-        (pod6, &world.vpc, "[fd00:1::fffd]:7000"),
-        (pod4, &world.vpc, "10.0.0.253:7000"),
-        // Another child of the ENI.
-        (pod4, &other.netns, "10.0.1.8:7000"),
-        (pod6, &other.netns, "[fd00:1::8]:7000"),
+    for (from, to) in [
         // The node and a node-local agent.
-        (pod4, &world.node, "10.0.0.9:7000"),
-        (pod6, &world.node, "[fd00::9]:7000"),
-        (pod4, &world.node, "169.254.20.10:7000"),
+        (pod4, "10.0.0.9:7000"),
+        (pod6, "[fd00::9]:7000"),
+        (pod4, "169.254.20.10:7000"),
     ] {
-        talk((&one.netns, from), (at, to));
+        talk((&one.netns, from), (&world.node, to));
     }
-    // The node speaks to the pod with its own address, and the VPC to the pod by its ENI.
+    // The node speaks to the pod with its own address.
     talk((&world.node, "10.0.0.9:7000"), (&one.netns, pod4));
     talk((&world.node, "[fd00::9]:7000"), (&one.netns, pod6));
-    talk((&world.vpc, "10.0.1.253:7001"), (&one.netns, pod4));
-    talk((&world.vpc, "[fd00:1::fffd]:7001"), (&one.netns, pod6));
     // Nothing was resolved in the pod.
     assert!(one.ip("link show dev eth0").contains("NOARP"));
 }

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use terway_datapath::kernel::{Netns, NicRule};
 use terway_datapath::{ApplyError, AttachmentContext, HostFacts, Layout, Removal, Removed, Step};
 use terway_types::{
-    Addresses, AttachmentKey, ContainerId, Datapath, Gateways, IfName, InterfacePlan, IpFamily, MacAddr,
-    NetworkName, PodRef, Queueing, Subnets,
+    Addresses, AttachmentKey, Datapath, Gateways, InterfacePlan, IpFamily, MacAddr, PodRef, Queueing,
 };
 
+use crate::plan::{key, plan};
 use crate::sandbox::run;
 
 static WORLDS: AtomicU32 = AtomicU32::new(0);
@@ -163,12 +163,8 @@ impl World {
     }
 
     pub(crate) fn pod(&self, name: &str, number: u16) -> Pod {
-        let key = AttachmentKey {
-            network: NetworkName::new("terway").unwrap(),
-            container: ContainerId::new(format!("{name}{}", self.id)).unwrap(),
-            ifname: IfName::new("eth0").unwrap(),
-        };
         let name = format!("{name}{}", self.id);
+        let key = key(&name);
         let netns = Netns::create_named(format!("/run/netns/{name}")).unwrap();
         Pod { kind: self.kind, number, netns, name, key, queueing: Queueing::default() }
     }
@@ -363,45 +359,25 @@ impl Pod {
     pub(crate) fn plan(&self) -> InterfacePlan {
         let number = self.number;
         // The third part of the addresses, and the last.
-        let (datapath, subnet, host) = match self.kind {
+        let (datapath, vswitch, host) = match self.kind {
             Kind::Vlan => (Datapath::Vlan { id: number }, number, 1),
             Kind::VlanTag => (Datapath::VlanTag { id: number }, number, 1),
             Kind::Ipvlan => (Datapath::Ipvlan, 1, number),
             Kind::PolicyRoute => (Datapath::PolicyRoute, 1, number),
             Kind::IpvlanL3s => (Datapath::IpvlanL3s, 1, number),
         };
+        let addresses = Addresses::new(
+            format!("10.0.{vswitch}.{host}").parse().ok(),
+            format!("fd00:{vswitch}::{host}").parse().ok(),
+        );
         InterfacePlan {
-            ifname: self.key.ifname.clone(),
             datapath,
-            eni: None,
-            mac: ENI,
-            addresses: Addresses::new(
-                format!("10.0.{subnet}.{host}").parse().ok(),
-                format!("fd00:{subnet}::{host}").parse().ok(),
-            ),
-            subnets: Subnets::new(
-                format!("10.0.{subnet}.0/24").parse().ok(),
-                format!("fd00:{subnet}::/64").parse().ok(),
-            ),
-            gateways: Gateways::new(
-                format!("10.0.{subnet}.253").parse().ok(),
-                format!("fd00:{subnet}::fffd").parse().ok(),
-            ),
             // The trunk's own.
             eni_gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
-            default_route: true,
-            extra_routes: vec![],
-            service_cidrs: vec!["172.16.0.0/16".parse().unwrap(), "fd00:172::/112".parse().unwrap()],
             host_stack_cidrs: vec!["169.254.20.10/32".parse().unwrap()],
-            host_peer: true,
-            host_prefix: "cali".into(),
-            own_table: false,
-            mtu: 1500,
-            ingress: None,
-            egress: None,
             queueing: self.queueing,
-            erdma: false,
             nic_kinds: vec!["veth".into()],
+            ..plan(&self.key, ENI, vswitch, addresses)
         }
     }
 }

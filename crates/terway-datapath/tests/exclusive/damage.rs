@@ -1,12 +1,10 @@
 //! State that `ip`, `tc` and `nft` break, object by object: each is named, and what is missing on the node comes back.
 
-use std::fs;
-
-use terway_datapath::describe::{LinkKind, Object, Table};
+use terway_datapath::describe::{LinkKind, Object};
 use terway_datapath::{diff, observe};
 use terway_types::Bandwidth;
-use terway_types::IpFamily::V4;
 
+use crate::breaking::take_away;
 use crate::sandbox::run;
 use crate::world::{Pod, World};
 
@@ -36,51 +34,18 @@ pub(crate) fn of_each_object(world: &World, mut pod: Pod) {
 
 fn break_it(world: &World, pod: &Pod, in_pod: bool, object: &Object) {
     let ip = |command: &str| if in_pod { pod.ip(command) } else { world.node(command) };
-    let netns = if in_pod { pod.name.clone() } else { world.node_name() };
-    let family = |is_ipv4: bool| if is_ipv4 { "-4" } else { "-6" };
-    let table = |table: &Table| match table {
-        Table::Main => "main".to_owned(),
-        Table::OfLink(link) => {
-            let said = ip(&format!("-o link show {link}"));
-            (1000 + said.split(':').next().unwrap().trim().parse::<u32>().unwrap()).to_string()
-        }
-    };
+    let (name, netns) =
+        if in_pod { (pod.name.clone(), &pod.netns) } else { (world.node_name(), &world.node) };
     match object {
-        Object::Loopback(_) => ip("link set lo down"),
         Object::SharedNic(nic) => ip(&format!("link set {} mtu 1400", nic.name)),
         // Deleting the simulated ENI would end it for good.
         Object::Link(link) if matches!(link.kind, LinkKind::Nic { .. }) => ip("link set eth0 mtu 1400"),
-        Object::Link(link) => ip(&format!("link del {}", link.name)),
-        Object::Sysctl(sysctl) => {
-            let turned = if sysctl.value == "0" { "1" } else { "0" };
-            let path = format!("/proc/sys/{}", sysctl.path);
-            let netns = if in_pod { &pod.netns } else { &world.node };
-            netns.run(|| fs::write(path, turned)).unwrap().unwrap();
-            String::new()
-        }
-        Object::Address(address) => ip(&format!("addr del {} dev {}", address.address, address.link)),
-        Object::Route(route) => {
-            let (family, table) = (family(route.destination.is_ipv4()), table(&route.table));
-            ip(&format!("{family} route del {} dev {} table {table}", route.destination, route.link))
-        }
-        Object::Rule(rule) => {
-            let (from, to) = (rule.from.map(|it| format!("from {it}")), rule.to.map(|it| format!("to {it}")));
-            let oif = rule.oif.as_ref().map(|link| format!("oif {link}"));
-            let selector = [from, to, oif].into_iter().flatten().collect::<Vec<_>>().join(" ");
-            let (family, table) = (family(rule.family == V4), table(&rule.table));
-            ip(&format!("{family} rule del priority {} {selector} lookup {table}", rule.priority))
-        }
-        Object::Neighbour(neighbour) => {
-            ip(&format!("neigh del {} dev {}", neighbour.address, neighbour.link))
-        }
-        Object::Limit(limit) => run(&format!("tc -n {netns} qdisc del dev {} root", limit.link)),
-        Object::Redirect(redirect) => run(&format!("tc -n {netns} filter del dev {} ingress", redirect.from)),
+        Object::Limit(limit) => run(&format!("tc -n {name} qdisc del dev {} root", limit.link)),
+        Object::Redirect(redirect) => run(&format!("tc -n {name} filter del dev {} ingress", redirect.from)),
         Object::SourceNat(nat) => {
             let family = if nat.pod.is_ipv4() { "ip" } else { "ip6" };
             world.on_node(&format!("nft flush chain {family} terway postrouting"))
         }
-        Object::Tag(_) | Object::Queues(_) | Object::Class(_) | Object::Smc(_) => {
-            panic!("{object}, which no pod here asks for")
-        }
+        other => take_away(other, netns, &ip),
     };
 }

@@ -3,6 +3,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../sandbox/breaking.rs"]
+mod breaking;
+#[path = "../sandbox/plan.rs"]
+mod plan;
 #[path = "../sandbox/refused.rs"]
 mod refused;
 #[path = "../sandbox/mod.rs"]

@@ -9,11 +9,9 @@ use std::time::{Duration, Instant};
 use terway_datapath::describe::Object;
 use terway_datapath::kernel::{Netns, NicRule};
 use terway_datapath::{AttachmentContext, HostFacts, Layout, Removal, Step, diff_host, observe_host, repair};
-use terway_types::{
-    Addresses, AttachmentKey, ContainerId, Datapath, Gateways, IfName, InterfacePlan, IpFamily, MacAddr,
-    NetworkName, PodRef, Subnets,
-};
+use terway_types::{Addresses, AttachmentKey, Datapath, InterfacePlan, IpFamily, MacAddr, PodRef};
 
+use crate::plan::{key, plan};
 use crate::sandbox::run;
 
 /// Tells the namespaces of tests that run side by side apart.
@@ -133,40 +131,13 @@ impl World {
     pub(crate) fn sandbox(&self, pod: &str, eni: Eni, families: &[IpFamily]) -> Pod {
         let name = format!("{}s{}", self.id, eni.number);
         let netns = Netns::create_named(format!("/run/netns/{name}")).unwrap();
-        let ifname = IfName::new("eth0").unwrap();
-        let key = AttachmentKey {
-            network: NetworkName::new("terway").unwrap(),
-            container: ContainerId::new(format!("c{}", eni.number)).unwrap(),
-            ifname: ifname.clone(),
-        };
+        let key = key(&format!("c{}", eni.number));
         let has = |family| families.contains(&family);
         let addresses = Addresses::new(
             eni.addresses.v4.filter(|_| has(IpFamily::V4)),
             eni.addresses.v6.filter(|_| has(IpFamily::V6)),
         );
-        let plan = InterfacePlan {
-            ifname,
-            datapath: Datapath::Exclusive,
-            eni: None,
-            mac: eni.mac,
-            addresses,
-            subnets: Subnets::new("10.0.1.0/24".parse().ok(), "fd00:1::/64".parse().ok()),
-            gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
-            eni_gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
-            default_route: true,
-            extra_routes: vec![],
-            service_cidrs: vec!["172.16.0.0/16".parse().unwrap(), "fd00:172::/112".parse().unwrap()],
-            host_stack_cidrs: vec![],
-            host_peer: true,
-            host_prefix: "cali".into(),
-            own_table: false,
-            mtu: 1500,
-            ingress: None,
-            egress: None,
-            queueing: terway_types::Queueing::default(),
-            erdma: false,
-            nic_kinds: vec!["veth".into()],
-        };
+        let plan = InterfacePlan { nic_kinds: vec!["veth".into()], ..plan(&key, eni.mac, 1, addresses) };
         let reference = PodRef { namespace: "default".into(), name: pod.into(), uid: None };
         Pod { name, netns, key, reference, eni, plan }
     }

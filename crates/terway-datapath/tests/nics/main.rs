@@ -6,6 +6,8 @@
 
 #[path = "../sandbox/needs.rs"]
 mod needs;
+#[path = "../sandbox/plan.rs"]
+mod plan;
 
 mod card;
 mod homecoming;

@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 
 use terway_datapath::kernel::{Link, Netlink, Netns, NicRule, find_nic};
 use terway_datapath::{ApplyError, AttachmentContext, HostFacts, Layout, Removal, Removed};
-use terway_types::{
-    Addresses, AttachmentKey, ContainerId, Datapath, Gateways, IfName, InterfacePlan, IpFamily, MacAddr,
-    NetworkName, PodRef, Subnets,
-};
+use terway_types::{Addresses, AttachmentKey, IfName, InterfacePlan, IpFamily, MacAddr, PodRef};
 
 use crate::card::Card;
+use crate::plan::{key, plan};
 
 /// Longest wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -140,11 +138,7 @@ pub(crate) struct Pod {
 
 impl Pod {
     pub(crate) fn new(name: &'static str, ifname: &str) -> Self {
-        let key = AttachmentKey {
-            network: NetworkName::new("terway").unwrap(),
-            container: ContainerId::new(name).unwrap(),
-            ifname: IfName::new(ifname).unwrap(),
-        };
+        let key = AttachmentKey { ifname: IfName::new(ifname).unwrap(), ..key(name) };
         Self { name, netns: Netns::create_named(format!("/run/netns/{name}")).unwrap(), key }
     }
 
@@ -160,29 +154,8 @@ impl Pod {
 
     /// Without the pair to the node: it wants nf_tables, which not every kernel of the lab has.
     fn plan(&self, mac: MacAddr) -> InterfacePlan {
-        InterfacePlan {
-            ifname: self.key.ifname.clone(),
-            datapath: Datapath::Exclusive,
-            eni: None,
-            mac,
-            addresses: Addresses::new("10.0.1.1".parse().ok(), "fd00:1::1".parse().ok()),
-            subnets: Subnets::new("10.0.1.0/24".parse().ok(), "fd00:1::/64".parse().ok()),
-            gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
-            eni_gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
-            default_route: true,
-            extra_routes: vec![],
-            service_cidrs: vec![],
-            host_stack_cidrs: vec![],
-            host_peer: false,
-            host_prefix: "cali".into(),
-            own_table: false,
-            mtu: 1500,
-            ingress: None,
-            egress: None,
-            queueing: terway_types::Queueing::default(),
-            erdma: false,
-            nic_kinds: vec![],
-        }
+        let addresses = Addresses::new("10.0.1.1".parse().ok(), "fd00:1::1".parse().ok());
+        InterfacePlan { service_cidrs: vec![], host_peer: false, ..plan(&self.key, mac, 1, addresses) }
     }
 }
 

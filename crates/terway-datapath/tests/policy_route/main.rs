@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../sandbox/breaking.rs"]
+mod breaking;
 #[path = "../exclusive/damage.rs"]
 mod damage;
 #[path = "../exclusive/failing.rs"]
@@ -13,6 +15,8 @@ mod mending;
 mod needs;
 #[path = "../sandbox/nft_needs.rs"]
 mod nft_needs;
+#[path = "../sandbox/plan.rs"]
+mod plan;
 #[path = "../sandbox/refused.rs"]
 mod refused;
 #[path = "../sandbox/mod.rs"]

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use terway_datapath::kernel::{Netns, NicRule};
 use terway_datapath::{AttachmentContext, HostFacts, Layout, Removal};
-use terway_types::{
-    Addresses, AttachmentKey, ContainerId, Datapath, IfName, InterfacePlan, IpFamily, MacAddr, NetworkName,
-    PodRef, Subnets,
-};
+use terway_types::{Addresses, AttachmentKey, Datapath, InterfacePlan, IpFamily, MacAddr, PodRef};
+
+use crate::plan::{key, plan};
 
 /// Longest wait for the kernel.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -99,41 +98,17 @@ impl Drop for Node {
 
 impl Pod {
     pub(crate) fn new(name: &'static str, datapath: Datapath) -> Self {
-        let key = AttachmentKey {
-            network: NetworkName::new("terway").unwrap(),
-            container: ContainerId::new(name).unwrap(),
-            ifname: IfName::new("eth0").unwrap(),
-        };
+        let key = key(name);
         Self { name, datapath, netns: Netns::create_named(format!("/run/netns/{name}")).unwrap(), key }
     }
 
     fn plan(&self, node: u8, mac: MacAddr) -> InterfacePlan {
-        let subnet = subnet(self.datapath);
+        let gateways = addresses(self.datapath, GATEWAY);
         InterfacePlan {
-            ifname: self.key.ifname.clone(),
             datapath: self.datapath,
-            eni: None,
-            mac,
-            addresses: addresses(self.datapath, node),
-            subnets: Subnets::new(
-                format!("10.0.{subnet}.0/24").parse().ok(),
-                format!("fd00:{subnet}::/64").parse().ok(),
-            ),
-            gateways: addresses(self.datapath, GATEWAY),
-            eni_gateways: addresses(self.datapath, GATEWAY),
-            default_route: true,
-            extra_routes: vec![],
-            service_cidrs: vec!["172.16.0.0/16".parse().unwrap(), "fd00:172::/112".parse().unwrap()],
-            host_stack_cidrs: vec![],
-            host_peer: true,
-            host_prefix: "cali".into(),
-            own_table: false,
-            mtu: 1500,
-            ingress: None,
-            egress: None,
-            queueing: terway_types::Queueing::default(),
-            erdma: false,
-            nic_kinds: vec![],
+            gateways,
+            eni_gateways: gateways,
+            ..plan(&self.key, mac, subnet(self.datapath).into(), addresses(self.datapath, node))
         }
     }
 }

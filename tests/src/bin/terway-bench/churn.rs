@@ -52,8 +52,7 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
         quarantine: "0s".to_owned(),
         ..Plan::default()
     };
-    let mut world = World::start(&plan, &options.binaries, &options.state)?;
-    world.boot()?;
+    let mut world = subject::world(&plan, options)?;
     let node = &mut world.nodes[0];
     subject::warm_addresses(node, 4)?;
     let mut warm_up = Samples::new();

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use terway_rig::node::Node;
 use terway_rig::pod::Pod;
-use terway_rig::world::{Plan, World};
+use terway_rig::world::Plan;
 
 use crate::Options;
 use crate::plot;
@@ -30,8 +30,7 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
         latency: [1, 1, 1, 1],
         ..Plan::default()
     };
-    let mut world = World::start(&plan, &options.binaries, &options.state)?;
-    world.boot()?;
+    let mut world = subject::world(&plan, options)?;
     let node = &mut world.nodes[0];
     subject::warm_addresses(node, pods)?;
     let mut add = Samples::new();

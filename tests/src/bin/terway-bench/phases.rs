@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use terway_rig::node::Node;
 use terway_rig::plugin::Call;
-use terway_rig::world::{Plan, World};
+use terway_rig::world::Plan;
 
 use crate::Options;
 use crate::machine;
@@ -34,8 +34,7 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
             quarantine: "0s".to_owned(),
             ..Plan::default()
         };
-        let mut world = World::start(&plan, &options.binaries, &options.state)?;
-        world.boot()?;
+        let mut world = subject::world(&plan, options)?;
         machine::pinned(|| break_down(table, options, &mut world.nodes[0], mode))?;
     }
     Ok(())

@@ -38,7 +38,9 @@ pub(crate) fn distribution(path: &Path, title: &str, series: &[(&str, &Samples)]
     let line = |(name, samples): &(&str, &Samples)| {
         let all = samples.sorted();
         let share = 100.0 / count(all.len());
-        let points = all.iter().enumerate().map(|(at, value)| (*value, count(at + 1) * share)).collect();
+        let shares = all.iter().enumerate().map(|(at, value)| (*value, count(at + 1) * share));
+        // Up from nothing at the least of them.
+        let points = all.first().map(|least| (*least, 0.0)).into_iter().chain(shares).collect();
         Line { name: format!("{name}: p50 {} ms", short(samples.quantile(0.5))), points, behind: Vec::new() }
     };
     let lines: Vec<_> = series.iter().map(line).collect();

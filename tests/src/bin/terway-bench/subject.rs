@@ -12,6 +12,16 @@ use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
 use terway_rig::plugin::Call;
 use terway_rig::pod::Pod;
+use terway_rig::world::{Plan, World};
+
+use crate::Options;
+
+/// A world whose daemons have booted.
+pub(crate) fn world(plan: &Plan, options: &Options) -> Result<World> {
+    let mut world = World::start(plan, &options.binaries, &options.state)?;
+    world.boot()?;
+    Ok(world)
+}
 
 /// Waits until this many ENIs are ready, so that the next ADD is a warm one.
 pub(crate) fn warm(node: &Node, count: usize) -> Result<()> {

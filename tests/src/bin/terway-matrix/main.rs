@@ -2,7 +2,6 @@
 //! the page that asks for it. Run it by `cargo xtask matrix`.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,10 +11,8 @@ use terway_rig::reach::{self, Cell, Row};
 use terway_rig::table::{self, Matrix};
 use terway_rig::trunk::{self, Trunks};
 use terway_rig::world::{Plan, World};
-use terway_rig::{kernel, sandbox};
+use terway_rig::{kernel, page, sandbox};
 
-/// What the table stands between on a page.
-const MARKERS: [&str; 2] = ["<!-- matrix -->\n", "<!-- end of matrix -->"];
 /// Where the worlds are.
 const PLACE: &str = "/run/terway";
 
@@ -31,7 +28,7 @@ fn main() -> ExitCode {
         let table = table::table(&[Ok(own)].into_iter().chain(others).collect::<Result<Vec<_>>>()?);
         println!("{table}");
         if let Some(page) = &options.page {
-            write(page, &table)?;
+            page::fill(page, "matrix", &table)?;
         }
         Ok(if tell_failures(&modes) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     })
@@ -108,16 +105,6 @@ fn tell_failures(modes: &[(&str, Vec<Row>)]) -> bool {
         }
     }
     failed
-}
-
-/// Puts the table between the markers of a page.
-fn write(page: &Path, table: &str) -> Result<()> {
-    let text = fs::read_to_string(page).with_context(|| format!("failed to read {}", page.display()))?;
-    let parts =
-        text.split_once(MARKERS[0]).and_then(|(head, rest)| Some((head, rest.split_once(MARKERS[1])?.1)));
-    let Some((head, tail)) = parts else { bail!("{} has no place marked for the matrix", page.display()) };
-    let text = format!("{head}{}{table}{}{tail}", MARKERS[0], MARKERS[1]);
-    fs::write(page, text).with_context(|| format!("failed to write {}", page.display()))
 }
 
 struct Options {

@@ -72,7 +72,8 @@ fn main() -> ExitCode {
         let parts: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
         let options =
             Options::parse(&words, own.parent().context("this program lies in no folder")?, &parts)?;
-        let (older, other) = (options.older()?, options.other_kernel()?.map(OtherKernel::of).transpose()?);
+        let (older, other) =
+            (options.older()?, options.other_kernel()?.as_ref().map(OtherKernel::of).transpose()?);
         let mut machine = Machine::look()?;
         fresh(&options)?;
         let mut table = Table::default();
@@ -126,10 +127,10 @@ struct OtherKernel {
 }
 
 impl OtherKernel {
-    fn of(record: Value) -> Result<Self> {
+    fn of(record: &Value) -> Result<Self> {
         let name = record["machine"]["kernel"].as_str().context("--beside: the record names no kernel")?;
         let table =
-            Table::of(&record).context("--beside: the record's lines are not those of this program")?;
+            Table::of(record).context("--beside: the record's lines are not those of this program")?;
         Ok(Self { name: name.to_owned(), table })
     }
 

@@ -71,11 +71,10 @@ impl Way {
     /// What the kernel has not, of what this needs.
     fn lacking(self) -> Result<Option<&'static str>> {
         Ok(match self {
-            Self::Node(Kind::PolicyRoute | Kind::VpcRoute) => None,
             Self::Node(Kind::Ipvlan(_)) => (!kernel::has_ipvlan()?).then_some("ipvlan"),
             // The VPC's side has VLAN links also where tags are put on by the trunk.
             Self::Vlan | Self::Node(Kind::Tags) if !kernel::has_vlan()? => Some("VLAN links"),
-            Self::Vlan => None,
+            Self::Vlan | Self::Node(Kind::PolicyRoute | Kind::VpcRoute) => None,
             Self::Node(Kind::Tags) => (!kernel::has_tags()?).then_some("filters for VLAN tags"),
         })
     }

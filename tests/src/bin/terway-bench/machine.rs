@@ -19,6 +19,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// What a reader of the figures wants to know.
 pub(crate) struct Machine {
+    emulated: bool,
     processor: String,
     processors: usize,
     memory_gib: f64,
@@ -36,6 +37,7 @@ impl Machine {
         let kib: f64 =
             field(&memory, "MemTotal").and_then(|text| text.split(' ').next()?.parse().ok()).unwrap_or(0.0);
         let mut machine = Self {
+            emulated: field(&cpus, "vendor_id") == Some("User Mode Linux"),
             processor: field(&cpus, "model name").unwrap_or("processor without a name").to_owned(),
             processors: allowed()?.len(),
             memory_gib: kib / 1024.0 / 1024.0,
@@ -56,9 +58,19 @@ impl Machine {
         Ok(())
     }
 
+    /// Whether it is a guest of the lab: an ordinary program, whose times say nothing about a kernel's.
+    pub(crate) const fn is_emulated(&self) -> bool {
+        self.emulated
+    }
+
     /// What it is, in a line.
     pub(crate) fn line(&self) -> String {
-        let Self { processor, processors, memory_gib, kernel, others } = self;
+        let Self { processor, memory_gib, kernel, others, .. } = self;
+        let processors = match self.processors {
+            1 => "1 processor".to_owned(),
+            several => format!("{several} processors"),
+        };
+        let memory = if *memory_gib < 1.0 { 1 } else { 0 };
         let alone = if others.iter().all(|share| *share <= QUIET) {
             ""
         } else {
@@ -66,7 +78,7 @@ impl Machine {
         };
         let others: Vec<_> = others.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
         format!(
-            "{processor}, {processors} processors, {memory_gib:.0} GiB, Linux {kernel}; kept busy by others {} before and after{alone}",
+            "{processor}, {processors}, {memory_gib:.memory$} GiB, Linux {kernel}; kept busy by others {} before and after{alone}",
             others.join(" and ")
         )
     }

@@ -76,7 +76,7 @@ fn main() -> ExitCode {
             (options.older()?, options.other_kernel()?.as_ref().map(OtherKernel::of).transpose()?);
         let mut machine = Machine::look()?;
         fresh(&options)?;
-        let mut table = Table::default();
+        let mut table = Table::new(machine.is_emulated());
         let measured = PARTS.iter().filter(|(name, _)| options.wants(name)).try_for_each(|(name, part)| {
             table.begin(name);
             part(&mut table, &options).with_context(|| format!("failed to measure {name}"))

@@ -15,13 +15,25 @@ use terway_rpc::wire::{AddressPair, BasicInfo, EniInfo, Interface};
 
 use crate::cloud::Cloud;
 use crate::node::Node;
-use crate::{namespace, reader};
+use crate::{kernel, namespace, reader};
 
 /// The gateways of the pods' vSwitch, which is the trunks' too.
 pub const GATEWAYS: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(10, 1, 15, 253)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x10, 0, 1, 0xffff, 0xffff, 0xffff, 0xfffd)),
 ];
+
+/// What the kernel has not, of what members need that have links for their VLANs or, without, tags that the trunk puts on.
+/// The VPC's side has such links in any case.
+pub fn lacking(vlan_links: bool) -> Result<Option<&'static str>> {
+    Ok(if !kernel::has_vlan()? {
+        Some("VLAN links")
+    } else if !vlan_links && !kernel::has_tags()? {
+        Some("filters for VLAN tags")
+    } else {
+        None
+    })
+}
 
 /// Members that each trunk carries.
 const MEMBERS: u8 = 4;

@@ -70,7 +70,7 @@ impl Machine {
             1 => "1 processor".to_owned(),
             several => format!("{several} processors"),
         };
-        let memory = if *memory_gib < 1.0 { 1 } else { 0 };
+        let digits = usize::from(*memory_gib < 1.0);
         let alone = if others.iter().all(|share| *share <= QUIET) {
             ""
         } else {
@@ -78,7 +78,7 @@ impl Machine {
         };
         let others: Vec<_> = others.iter().map(|share| format!("{:.0} %", share * 100.0)).collect();
         format!(
-            "{processor}, {processors}, {memory_gib:.memory$} GiB, Linux {kernel}; kept busy by others {} before and after{alone}",
+            "{processor}, {processors}, {memory_gib:.digits$} GiB, Linux {kernel}; kept busy by others {} before and after{alone}",
             others.join(" and ")
         )
     }

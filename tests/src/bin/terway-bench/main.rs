@@ -22,6 +22,7 @@ mod plot;
 mod reference;
 mod shared;
 mod sizes;
+mod stage;
 mod stats;
 mod storm;
 mod stream;

@@ -8,11 +8,11 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 use terway_rig::node::Node;
 use terway_rig::pod::Pod;
-use terway_rig::trunk::Trunks;
-use terway_rig::world::{Plan, World};
-use terway_rig::{kernel, namespace, reader};
+use terway_rig::world::Plan;
+use terway_rig::{kernel, namespace, reader, trunk};
 
 use crate::Options;
+use crate::stage::Stage;
 use crate::stream::{Turn, Way};
 use crate::table::Table;
 
@@ -51,12 +51,25 @@ impl Mode {
         Ok(match self {
             Self::Exclusive | Self::PolicyRoute => None,
             Self::Ipvlan(_) => (!kernel::has_ipvlan()?).then_some("ipvlan"),
-            // The VPC's side has VLAN links also where tags are put on by the trunk.
-            Self::Trunk { .. } if !kernel::has_vlan()? => Some("VLAN links"),
-            Self::Trunk { vlan_links } => {
-                (!vlan_links && !kernel::has_tags()?).then_some("filters for VLAN tags")
-            }
+            Self::Trunk { vlan_links } => trunk::lacking(vlan_links)?,
         })
+    }
+
+    /// Two nodes of it.
+    fn stage(self, options: &Options) -> Result<Stage> {
+        let (name, ipvlan) = match self {
+            Self::Exclusive => ("way-whole", None),
+            Self::PolicyRoute => ("way-routes", None),
+            Self::Ipvlan("l2") => ("way-l2", Some("l2")),
+            Self::Ipvlan(mode) => ("way-l3s", Some(mode)),
+            Self::Trunk { vlan_links } => {
+                let name = if vlan_links { "way-links" } else { "way-tags" };
+                return Stage::trunks(name, vlan_links, options);
+            }
+        };
+        let shared = self != Self::Exclusive;
+        let plan = Plan { name: name.to_owned(), nodes: 2, shared, pool: (4, 8), ..Plan::default() };
+        Stage::cloud(&plan, ipvlan, options)
     }
 }
 
@@ -70,7 +83,7 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
             absent.push((name, lacking));
             continue;
         }
-        let mut stage = Stage::set(mode, options)?;
+        let mut stage = mode.stage(options)?;
         for nodes in pairs {
             let place = if *nodes == WITHIN { "same node" } else { "other node" };
             let way = pair(stage.nodes(), *nodes).with_context(|| format!("{name}, {place}"))?;
@@ -175,46 +188,6 @@ fn median(turns: &[Turn], pick: fn(&Turn) -> f64) -> f64 {
     let mut all: Vec<f64> = turns.iter().map(pick).collect();
     all.sort_by(f64::total_cmp);
     all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Two nodes of a mode, and what is around them.
-enum Stage {
-    Cloud(World),
-    Trunks(Trunks),
-}
-
-impl Stage {
-    fn set(mode: Mode, options: &Options) -> Result<Self> {
-        let (name, keys) = match mode {
-            Mode::Exclusive => ("whole", None),
-            Mode::PolicyRoute => ("routes", None),
-            Mode::Ipvlan(ipvlan) => (ipvlan, Some(ipvlan)),
-            Mode::Trunk { vlan_links } => {
-                let name = if vlan_links { "links" } else { "tags" };
-                let trunks = Trunks::start(name, vlan_links, &options.binaries, &options.state)?;
-                return Ok(Self::Trunks(trunks));
-            }
-        };
-        let shared = mode != Mode::Exclusive;
-        let plan = Plan { name: format!("way-{name}"), nodes: 2, shared, pool: (4, 8), ..Plan::default() };
-        let mut world = World::start(&plan, &options.binaries, &options.state)?;
-        for node in &world.nodes {
-            if let Some(ipvlan) = keys {
-                node.tell_plugin("eniip_virtual_type", json!("IPVlan"))?;
-                node.tell_plugin("ipvlan_mode", json!(ipvlan))?;
-                node.tell_plugin("require_virtual_type", json!(true))?;
-            }
-        }
-        world.boot()?;
-        Ok(Self::Cloud(world))
-    }
-
-    fn nodes(&mut self) -> &mut [Node] {
-        match self {
-            Self::Cloud(world) => &mut world.nodes,
-            Self::Trunks(trunks) => &mut trunks.nodes,
-        }
-    }
 }
 
 /// Two fresh pods, on these nodes. Their names are their own: a second pod of a name takes the first one's links over.

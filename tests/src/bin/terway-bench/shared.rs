@@ -4,12 +4,9 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::json;
 use terway_datapath::kernel::IpvlanMode;
-use terway_rig::kernel;
-use terway_rig::node::Node;
-use terway_rig::trunk::Trunks;
-use terway_rig::world::{Plan, World};
+use terway_rig::world::Plan;
+use terway_rig::{kernel, trunk};
 
 use crate::Options;
 use crate::floor::{self, Own, Round};
@@ -17,6 +14,7 @@ use crate::floor_shared::{self, Kind};
 use crate::machine;
 use crate::plot;
 use crate::reference::Reference;
+use crate::stage::Stage;
 use crate::stats::Samples;
 use crate::subject;
 use crate::table::Table;
@@ -71,17 +69,31 @@ impl Way {
     /// What the kernel has not, of what this needs.
     fn lacking(self) -> Result<Option<&'static str>> {
         Ok(match self {
+            Self::Node(Kind::PolicyRoute | Kind::VpcRoute) => None,
             Self::Node(Kind::Ipvlan(_)) => (!kernel::has_ipvlan()?).then_some("ipvlan"),
-            // The VPC's side has VLAN links also where tags are put on by the trunk.
-            Self::Vlan | Self::Node(Kind::Tags) if !kernel::has_vlan()? => Some("VLAN links"),
-            Self::Vlan | Self::Node(Kind::PolicyRoute | Kind::VpcRoute) => None,
-            Self::Node(Kind::Tags) => (!kernel::has_tags()?).then_some("filters for VLAN tags"),
+            Self::Node(Kind::Tags) => trunk::lacking(false)?,
+            Self::Vlan => trunk::lacking(true)?,
         })
     }
 
-    /// Whether pods are members of a trunk.
-    const fn is_member(self) -> bool {
-        matches!(self, Self::Vlan | Self::Node(Kind::Tags))
+    /// A node of it.
+    fn stage(self, name: String, options: &Options) -> Result<Stage> {
+        let (routed, ipvlan) = match self {
+            Self::Vlan => return Stage::trunks(&name, true, options),
+            Self::Node(Kind::Tags) => return Stage::trunks(&name, false, options),
+            Self::Node(Kind::PolicyRoute) => (None, None),
+            Self::Node(Kind::VpcRoute) => (Some(24), None),
+            Self::Node(Kind::Ipvlan(mode)) => (None, Some(mode.to_string())),
+        };
+        let plan = Plan {
+            name,
+            shared: routed.is_none(),
+            routed,
+            pool: (4, 10),
+            quarantine: "0s".to_owned(),
+            ..Plan::default()
+        };
+        Stage::cloud(&plan, ipvlan.as_deref(), options)
     }
 }
 
@@ -92,69 +104,11 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
             table.figure(mode.name, format!("deselected: the kernel has no {lacking}"));
             continue;
         }
-        let mut stage = Stage::set(mode, options)?;
+        let mut stage = mode.way.stage(format!("pairs-{}", mode.series), options)?;
         let all = machine::pinned(|| turns(options, mode, &mut stage))?;
         tell(table, options, mode, &all)?;
     }
     Ok(())
-}
-
-/// The node with the pods, and what is around it.
-enum Stage {
-    /// Daemon and cloud.
-    Cloud(World),
-    /// Nobody makes members of trunks yet: a stand-in for the daemon hands them out, and writes nothing down.
-    Trunks(Trunks),
-}
-
-impl Stage {
-    fn set(mode: &Mode, options: &Options) -> Result<Self> {
-        let name = format!("pairs-{}", mode.series);
-        if mode.way.is_member() {
-            let trunks = Trunks::start(&name, mode.way == Way::Vlan, &options.binaries, &options.state)?;
-            return Ok(Self::Trunks(trunks));
-        }
-        let routed = mode.way == Way::Node(Kind::VpcRoute);
-        let plan = Plan {
-            name,
-            shared: !routed,
-            routed: routed.then_some(24),
-            pool: (4, 10),
-            quarantine: "0s".to_owned(),
-            ..Plan::default()
-        };
-        let mut world = World::start(&plan, &options.binaries, &options.state)?;
-        if let Way::Node(Kind::Ipvlan(ipvlan)) = mode.way {
-            let node = &world.nodes[0];
-            node.tell_plugin("eniip_virtual_type", json!("IPVlan"))?;
-            node.tell_plugin("ipvlan_mode", json!(ipvlan.to_string()))?;
-            node.tell_plugin("require_virtual_type", json!(true))?;
-        }
-        world.boot()?;
-        Ok(Self::Cloud(world))
-    }
-
-    fn vpc(&self) -> &Path {
-        match self {
-            Self::Cloud(world) => &world.vpc,
-            Self::Trunks(trunks) => &trunks.vpc,
-        }
-    }
-
-    fn node(&mut self) -> &mut Node {
-        match self {
-            Self::Cloud(world) => &mut world.nodes[0],
-            Self::Trunks(trunks) => &mut trunks.nodes[0],
-        }
-    }
-
-    /// Waits until the next ADD need not wait.
-    fn warm(&self) -> Result<()> {
-        match self {
-            Self::Cloud(world) => subject::warm_either(&world.nodes[0]),
-            Self::Trunks(_) => Ok(()),
-        }
-    }
 }
 
 /// What was measured of one mode.
@@ -170,7 +124,7 @@ struct Measured {
 }
 
 fn turns(options: &Options, mode: &Mode, stage: &mut Stage) -> Result<Measured> {
-    let host = stage.node().netns.clone();
+    let host = stage.nodes()[0].netns.clone();
     let mut floor = floor(mode.way, &host, stage.vpc())?;
     let reference = reference(mode.way, &host, stage.vpc())?;
     let mut all = Measured::default();
@@ -179,7 +133,7 @@ fn turns(options: &Options, mode: &Mode, stage: &mut Stage) -> Result<Measured> 
         all.floor_add.add(round.add);
         all.floor_del.add(round.del);
         stage.warm()?;
-        let round = subject::round(stage.node())?;
+        let round = subject::round(&mut stage.nodes()[0])?;
         all.add.add(round.add);
         all.check.add(round.check);
         all.del.add(round.del);

@@ -50,26 +50,18 @@ fn modes(binaries: &Path) -> Result<Vec<(&'static str, Vec<Row>)>> {
         ];
         explore(&Plan { name: name.to_owned(), ..shared.clone() }, &keys, binaries)
     };
-    let (has_vlan, has_tags) = (kernel::has_vlan()?, kernel::has_tags()?);
+    let members = |name: &str, vlan_links: bool| match trunk::lacking(vlan_links)? {
+        Some(lacking) => Ok(reach::lacking(lacking)),
+        None => members(name, vlan_links, binaries),
+    };
     Ok(vec![
         ("exclusive", explore(&exclusive, &[], binaries)?),
         ("policy routing", explore(&shared, &[], binaries)?),
         ("VPC route", explore(&routed, &[], binaries)?),
         ("IPVlan L2", children("ipvlan", "l2")?),
         ("IPVlan L3S", children("routed-children", "l3s")?),
-        ("trunk, VLAN links", {
-            if has_vlan { members("links", true, binaries)? } else { reach::lacking("VLAN links") }
-        }),
-        // The VPC's side needs VLAN links as well.
-        ("trunk, tags", {
-            if !has_vlan {
-                reach::lacking("VLAN links")
-            } else if !has_tags {
-                reach::lacking("filters for VLAN tags")
-            } else {
-                members("tags", false, binaries)?
-            }
-        }),
+        ("trunk, VLAN links", members("links", true)?),
+        ("trunk, tags", members("tags", false)?),
     ])
 }
 

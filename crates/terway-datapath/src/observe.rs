@@ -8,7 +8,6 @@ use terway_types::{Fault, FaultCode, fault::chain};
 
 use crate::apply::rules_there;
 use crate::describe::{self, Layout, NamespaceLayout, Table};
-use crate::kernel::nft::RuleBody;
 use crate::kernel::objects::{
     Address, Link, MAIN_TABLE, Neighbour, OUR_PROTOCOL, Qdisc, Route, RouteFilter, Rule,
 };
@@ -16,7 +15,8 @@ use crate::kernel::sysctl::{Sysctl, SysctlError};
 use crate::kernel::{Cause, Filter, Hook, KernelError, Netlink, Netns, NetnsError, SmcEntry, SmcTable};
 use crate::mark::Mark;
 use crate::queues::{self, Tree};
-use crate::{rules, source_nat};
+use crate::rules;
+use crate::source_nat::{self, Translation};
 pub use snapshot::Snapshot;
 
 /// What the kernel has, in both namespaces of an attachment.
@@ -54,8 +54,8 @@ pub struct NamespaceState {
     pub classes: Vec<(u32, Filter)>,
     /// The layout's switches that exist, by path.
     pub sysctls: BTreeMap<String, String>,
-    /// The attachment's own translation rules.
-    pub source_nat: Vec<RuleBody>,
+    /// What is translated for the attachment.
+    pub source_nat: Translation,
     /// All members of physical networks, where the layout has some.
     pub smc: Vec<SmcEntry>,
 }
@@ -151,7 +151,7 @@ fn namespace(
         let mark = Mark::of(&layout.key);
         state.source_nat = match &mut snapshot {
             Some(snapshot) => snapshot.source_nat(&mark, netns)?,
-            None => source_nat::installed(&mark, netns)?,
+            None => source_nat::held(&wanted.source_nat, &mark, netns)?,
         };
     }
     if !wanted.smc.is_empty()

@@ -46,8 +46,8 @@ pub struct Removed {
     pub rules: usize,
     /// The routing tables of ENIs that these rules led to.
     pub tables: BTreeSet<u32>,
-    /// Translation rules deleted.
-    pub nat_rules: usize,
+    /// Addresses that are not translated any more.
+    pub translations: usize,
 }
 
 /// A removal that is not complete. What could be removed has been.
@@ -103,7 +103,7 @@ fn removed(
     // Links and translation have different locks in the kernel, and both wait for its readers: at the same time.
     thread::scope(|scope| {
         let mark = work.mark.clone();
-        let translation = scope.spawn(move || source_nat::remove(&mark, host));
+        let translation = scope.spawn(move || source_nat::remove(&mark, &removal.addresses, host));
         // What the links tell must be read before they go.
         let addresses = work.addresses(host);
         work.clear_links(host, pod);
@@ -112,7 +112,7 @@ fn removed(
         let freed = free(&work.removed.tables);
         work.note(freed);
         match translation.join().unwrap_or_else(|panic| resume_unwind(panic)) {
-            Ok(count) => work.removed.nat_rules = count,
+            Ok(count) => work.removed.translations = count,
             Err(error) => work.note(Err(error)),
         }
     });

@@ -133,12 +133,16 @@ impl Work<'_> {
         }
         let (layout, netns) = (self.layout, self.context.host);
         let wanted = &layout.host.source_nat;
-        let mut additions = source_nat::additions(wanted, &Mark::of(&layout.key));
-        for number in 0..additions.len() {
-            (self.spoil)(Asked::Change(&mut additions, number));
+        let mark = Mark::of(&layout.key);
+        let mut additions: Vec<_> =
+            wanted.iter().map(|nat| (*nat, source_nat::addition(nat, &mark))).collect();
+        for (_, addition) in &mut additions {
+            for number in 0..addition.len() {
+                (self.spoil)(Asked::Change(addition, number));
+            }
         }
         thread::scope(|scope| {
-            let translate = move || source_nat::install(&additions, netns);
+            let translate = move || source_nat::install(&additions, &mark, netns);
             let translation = (!wanted.is_empty()).then(|| scope.spawn(translate));
             self.host.transact(&spoiled(batch, self.spoil))?;
             if layout.pod.links.iter().any(|link| link.kind.is_child()) {

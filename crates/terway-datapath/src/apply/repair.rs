@@ -62,10 +62,7 @@ fn put_back(layout: &Layout, wanted: &NamespaceLayout, host: &Netns) -> Result<(
     let switched = switches::of_node(wanted, &layout.uplink, host, &|_| {})
         .and_then(|()| switches::of_links(wanted, host, &|_| {}));
     if !wanted.source_nat.is_empty() {
-        // One rule of a translation may be left: all go and come again, or that one would be there twice.
-        let mark = Mark::of(&layout.key);
-        source_nat::remove(&mark, host)?;
-        source_nat::install(&source_nat::additions(&layout.host.source_nat, &mark), host)?;
+        source_nat::restore(&wanted.source_nat, &Mark::of(&layout.key), host)?;
     }
     let rules = rules_there(wanted, &mut netlink)?;
     netlink.transact(&requests::inside(wanted, &links, &rules)?)?;

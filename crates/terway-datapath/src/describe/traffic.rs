@@ -165,9 +165,6 @@ impl fmt::Display for SourceNat {
         let ip = if self.pod.is_ipv4() { "ip" } else { "ip6" };
         let Self { pod, node, of_services } = self;
         let which = if *of_services { " ct status dnat oifname != lo" } else { "" };
-        write!(
-            f,
-            "nat {ip} saddr {pod}{which} snat to {node}, {ip} daddr {pod} {ip} saddr != {node} snat to {node}"
-        )
+        write!(f, "nat {ip} saddr {pod}{which} snat to {node}, {ip} daddr {pod} snat to {node}")
     }
 }

@@ -7,10 +7,11 @@ use crate::describe::{
     Route, Rule, SharedNic, SmcEntry, SourceNat, Sysctl, VlanTag,
 };
 use crate::diff::Deviation;
+use crate::kernel::nft::RuleBody;
 use crate::kernel::objects::{self as kernel, Child, OUR_PROTOCOL, RouteKind, Scope};
 use crate::kernel::{Filter, Hook};
 use crate::observe::NamespaceState;
-use crate::source_nat::rules;
+use crate::source_nat::{earlier_rules, rules};
 use crate::{queues, tags};
 
 /// A field that is not as it should be.
@@ -340,17 +341,18 @@ fn class(wanted: &Class, layout: &NamespaceLayout, found: &NamespaceState) -> Op
 }
 
 fn source_nat(wanted: &SourceNat, found: &NamespaceState) -> Option<Deviation> {
-    let rules = rules(wanted);
-    let there = rules.iter().filter(|rule| found.source_nat.contains(rule)).count();
-    match there {
-        0 => Some(Deviation::Missing),
-        _ if there == rules.len() => None,
-        _ => {
-            let mut compared = Compared::default();
-            compared.field("rules", rules.len(), there);
-            compared.outcome()
-        }
+    let there =
+        |rules: &[RuleBody]| rules.iter().filter(|rule| found.source_nat.rules.contains(rule)).count();
+    let (shared, earlier) = (rules(wanted), earlier_rules(wanted));
+    if there(&earlier) == earlier.len() {
+        return None;
     }
+    let is_it = |one: &&SourceNat| (one.pod, one.of_services) == (wanted.pod, wanted.of_services);
+    let Some(pod) = found.source_nat.pods.iter().find(is_it) else { return Some(Deviation::Missing) };
+    let mut compared = Compared::default();
+    compared.field("snat to", wanted.node, pod.node);
+    compared.field("rules", shared.len(), there(&shared));
+    compared.outcome()
 }
 
 fn scope_name(scope: Scope) -> String {

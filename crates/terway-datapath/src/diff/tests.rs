@@ -15,7 +15,7 @@ use crate::facts::{HostFacts, NicFacts, RdmaFacts};
 use crate::kernel::objects::{self as kernel, Child, Scope};
 use crate::observe::{NamespaceState, Observed};
 use crate::queues::{self, Leaf, Tree};
-use crate::source_nat::rules;
+use crate::source_nat::{Translation, rules};
 use crate::tags;
 use alterations::alterations;
 
@@ -136,7 +136,8 @@ fn state(layout: &NamespaceLayout) -> NamespaceState {
         state.classes.extend(filters.collect::<Vec<_>>());
     }
     state.sysctls = layout.sysctls.iter().map(|one| (one.path.clone(), one.value.clone())).collect();
-    state.source_nat = layout.source_nat.iter().flat_map(rules).collect();
+    let rules = layout.source_nat.iter().flat_map(rules).collect();
+    state.source_nat = Translation { pods: layout.source_nat.clone(), rules };
     state.smc.clone_from(&layout.smc);
     state
 }
@@ -267,7 +268,7 @@ fn take(object: &Object, state: &mut NamespaceState) {
         Object::Class(wanted) => {
             state.classes.retain(|(_, one)| queues::classes::source(one) != Some(wanted.source));
         }
-        Object::SourceNat(wanted) => state.source_nat.retain(|rule| !rules(wanted).contains(rule)),
+        Object::SourceNat(wanted) => state.source_nat.pods.retain(|pod| pod != wanted),
         Object::Smc(wanted) => change(&mut state.smc, |one| one == wanted, None),
     }
 }
@@ -382,7 +383,7 @@ fn what_others_add_beside_ours_is_no_drift() {
     pod.routes.push(foreign.clone());
     let worse = kernel::Route { destination: "0.0.0.0/0".parse().unwrap(), metric: 100, ..foreign };
     pod.routes.push(worse);
-    pod.source_nat.push(crate::kernel::nft::RuleBody::new().accept());
+    pod.source_nat.rules.push(crate::kernel::nft::RuleBody::new().accept());
     assert_eq!(diff(&layout, &observed), []);
 }
 

@@ -156,6 +156,25 @@ impl Transport {
         }
     }
 
+    /// Asks for all objects of a sort, and reads what the kernel has at hand of them. Nothing else can be asked by this
+    /// socket then.
+    pub(super) fn begin_dump(
+        &mut self,
+        frame: &Frame,
+        mut each: impl FnMut(&Message<'_>),
+    ) -> Result<(), Cause> {
+        let mut bytes = Vec::new();
+        self.push(&mut bytes, frame);
+        self.send(&bytes).map_err(Cause::Socket)?;
+        let mut refused = Ok(());
+        let read = self.receive(|message| match message.kind {
+            NLMSG_DONE | NLMSG_ERROR => refused = message.refusal(),
+            _ => each(message),
+        });
+        read.map_err(Cause::Socket)?;
+        Ok(refused?)
+    }
+
     /// Reads one datagram without waiting and hands out its messages.
     pub(super) fn receive(&mut self, mut each: impl FnMut(&Message<'_>)) -> io::Result<()> {
         let flags = (MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC).bits();

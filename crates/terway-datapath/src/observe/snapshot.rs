@@ -1,20 +1,19 @@
-//! What all attachments of a node have in the same places: policy routing rules and translation rules. The kernel lists
+//! What all attachments of a node have in the same places: policy routing rules and translation. The kernel lists
 //! all or none of them, so who looks at many attachments reads them once, and only if one of them needs it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::describe::NamespaceLayout;
-use crate::kernel::nft::RuleBody;
 use crate::kernel::{KernelError, Netlink, Netns, Rule};
 use crate::mark::Mark;
-use crate::source_nat;
+use crate::source_nat::{self, Translation};
 
 /// What was read so far. It gets old: what speaks for a drift has to be looked at anew.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     rules: Option<HashMap<IpAddr, Vec<Rule>>>,
-    source_nat: Option<HashMap<String, Vec<RuleBody>>>,
+    source_nat: Option<source_nat::All>,
 }
 
 impl Snapshot {
@@ -47,12 +46,12 @@ impl Snapshot {
         Ok(addresses.iter().filter_map(|address| known.get(address)).flatten().cloned().collect())
     }
 
-    /// The translation rules of an attachment.
-    pub(super) fn source_nat(&mut self, mark: &Mark, netns: &Netns) -> Result<Vec<RuleBody>, KernelError> {
+    /// What is translated for an attachment.
+    pub(super) fn source_nat(&mut self, mark: &Mark, netns: &Netns) -> Result<Translation, KernelError> {
         let known = match &mut self.source_nat {
             Some(known) => known,
             none => none.insert(source_nat::all(netns)?),
         };
-        Ok(known.get(mark.as_str()).cloned().unwrap_or_default())
+        Ok(known.of(mark))
     }
 }

@@ -37,10 +37,13 @@ node sysctl ipv4/CALI/rp_filter 0
 node sysctl ipv4/eth0/forwarding 1
 node sysctl ipv6/CALI/accept_ra 0
 node nft table ip terway {
+node nft map pods {
+node nft type ipv4_addr : ipv4_addr
+node nft elements = { 10.0.1.1 comment \"terway:terway/c1/eth0\" : 10.0.0.9 }
 node nft chain postrouting {
 node nft type nat hook postrouting priority srcnat; policy accept;
-node nft ip saddr 10.0.1.1 snat to 10.0.0.9 comment \"terway:terway/c1/eth0\"
-node nft ip daddr 10.0.1.1 ip saddr != 10.0.0.9 snat to 10.0.0.9 comment \"terway:terway/c1/eth0\"
+node nft snat to ip saddr map @pods
+node nft snat to ip daddr map @pods
 ",
     );
 }
@@ -87,10 +90,13 @@ node sysctl ipv6/CALI/accept_ra 0
 node sysctl ipv6/CALI/forwarding 1
 node sysctl ipv6/all/forwarding 1
 node nft table ip6 terway {
+node nft map pods {
+node nft type ipv6_addr : ipv6_addr
+node nft elements = { fd00:1::1 comment \"terway:terway/c1/eth0\" : fd00::9 }
 node nft chain postrouting {
 node nft type nat hook postrouting priority srcnat; policy accept;
-node nft ip6 saddr fd00:1::1 snat to fd00::9 comment \"terway:terway/c1/eth0\"
-node nft ip6 daddr fd00:1::1 ip6 saddr != fd00::9 snat to fd00::9 comment \"terway:terway/c1/eth0\"
+node nft snat to ip6 saddr map @pods
+node nft snat to ip6 daddr map @pods
 ";
 
 /// Makes a pod and compares what is there, line by line, sysctls only those named.

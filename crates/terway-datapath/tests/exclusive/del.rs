@@ -21,7 +21,7 @@ pub(crate) fn all_is_as_before() {
     world.add(&pod);
     let removed = world.del(&pod);
     assert_eq!(removed.nics, [pod.eni.mac]);
-    assert_eq!(removed.nat_rules, 4);
+    assert_eq!(removed.translations, 2);
     similar(&between, &world.record());
     similar(&without_lo(&empty), &without_lo(&pod.record()));
     assert_eq!(world.check(&other, &others), Vec::<String>::new());
@@ -102,7 +102,7 @@ pub(crate) fn the_namespace_is_gone() {
     let (removal, rule) = (pod.removal(), &world.rule);
     pod.delete_netns();
     let removed = remove(&removal, &world.node, None, rule).unwrap();
-    assert_eq!(removed.nat_rules, 4);
+    assert_eq!(removed.translations, 2);
     // The simulated ENI died with the namespace; all else is as before.
     let is_enis = |line: &&str| !line.contains(&home);
     let without: Vec<_> = before.lines().filter(is_enis).collect();
@@ -121,7 +121,7 @@ pub(crate) fn the_nic_was_pulled_out_of_the_pod() {
     let drifts = world.check(&pod, &layout);
     assert!(drifts.iter().any(|drift| drift == "pod: link eth0 is missing"), "{drifts:#?}");
     let removed = world.del(&pod);
-    assert_eq!((removed.nics.len(), removed.nat_rules), (0, 4));
+    assert_eq!((removed.nics.len(), removed.translations), (0, 2));
     let home = pod.eni.home();
     let without: Vec<_> = before.lines().filter(|line| !line.contains(&home)).collect();
     similar(&without.join("\n"), &world.record());
@@ -179,7 +179,7 @@ pub(crate) fn an_old_sandbox_leaves_the_new_one_alone() {
     let layout = world.add(&new);
     assert_eq!(world.check(&new, &layout), Vec::<String>::new());
     let removed = world.del(&old);
-    assert_eq!((removed.nics.as_slice(), removed.nat_rules), (&[old.eni.mac][..], 4));
+    assert_eq!((removed.nics.as_slice(), removed.translations), (&[old.eni.mac][..], 2));
     assert_eq!(world.check(&new, &layout), Vec::<String>::new());
     assert_eq!(world.del(&old), Removed::default());
     assert_eq!(world.check(&new, &layout), Vec::<String>::new());

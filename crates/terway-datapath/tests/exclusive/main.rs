@@ -29,6 +29,7 @@ mod mending;
 mod packets;
 mod several;
 mod state;
+mod translation;
 mod undo;
 mod world;
 
@@ -77,6 +78,17 @@ fn main() -> ExitCode {
         ("several::networks_of_one_pod", several::networks_of_one_pod),
         ("several::a_second_default_route_is_refused", several::a_second_default_route_is_refused),
         ("several::a_name_that_is_taken_is_refused", several::a_name_that_is_taken_is_refused),
+        (
+            "translation::each_part_taken_away_is_named_and_comes_back",
+            translation::each_part_taken_away_is_named_and_comes_back,
+        ),
+        ("translation::an_address_has_one_owner", translation::an_address_has_one_owner),
+        ("translation::pods_of_an_earlier_program_live_on", translation::pods_of_an_earlier_program_live_on),
+        (
+            "translation::what_stands_in_the_way_is_told_and_all_is_as_before",
+            translation::what_stands_in_the_way_is_told_and_all_is_as_before,
+        ),
+        ("translation::many_that_come_and_go_at_once", translation::many_that_come_and_go_at_once),
         ("limits::rates_are_set_and_traffic_passes_them", limits::rates_are_set_and_traffic_passes_them),
     ];
     needs::run(&arguments, tests.iter().map(|(name, test)| (needs::trial(*name, *test), &[NAT, PORTS][..])))

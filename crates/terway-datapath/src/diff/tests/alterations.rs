@@ -187,8 +187,12 @@ pub(super) fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'sta
         }),
         Object::SourceNat(wanted) => {
             for rule in rules(wanted) {
-                alter("rules", &|state| state.source_nat.retain(|other| *other != rule));
+                alter("rules", &|state| state.source_nat.rules.retain(|other| *other != rule));
             }
+            alter("snat to", &|state| {
+                let pod = state.source_nat.pods.iter_mut().find(|pod| *pod == wanted).unwrap();
+                pod.node = pod.pod;
+            });
         }
         Object::Smc(wanted) => alter("network", &|state| {
             let how: Change<SmcEntry> = Some(|entry| entry.network = "OTHER".into());

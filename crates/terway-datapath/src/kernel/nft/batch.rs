@@ -4,10 +4,12 @@ use super::attribute::Attributes;
 use super::body::RuleBody;
 use super::comment::Comment;
 use super::expression::encode_all;
+use super::map::{self, Element, Map};
 use super::object::{Chain, Family, Table};
 use crate::kernel::transport::Frame;
 
-use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_NONREC};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_NONREC};
+use std::net::IpAddr;
 
 pub(super) const SUBSYSTEM: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u16 = 16;
@@ -20,6 +22,13 @@ const NFT_MSG_DELCHAIN: u16 = 5;
 const NFT_MSG_NEWRULE: u16 = 6;
 pub(super) const NFT_MSG_GETRULE: u16 = 7;
 pub(super) const NFT_MSG_DELRULE: u16 = 8;
+const NFT_MSG_NEWSET: u16 = 9;
+const NFT_MSG_DELSET: u16 = 11;
+const NFT_MSG_NEWSETELEM: u16 = 12;
+pub(super) const NFT_MSG_GETSETELEM: u16 = 13;
+pub(super) const NFT_MSG_DELSETELEM: u16 = 14;
+pub(super) const NFT_MSG_GETGEN: u16 = 16;
+const NFNL_BATCH_GENID: u16 = 1;
 
 const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_TABLE_FLAGS: u16 = 2;
@@ -118,6 +127,35 @@ impl Batch {
         self.push(what, NFT_MSG_DELCHAIN, how.flags(), chain.table.family, &chain.encode_name())
     }
 
+    /// Makes a map, unless it is there.
+    #[must_use]
+    pub fn add_map(self, map: &Map) -> Self {
+        self.push(format!("add map {map}"), NFT_MSG_NEWSET, NLM_F_CREATE, map.table.family, &map.encode())
+    }
+
+    /// Deletes a map, which no rule may look up.
+    #[must_use]
+    pub fn delete_map(self, map: &Map, how: Deletion) -> Self {
+        let what = format!("delete map {map}");
+        self.push(what, NFT_MSG_DELSET, how.flags(), map.table.family, &map.encode_name())
+    }
+
+    /// Adds an element to a map that has none of its key; else the whole batch fails with `EEXIST` or `EBUSY`.
+    #[must_use]
+    pub fn add_element(self, map: &Map, element: &Element) -> Self {
+        let what = format!("add {} to map {map}", element.key);
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.push(what, NFT_MSG_NEWSETELEM, flags, map.table.family, &map.encode_with(&element.encode()))
+    }
+
+    /// Deletes the element with this key.
+    #[must_use]
+    pub fn delete_element(self, map: &Map, key: IpAddr) -> Self {
+        let what = format!("delete {key} from map {map}");
+        let attributes = map.encode_with(&map::key(key));
+        self.push(what, NFT_MSG_DELSETELEM, 0, map.table.family, &attributes)
+    }
+
     /// Adds a rule at the end of a chain.
     #[must_use]
     pub fn add_rule(self, chain: &Chain, rule: &RuleBody, comment: Option<&Comment>) -> Self {
@@ -152,16 +190,24 @@ impl Batch {
     }
 }
 
-/// The frames around a batch.
-pub(super) fn fence() -> (Frame, Frame) {
-    let payload = nfgenmsg(0, SUBSYSTEM);
-    (Frame::new(NFNL_MSG_BATCH_BEGIN, 0, &payload), Frame::new(NFNL_MSG_BATCH_END, 0, &payload))
+/// The frames around a batch; one that was made for a generation is refused in any other (`ERESTART`).
+pub(super) fn fence(generation: Option<u32>) -> (Frame, Frame) {
+    let header = nfgenmsg(0, SUBSYSTEM);
+    let made_for = generation.into_iter().fold(Attributes::new(), |all, it| all.u32(NFNL_BATCH_GENID, it));
+    let begin = [&header[..], &made_for.0].concat();
+    (Frame::new(NFNL_MSG_BATCH_BEGIN, 0, &begin), Frame::new(NFNL_MSG_BATCH_END, 0, &header))
 }
 
 /// A request for all objects of a sort in one family.
 pub(super) fn list(message: u16, family: Family, attributes: &Attributes) -> Frame {
     let payload = [&nfgenmsg(family.number(), 0)[..], &attributes.0].concat();
     Frame::dump(SUBSYSTEM << 8 | message, &payload)
+}
+
+/// A request for one object.
+pub(super) fn get(message: u16, family: Family, attributes: &Attributes) -> Frame {
+    let payload = [&nfgenmsg(family.number(), 0)[..], &attributes.0].concat();
+    Frame::acked(SUBSYSTEM << 8 | message, 0, &payload)
 }
 
 /// The attributes that name a chain in a request about rules.

@@ -6,6 +6,7 @@ use ipnetwork::IpNetwork;
 use terway_types::{IpFamily, MacAddr};
 
 use super::expression::{Comparison, Expr, MetaKey, NatKind, PayloadBase, Register, Verdict};
+use super::map::Map;
 
 /// What an Ethernet frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -178,6 +179,18 @@ impl RuleBody {
         self.nat(NatKind::Source, address, None)
     }
 
+    /// Gives the connection the source address that a map has for the source of its packets; passes on those of others.
+    #[must_use]
+    pub fn snat_by_saddr(self, map: &Map) -> Self {
+        self.snat_by(Side::Source, map)
+    }
+
+    /// The same by the destination of its packets.
+    #[must_use]
+    pub fn snat_by_daddr(self, map: &Map) -> Self {
+        self.snat_by(Side::Destination, map)
+    }
+
     /// Gives the connection this destination, and port if one is given (say [`RuleBody::l4proto`] first); in nat
     /// chains at prerouting or output.
     #[must_use]
@@ -247,7 +260,7 @@ impl RuleBody {
     }
 
     fn address(self, side: Side, comparison: Comparison, prefix: IpNetwork) -> Self {
-        let (offset, value) = (side.offset(prefix), octets(prefix.network()));
+        let (offset, value) = (side.offset(prefix.is_ipv6()), octets(prefix.network()));
         let register = Register::FIRST;
         let loaded = self.then([load(PayloadBase::Network, offset, value.len())]);
         let mask = octets(prefix.mask());
@@ -257,6 +270,13 @@ impl RuleBody {
             loaded.then([Expr::Mask { register, mask }])
         };
         masked.then([Expr::Cmp { register, comparison, value }])
+    }
+
+    fn snat_by(self, side: Side, map: &Map) -> Self {
+        let (register, ipv6) = (Register::FIRST, map.is_ipv6());
+        let loaded = load(PayloadBase::Network, side.offset(ipv6), if ipv6 { 16 } else { 4 });
+        let found = Expr::Lookup { map: map.name.clone(), key: register, to: register };
+        self.then([loaded, found, Expr::Nat { kind: NatKind::Source, ipv6, address: register, port: None }])
     }
 
     fn nat(self, kind: NatKind, address: IpAddr, port: Option<u16>) -> Self {
@@ -277,12 +297,12 @@ enum Side {
 }
 
 impl Side {
-    fn offset(self, prefix: IpNetwork) -> u32 {
-        match (self, prefix) {
-            (Self::Source, IpNetwork::V4(_)) => 12,
-            (Self::Destination, IpNetwork::V4(_)) => 16,
-            (Self::Source, IpNetwork::V6(_)) => 8,
-            (Self::Destination, IpNetwork::V6(_)) => 24,
+    fn offset(self, ipv6: bool) -> u32 {
+        match (self, ipv6) {
+            (Self::Source, false) => 12,
+            (Self::Destination, false) => 16,
+            (Self::Source, true) => 8,
+            (Self::Destination, true) => 24,
         }
     }
 }

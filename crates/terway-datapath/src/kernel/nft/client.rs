@@ -21,7 +21,7 @@ pub(super) const HEADER: usize = 4;
 /// A connection to the packet filter of one network namespace.
 #[derive(Debug)]
 pub struct Nft {
-    transport: Transport,
+    pub(super) transport: Transport,
 }
 
 /// A rule as the kernel has it.
@@ -57,10 +57,15 @@ impl Nft {
 
     /// Makes all changes of a batch, or none. The error names the first change that was refused.
     pub fn commit(&mut self, batch: &Batch) -> Result<(), KernelError> {
+        self.commit_fenced(batch, None)
+    }
+
+    /// The same, where nothing was changed since a generation; see [`Nft::generation`].
+    pub(super) fn commit_fenced(&mut self, batch: &Batch, made_for: Option<u32>) -> Result<(), KernelError> {
         if batch.is_empty() {
             return Ok(());
         }
-        let (begin, end) = fence();
+        let (begin, end) = fence(made_for);
         let commands = batch.commands.iter().map(|command| &command.frame);
         let frames = std::iter::once(&begin).chain(commands).chain(std::iter::once(&end));
         let whole = "commit changes to nftables";
@@ -151,7 +156,7 @@ fn installed(payload: &[u8]) -> Option<InstalledRule> {
     })
 }
 
-fn absent_is_empty<T>(what: String, cause: Cause) -> Result<Vec<T>, KernelError> {
+pub(super) fn absent_is_empty<T>(what: String, cause: Cause) -> Result<Vec<T>, KernelError> {
     let error = KernelError::new(what, cause);
     if error.is_absent() { Ok(Vec::new()) } else { Err(error) }
 }

@@ -91,6 +91,15 @@ pub enum Expr {
         /// Whereto.
         to: Register,
     },
+    /// Loads what a map of the rule's table has for the key in a register; goes on only if it has something.
+    Lookup {
+        /// The map's name.
+        map: String,
+        /// The register of the key.
+        key: Register,
+        /// Whereto.
+        to: Register,
+    },
     /// Decides on the packet.
     Verdict(Verdict),
     /// Translates an address, and a port if a register holds one.

@@ -1,6 +1,8 @@
 //! What `nft` 1.0.6 sends for the same commands, as `strace -e trace=sendmsg -e write=all nft ...` shows it: the
 //! body of the message, after the netlink header (whose flags differ: we ask for an answer to each).
 
+mod maps;
+
 use super::*;
 use terway_types::IpFamily;
 

@@ -1,4 +1,4 @@
-//! Hears what is taken out of the packet filter of one namespace: rules and whole tables. What is added is not told;
+//! Hears what is taken out of the packet filter of one namespace: rules, elements of maps and whole tables. What is added is not told;
 //! most of it is our own work, and nothing of ours gets lost by it.
 
 use std::io;
@@ -6,9 +6,12 @@ use std::io;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use super::attribute::{text_value, value};
-use super::batch::{NFT_MSG_DELRULE, NFT_MSG_DELTABLE, NFTA_RULE_TABLE, NFTA_RULE_USERDATA, SUBSYSTEM};
+use super::batch::{
+    NFT_MSG_DELRULE, NFT_MSG_DELSETELEM, NFT_MSG_DELTABLE, NFTA_RULE_TABLE, NFTA_RULE_USERDATA, SUBSYSTEM,
+};
 use super::client::HEADER;
 use super::comment::Comment;
+use super::map;
 use crate::kernel::error::KernelError;
 use crate::kernel::events::{Events, Heard};
 use crate::kernel::namespace::Netns;
@@ -26,11 +29,11 @@ pub(crate) struct Watch {
 /// What is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Gone {
-    /// A rule of this table, or the table with all that was in it.
+    /// A rule or an element of a map of this table, or the table with all that was in it.
     From {
         /// The table's name.
         table: String,
-        /// The rule's comment; none of a table, of a rule without one, or if the kernel does not tell.
+        /// Its comment; none of a table, of what has none, or if the kernel does not tell.
         comment: Option<Comment>,
         /// The netlink port of whoever asked for it; 0 if the kernel does not tell.
         by: u32,
@@ -57,16 +60,19 @@ impl Watch {
     }
 }
 
-fn gone(message: &Message<'_>) -> Option<Gone> {
+fn gone(message: &Message<'_>) -> Vec<Gone> {
     const RULE: u16 = SUBSYSTEM << 8 | NFT_MSG_DELRULE;
+    const ELEMENTS: u16 = SUBSYSTEM << 8 | NFT_MSG_DELSETELEM;
     const TABLE: u16 = SUBSYSTEM << 8 | NFT_MSG_DELTABLE;
-    let attributes = message.payload.get(HEADER..)?;
-    let comment = match message.kind {
-        RULE => value(attributes, NFTA_RULE_USERDATA).and_then(Comment::decode),
-        TABLE => None,
-        _ => return None,
+    let attributes = message.payload.get(HEADER..).unwrap_or_default();
+    let comments = match message.kind {
+        RULE => vec![value(attributes, NFTA_RULE_USERDATA).and_then(Comment::decode)],
+        ELEMENTS => map::comments(attributes).collect(),
+        TABLE => vec![None],
+        _ => return Vec::new(),
     };
-    // A table's own name has the number that names the table of a rule.
-    let table = text_value(attributes, NFTA_RULE_TABLE)?;
-    Some(Gone::From { table, comment, by: message.port })
+    // A table's own name has the number that names the table of a rule, or of a map.
+    let Some(table) = text_value(attributes, NFTA_RULE_TABLE) else { return Vec::new() };
+    let from = |comment| Gone::From { table: table.clone(), comment, by: message.port };
+    comments.into_iter().map(from).collect()
 }

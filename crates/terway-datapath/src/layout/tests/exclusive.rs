@@ -30,7 +30,7 @@ fn an_ipv4_pod() {
       sysctl net/ipv6/conf/cali68caf03a5f4/accept_ra = 0
       route 10.0.1.5 dev cali68caf03a5f4 src 10.0.0.9
       neighbour 10.0.1.5 lladdr 32:13:a0:03:0f:59 dev cali68caf03a5f4 permanent
-      nat ip saddr 10.0.1.5 snat to 10.0.0.9, ip daddr 10.0.1.5 ip saddr != 10.0.0.9 snat to 10.0.0.9
+      nat ip saddr 10.0.1.5 snat to 10.0.0.9, ip daddr 10.0.1.5 snat to 10.0.0.9
     ");
 }
 
@@ -62,7 +62,7 @@ fn an_ipv6_pod() {
       sysctl net/ipv6/conf/cali68caf03a5f4/forwarding = 1
       route fd00:1::5 dev cali68caf03a5f4 src fd00::9
       neighbour fd00:1::5 lladdr 32:13:a0:03:0f:59 dev cali68caf03a5f4 permanent
-      nat ip6 saddr fd00:1::5 snat to fd00::9, ip6 daddr fd00:1::5 ip6 saddr != fd00::9 snat to fd00::9
+      nat ip6 saddr fd00:1::5 snat to fd00::9, ip6 daddr fd00:1::5 snat to fd00::9
     ");
 }
 

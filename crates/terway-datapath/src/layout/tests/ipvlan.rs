@@ -57,8 +57,8 @@ fn a_pod_with_a_child_of_the_eni() {
       route fd00:1::5 dev cali68caf03a5f4 src fd00::9
       neighbour 10.0.1.5 lladdr 00:16:3e:01:02:03 dev cali68caf03a5f4 permanent
       neighbour fd00:1::5 lladdr 00:16:3e:01:02:03 dev cali68caf03a5f4 permanent
-      nat ip saddr 10.0.1.5 snat to 10.0.0.9, ip daddr 10.0.1.5 ip saddr != 10.0.0.9 snat to 10.0.0.9
-      nat ip6 saddr fd00:1::5 snat to fd00::9, ip6 daddr fd00:1::5 ip6 saddr != fd00::9 snat to fd00::9
+      nat ip saddr 10.0.1.5 snat to 10.0.0.9, ip daddr 10.0.1.5 snat to 10.0.0.9
+      nat ip6 saddr fd00:1::5 snat to fd00::9, ip6 daddr fd00:1::5 snat to fd00::9
     ");
 }
 
@@ -103,8 +103,8 @@ fn a_pod_with_a_child_that_is_routed_on_the_node() {
       rule 2048 from fd00:1::5 oif eth1 lookup 1000+eth1
       neighbour 10.0.1.5 lladdr 00:16:3e:01:02:03 dev cali68caf03a5f4 permanent
       neighbour fd00:1::5 lladdr 00:16:3e:01:02:03 dev cali68caf03a5f4 permanent
-      nat ip saddr 10.0.1.5 ct status dnat oifname != lo snat to 10.0.0.9, ip daddr 10.0.1.5 ip saddr != 10.0.0.9 snat to 10.0.0.9
-      nat ip6 saddr fd00:1::5 ct status dnat oifname != lo snat to fd00::9, ip6 daddr fd00:1::5 ip6 saddr != fd00::9 snat to fd00::9
+      nat ip saddr 10.0.1.5 ct status dnat oifname != lo snat to 10.0.0.9, ip daddr 10.0.1.5 snat to 10.0.0.9
+      nat ip6 saddr fd00:1::5 ct status dnat oifname != lo snat to fd00::9, ip6 daddr fd00:1::5 snat to fd00::9
     ");
 }
 

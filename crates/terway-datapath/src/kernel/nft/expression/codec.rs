@@ -53,6 +53,7 @@ impl Expr {
                 ("cmp", new().u32(1, register.0).u32(2, *comparison as u32).nest(3, &data_value(value)))
             }
             Self::Load { value, to } => ("immediate", new().u32(1, to.0).nest(2, &data_value(value))),
+            Self::Lookup { map, key, to } => ("lookup", new().u32(2, key.0).u32(3, to.0).text(1, map)),
             Self::Verdict(verdict) => {
                 let code = new().u32(NFTA_VERDICT_CODE, verdict.code());
                 let data = new().nest(NFTA_DATA_VERDICT, &code);
@@ -123,6 +124,9 @@ impl Expr {
                 address: register(3)?,
                 port: register(5),
             },
+            "lookup" if number(5).unwrap_or(0) == 0 => {
+                Self::Lookup { map: text_value(data, 1)?, key: register(2)?, to: register(3)? }
+            }
             "fib" if (number(2)?, number(3)?) == (FIB_OIF, FIB_SOURCE_AND_LINK) => {
                 Self::WayBack { to: register(1)? }
             }
@@ -212,6 +216,7 @@ mod tests {
             Expr::Nat { kind: NatKind::Destination, ipv6: false, address: one, port: Some(two) },
             Expr::Meta { key: MetaKey::IifGroup, to: one },
             Expr::WayBack { to: two },
+            Expr::Lookup { map: "pods".into(), key: one, to: two },
             Expr::Counter,
             Expr::Masquerade,
             Expr::Verdict(Verdict::Return),

@@ -128,6 +128,7 @@ impl Work<'_> {
     fn links(&mut self) -> Result<(), StepError> {
         let mut batch = requests::make_children(self.layout, self.eni, self.context.pod)?;
         batch.extend(requests::make_links(self.layout, self.context.pod));
+        batch.extend(switches::by_netlink(&self.layout.host));
         if let (Some(Eni::Moved(link)), Some(nic)) = (self.layout.eni(), self.moved) {
             batch.push(requests::move_nic(link, nic, self.context.pod));
         }
@@ -156,7 +157,7 @@ impl Work<'_> {
 
     fn link_switches(&mut self) -> Result<(), StepError> {
         switches::of_links(&self.layout.pod, self.context.pod, self.spoil)?;
-        switches::of_links(&self.layout.host, self.context.host, self.spoil)
+        switches::of_new_links(&self.layout.host, self.context.host, self.spoil)
     }
 
     fn pod_side(&mut self) -> Result<u32, StepError> {

@@ -2,9 +2,9 @@
 
 use super::StepError;
 use super::asked::{Asked, Spoil};
-use crate::describe::{NamespaceLayout, Sysctl};
-use crate::kernel::Netns;
+use crate::describe::{Link, NamespaceLayout, Sysctl};
 use crate::kernel::sysctl::{Sysctl as Tree, SysctlError, ipv6_conf};
+use crate::kernel::{Ipv4Switch, Netns, Request};
 
 /// The switch that makes the node an IPv6 router.
 const FORWARDING: &str = "net/ipv6/conf/all/forwarding";
@@ -33,9 +33,40 @@ pub(super) fn of_node(
     Ok(host.run(|| set_all(&tree, &switches))??)
 }
 
+/// Those switches of the layout's own links that the kernel takes by netlink. Sent with what makes the links.
+pub(super) fn by_netlink(layout: &NamespaceLayout) -> Vec<Request> {
+    let of = |link: &Link| -> Vec<_> {
+        let own = layout.sysctls.iter().filter(|switch| switch.link() == Some(&link.name));
+        own.filter_map(as_netlink_has_it).collect()
+    };
+    let wanted = layout.links.iter().map(|link| (link, of(link)));
+    let wanted = wanted.filter(|(_, switches)| !switches.is_empty());
+    wanted.map(|(link, switches)| Request::set_ipv4_switches(link.name.as_str(), &switches)).collect()
+}
+
+fn as_netlink_has_it(switch: &Sysctl) -> Option<(Ipv4Switch, u32)> {
+    let mut parts = switch.path.rsplit('/');
+    let (name, _, family) = (parts.next()?, parts.next()?, parts.nth(1)?);
+    let known = Ipv4Switch::named(name).filter(|_| family == "ipv4")?;
+    Some((known, switch.value.parse().ok()?))
+}
+
+/// Sets the switches of the layout's own links that [`by_netlink`] has not set.
+pub(super) fn of_new_links(
+    layout: &NamespaceLayout,
+    netns: &Netns,
+    spoil: Spoil<'_>,
+) -> Result<(), StepError> {
+    let is_left = |switch: &Sysctl| goes_with_a_link(switch, layout) && as_netlink_has_it(switch).is_none();
+    set_those(values(layout, is_left, spoil), netns)
+}
+
 /// Sets the switches of the layout's own links.
 pub(super) fn of_links(layout: &NamespaceLayout, netns: &Netns, spoil: Spoil<'_>) -> Result<(), StepError> {
-    let switches = values(layout, |switch| goes_with_a_link(switch, layout), spoil);
+    set_those(values(layout, |switch| goes_with_a_link(switch, layout), spoil), netns)
+}
+
+fn set_those(switches: Vec<(&Sysctl, &str)>, netns: &Netns) -> Result<(), StepError> {
     if switches.is_empty() {
         return Ok(());
     }

@@ -15,6 +15,10 @@ use super::{ADD, Request};
 use crate::kernel::namespace::Netns;
 
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_INET_CONF: u16 = 1;
+const AF_INET: u16 = 2;
+const NESTED: u16 = 0x8000;
 
 /// Names a link of the namespace a request is sent in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +87,40 @@ impl fmt::Display for IpvlanMode {
             Self::L2 => "l2",
             Self::L3s => "l3s",
         })
+    }
+}
+
+/// An IPv4 switch of a link (`IPV4_DEVCONF_*`), and its name under `/proc/sys/net/ipv4/conf`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ipv4Switch {
+    /// `forwarding`.
+    Forwarding = 1,
+    /// `rp_filter`.
+    RpFilter = 8,
+    /// `arp_ignore`.
+    ArpIgnore = 19,
+}
+
+impl Ipv4Switch {
+    const ALL: [Self; 3] = [Self::Forwarding, Self::RpFilter, Self::ArpIgnore];
+
+    /// The switch of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|switch| switch.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Forwarding => "forwarding",
+            Self::RpFilter => "rp_filter",
+            Self::ArpIgnore => "arp_ignore",
+        }
+    }
+}
+
+impl fmt::Display for Ipv4Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -225,6 +263,26 @@ impl Request {
         Self::new(what, 0, &RouteNetlinkMessage::SetLink(message)).holding(change.netns)
     }
 
+    /// Gives IPv4 switches of a link their values. Those of `/proc/sys` that need the lock of links do not wait for it:
+    /// they try again until they get it, which keeps processors busy while others move their NICs.
+    pub fn set_ipv4_switches<'a>(link: impl Into<LinkRef<'a>>, switches: &[(Ipv4Switch, u32)]) -> Self {
+        let link = link.into();
+        let mut message = LinkMessage::default();
+        match link {
+            LinkRef::Index(index) => message.header.index = index,
+            LinkRef::Name(name) => push_name(&mut message, Some(name)),
+        }
+        let values: Vec<u8> = switches
+            .iter()
+            .flat_map(|(switch, value)| attribute(*switch as u16, &value.to_ne_bytes()))
+            .collect();
+        let of_family = attribute(AF_INET | NESTED, &attribute(IFLA_INET_CONF | NESTED, &values));
+        message.attributes.push(LinkAttribute::Other(DefaultNla::new(IFLA_AF_SPEC | NESTED, of_family)));
+        let words: Vec<_> = switches.iter().map(|(switch, value)| format!("{switch} {value}")).collect();
+        let what = format!("set IPv4 switches {} of link {link}", words.join(", "));
+        Self::new(what, 0, &RouteNetlinkMessage::SetLink(message))
+    }
+
     /// Deletes a link; of a veth pair, both ends.
     pub fn delete_link<'a>(link: impl Into<LinkRef<'a>>) -> Self {
         let link = link.into();
@@ -265,6 +323,15 @@ fn set_up(message: &mut LinkMessage, up: bool) {
 /// an attribute of no bytes for "none".
 fn alias(text: &str) -> LinkAttribute {
     LinkAttribute::Other(DefaultNla::new(IFLA_IFALIAS, text.as_bytes().to_vec()))
+}
+
+/// One attribute, padded as the next one wants it.
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    #[expect(clippy::cast_possible_truncation, reason = "a few switches")]
+    let length = value.len() as u16 + 4;
+    let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
 }
 
 fn words(change: &LinkChange<'_>) -> Vec<String> {

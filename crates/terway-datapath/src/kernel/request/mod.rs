@@ -12,7 +12,7 @@ mod rule;
 #[cfg(test)]
 mod golden;
 
-pub use link::{IpvlanMode, LinkChange, LinkRef, Master, NewLink};
+pub use link::{Ipv4Switch, IpvlanMode, LinkChange, LinkRef, Master, NewLink};
 
 use netlink_packet_core::{Emitable as _, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;

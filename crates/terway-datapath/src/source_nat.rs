@@ -133,7 +133,7 @@ fn missing(nat: &SourceNat, mark: &Mark, nft: &mut Nft) -> Result<Batch, KernelE
     batch = stale.iter().fold(batch, |batch, rule| batch.delete_rule(&chain, rule.handle));
     let element = element(nat, mark);
     let before = nft.elements_at(&[(map.clone(), nat.pod)])?;
-    if before.iter().any(|before| *before == element) {
+    if before.contains(&element) {
         return Ok(batch);
     }
     let batch = before.iter().fold(batch, |batch, before| batch.delete_element(&map, before.key));

@@ -58,19 +58,19 @@ pub(super) fn of_new_links(
     spoil: Spoil<'_>,
 ) -> Result<(), StepError> {
     let is_left = |switch: &Sysctl| goes_with_a_link(switch, layout) && as_netlink_has_it(switch).is_none();
-    set_those(values(layout, is_left, spoil), netns)
+    set_those(&values(layout, is_left, spoil), netns)
 }
 
 /// Sets the switches of the layout's own links.
 pub(super) fn of_links(layout: &NamespaceLayout, netns: &Netns, spoil: Spoil<'_>) -> Result<(), StepError> {
-    set_those(values(layout, |switch| goes_with_a_link(switch, layout), spoil), netns)
+    set_those(&values(layout, |switch| goes_with_a_link(switch, layout), spoil), netns)
 }
 
-fn set_those(switches: Vec<(&Sysctl, &str)>, netns: &Netns) -> Result<(), StepError> {
+fn set_those(switches: &[(&Sysctl, &str)], netns: &Netns) -> Result<(), StepError> {
     if switches.is_empty() {
         return Ok(());
     }
-    Ok(netns.run(|| set_all(&Tree::default(), &switches))??)
+    Ok(netns.run(|| set_all(&Tree::default(), switches))??)
 }
 
 /// Switches, each with the value it is to get.

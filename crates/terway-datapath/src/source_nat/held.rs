@@ -7,7 +7,7 @@ use terway_types::IpFamily;
 
 use super::{chain, map, maps, rules_of};
 use crate::describe::SourceNat;
-use crate::kernel::nft::{Element, Nft, RuleBody};
+use crate::kernel::nft::{Comment, Element, Nft, RuleBody};
 use crate::kernel::{KernelError, Netns};
 use crate::mark::Mark;
 
@@ -47,7 +47,7 @@ pub(crate) fn held(wanted: &[SourceNat], mark: &Mark, netns: &Netns) -> Result<T
         }
         let rules = nft.rules(&chain(family))?;
         let is_ours = |comment: Option<&str>| comment.is_none_or(|comment| comment == mark.as_str());
-        let ours = rules.into_iter().filter(|rule| is_ours(rule.comment.as_ref().map(|it| it.as_str())));
+        let ours = rules.into_iter().filter(|rule| is_ours(rule.comment.as_ref().map(Comment::as_str)));
         found.rules.extend(ours.map(|rule| rule.body));
     }
     for nat in wanted {
@@ -66,7 +66,7 @@ pub(crate) fn all(netns: &Netns) -> Result<All, KernelError> {
         for rule in nft.rules(&chain(family))? {
             match rule.comment {
                 Some(comment) => {
-                    all.by_mark.entry(comment.as_str().to_owned()).or_default().rules.push(rule.body)
+                    all.by_mark.entry(comment.as_str().to_owned()).or_default().rules.push(rule.body);
                 }
                 None => all.shared.push(rule.body),
             }

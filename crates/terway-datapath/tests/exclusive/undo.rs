@@ -1,6 +1,6 @@
 //! An ADD that fails leaves everything as before, wherever it fails.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 
 use terway_datapath::{ApplyError, Step, apply};
@@ -51,13 +51,20 @@ pub(crate) fn refused_within_a_batch() {
 
 pub(crate) fn each_request_refused_once() {
     let world = World::new();
-    let kept = Cell::new(0);
+    let (kept, spinning) = (Cell::new(0), RefCell::new(Vec::new()));
     let count = failing::at_each_request(
         &world,
         world.pod(&[V4, V6]),
         || live_by_advertisements(&world),
-        |what| kept.set(kept.get() + usize::from(what == "net/ipv6/conf/eth0/accept_ra")),
+        |what| {
+            kept.set(kept.get() + usize::from(what == "net/ipv6/conf/eth0/accept_ra"));
+            if what.starts_with("net/ipv4/conf/cali") {
+                spinning.borrow_mut().push(what.to_owned());
+            }
+        },
     );
+    // Under `/proc` the kernel tries until it gets the lock of links, which others hold while it moves their NICs.
+    assert_eq!(spinning.take(), Vec::<String>::new());
     // Links, addresses, neighbours, routes and limits of both sides; switches; tables, chains and rules of nf_tables.
     assert!(count > 40, "{count}");
     // Each ADD asked for what keeps the node's default route; that of the pod's eth0 only those that came so far.

@@ -3,7 +3,7 @@
 use terway_types::MacAddr;
 
 use super::{Change, change, is_it};
-use crate::describe::{Address, Link, LinkKind, Object, Route, Rule};
+use crate::describe::{Address, Link, LinkKind, Object, Route, Rule, SourceNat};
 use crate::kernel::objects::{self as kernel, Child, Scope};
 use crate::kernel::{Action, Filter, SmcEntry};
 use crate::observe::NamespaceState;
@@ -12,6 +12,16 @@ use crate::{queues, tags};
 
 /// Takes a field's name and the change that alters it.
 type Alter<'a> = dyn FnMut(&'static str, &dyn Fn(&mut NamespaceState)) + 'a;
+
+fn alter_source_nat(wanted: &SourceNat, alter: &mut Alter<'_>) {
+    for rule in rules(wanted) {
+        alter("rules", &|state| state.source_nat.rules.retain(|other| *other != rule));
+    }
+    alter("snat to", &|state| {
+        let pod = state.source_nat.pods.iter_mut().find(|pod| *pod == wanted).unwrap();
+        pod.node = pod.pod;
+    });
+}
 
 fn alter_route(wanted: &Route, state: &NamespaceState, alter: &mut Alter<'_>) {
     let fields: [(_, fn(&mut kernel::Route)); 8] = [
@@ -185,15 +195,7 @@ pub(super) fn alterations(object: &Object, state: &NamespaceState) -> Vec<(&'sta
                 .unwrap();
             filter.actions = vec![Action::ToClass(3)];
         }),
-        Object::SourceNat(wanted) => {
-            for rule in rules(wanted) {
-                alter("rules", &|state| state.source_nat.rules.retain(|other| *other != rule));
-            }
-            alter("snat to", &|state| {
-                let pod = state.source_nat.pods.iter_mut().find(|pod| *pod == wanted).unwrap();
-                pod.node = pod.pod;
-            });
-        }
+        Object::SourceNat(wanted) => alter_source_nat(wanted, &mut alter),
         Object::Smc(wanted) => alter("network", &|state| {
             let how: Change<SmcEntry> = Some(|entry| entry.network = "OTHER".into());
             change(&mut state.smc, |one| one == wanted, how);

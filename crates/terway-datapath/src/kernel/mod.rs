@@ -33,7 +33,7 @@ pub use netlink::Netlink;
 pub use nic::{NicError, NicRule, find_nic, nic_at};
 pub use objects::{Address, Child, Link, Neighbour, Qdisc, Route, RouteFilter, RouteKind, Rule, Scope};
 pub use rdma::RdmaError;
-pub use request::{IpvlanMode, Ipv4Switch, LinkChange, LinkRef, NewLink, Request};
+pub use request::{Ipv4Switch, IpvlanMode, LinkChange, LinkRef, NewLink, Request};
 pub use smc::{SmcEntry, SmcMember, SmcTable};
 pub use support::QdiscKind;
 pub use tbf::Tbf;

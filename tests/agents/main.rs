@@ -32,6 +32,7 @@ const TESTS: &[Test] = &[
     ("dhclient::what_it_puts_on_an_eni_comes_off", dhclient::configures),
     ("imitated::network_manager_activates_an_eni", imitated::network_manager),
     ("imitated::cloud_init_configures_an_eni", imitated::cloud_init),
+    ("imitated::a_shaper_takes_pods_classes_away", imitated::a_shaper),
 ];
 
 fn main() -> ExitCode {

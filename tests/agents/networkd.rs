@@ -16,7 +16,7 @@ pub(crate) const PROGRAM: &str = "/usr/lib/systemd/systemd-networkd";
 const UDEVD: &str = "/usr/lib/systemd/systemd-udevd";
 
 /// The promise. A busy machine may break it once in a while, so half of the repairs must keep it.
-const PROMISED: Duration = Duration::from_secs(2);
+pub(crate) const PROMISED: Duration = Duration::from_secs(2);
 
 /// Starts it, with our settings or without, and waits until it is done with the node's own NIC. It looks at a NIC once
 /// udev has.

@@ -132,20 +132,20 @@ impl HostGuard {
         let mut concern = tokio::task::spawn_blocking(move || resolve(touched, &node)).await.ok()?;
         let concerned = self.driver.look(move |pool, _| {
             let macs: BTreeSet<_> = pool.enis().filter_map(|eni| eni.mac).collect();
-            let at_enis = concern.settle(&macs) || enis;
+            let (at_enis, everybody) = (concern.settle(&macs) || enis, concern.is_about_everybody());
             let all = pool.attachments().filter(|(held, eni)| concern.is_about(held, eni));
             let all = all.map(|(held, eni)| (held.clone(), eni.clone())).collect::<Vec<_>>();
-            (all, if at_enis { macs } else { BTreeSet::new() })
+            (all, if at_enis { macs } else { BTreeSet::new() }, everybody)
         });
         let describe = |(held, eni): (terway_types::AttachmentRecord, terway_types::EniRecord)| {
             let parts = self.interface.interface(&eni, held.addresses).ok()?;
             Some(Subject { key: held.key, pod: held.pod, parts, mode: self.interface.mode })
         };
-        let (concerned, macs) = concerned.await.ok()?;
+        let (concerned, macs, everybody) = concerned.await.ok()?;
         let subjects = concerned.into_iter().filter_map(describe).collect();
         let enis = Enis { macs, rule: NicRule::with_kinds(&self.interface.nic_kinds) };
         let (host, run_dir) = (host.clone(), self.run_dir.clone());
-        Some(Round { subjects, enis, host, run_dir, by, memory, now: std::time::Instant::now() })
+        Some(Round { subjects, everybody, enis, host, run_dir, by, memory, now: std::time::Instant::now() })
     }
 
     /// Tells what a round found, and says when to look again.

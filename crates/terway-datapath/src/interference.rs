@@ -36,6 +36,8 @@ pub enum Touched {
     TableOf(u32),
     /// The link with this index got or lost an address, or got a way of the node that is not ours.
     OnLink(u32),
+    /// The way packets wait at the link with this index.
+    Queues(u32),
     /// Events were lost.
     Anything,
 }
@@ -63,8 +65,9 @@ pub struct Interference {
 impl Interference {
     /// Begins to listen. Must be called within a tokio runtime that drives I/O.
     pub fn listen(netns: &Netns) -> Result<Self, KernelError> {
-        const GROUPS: [MulticastGroup; 8] = [
+        const GROUPS: [MulticastGroup; 9] = [
             MulticastGroup::Link,
+            MulticastGroup::Tc,
             MulticastGroup::Neigh,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
@@ -150,6 +153,7 @@ fn touched(change: &Change) -> Option<Touched> {
             Some(Touched::Pod(route.destination.ip()))
         }
         Change::Route(route) => route.oif.map(Touched::OnLink),
+        Change::Waiting(index) => Some(Touched::Queues(*index)),
         Change::Address(index) => Some(Touched::OnLink(*index)),
         Change::RuleGone(rule) => pod_of(rule).map(Touched::Pod),
         Change::NeighbourGone(entry) => Some(Touched::Pod(entry.address)),

@@ -8,6 +8,7 @@ pub mod attachment_lock;
 pub mod describe;
 pub mod diff;
 pub mod draw;
+pub mod extras;
 pub mod facts;
 mod home;
 pub mod host_agent;
@@ -39,6 +40,7 @@ pub use apply::{
 pub use describe::Layout;
 pub use diff::{Drift, diff, diff_host};
 pub use draw::draw;
+pub use extras::{Extras, OnEni};
 pub use facts::HostFacts;
 pub use layout::{LayoutError, layout, least_rate};
 pub use mark::Mark;

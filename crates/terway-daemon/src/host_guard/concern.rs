@@ -23,7 +23,7 @@ pub(super) fn resolve(touched: HashSet<Touched>, host: &Netns) -> Concern {
     let mut concern = Concern::default();
     for what in touched {
         match what {
-            Touched::OnLink(index) | Touched::TableOf(index) => match look(index) {
+            Touched::OnLink(index) | Touched::TableOf(index) | Touched::Queues(index) => match look(index) {
                 Some(Ok(link)) => concern.extend(link.as_ref(), &what),
                 // Not knowing whose it is, everybody is looked at.
                 _ => drop(concern.touched.insert(Touched::Anything)),
@@ -58,11 +58,16 @@ impl Concern {
         at_enis
     }
 
+    /// Whether everybody is to be looked at.
+    pub(super) fn is_about_everybody(&self) -> bool {
+        self.touched.contains(&Touched::Anything)
+    }
+
     /// Whether anything touched may be the attachment's. With a link's last IPv4 address the kernel takes all routes over
     /// it, of every table, and tells nobody.
     pub(super) fn is_about(&self, held: &AttachmentRecord, eni: &EniRecord) -> bool {
         self.touched.iter().any(|touched| match touched {
-            Touched::Anything | Touched::TableOf(_) | Touched::OnLink(_) => true,
+            Touched::Anything | Touched::TableOf(_) | Touched::OnLink(_) | Touched::Queues(_) => true,
             Touched::Attachment(key) => *key == held.key,
             Touched::Nic(mac) => eni.mac == Some(*mac),
             Touched::Pod(address) => {
@@ -121,6 +126,8 @@ mod tests {
 
     #[test]
     fn the_table_of_an_eni_concerns_its_pods() {
-        assert_eq!(after(&[Some(link(ENI, None))], &Touched::TableOf(5)), (vec![Touched::Nic(ENI)], false));
+        for what in [Touched::TableOf(5), Touched::Queues(5)] {
+            assert_eq!(after(&[Some(link(ENI, None))], &what), (vec![Touched::Nic(ENI)], false));
+        }
     }
 }

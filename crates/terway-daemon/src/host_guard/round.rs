@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use terway_datapath::describe::Layout;
 use terway_datapath::facts::FactsError;
-use terway_datapath::kernel::{Child, IpvlanMode, Link, Netlink, Netns, NicRule, find_nic};
+use terway_datapath::kernel::{Child, IpvlanMode, KernelError, Link, Netlink, Netns, NicRule, find_nic};
 use terway_datapath::{
-    Drift, HostFacts, Mark, Snapshot, attachment_lock, can_repair, diff_host, layout, names, observe_host,
-    repair,
+    Drift, Extras, HostFacts, Mark, OnEni, Snapshot, attachment_lock, can_repair, diff_host, extras, layout,
+    names, observe_host, repair,
 };
 use terway_rpc::InterfaceParts;
 use terway_types::{
@@ -34,6 +34,8 @@ pub(super) struct Subject {
 #[derive(Debug)]
 pub(super) struct Round {
     pub(super) subjects: Vec<Subject>,
+    /// Whether these are all attachments of the node.
+    pub(super) everybody: bool,
     pub(super) enis: Enis,
     pub(super) host: Netns,
     pub(super) run_dir: PathBuf,
@@ -48,6 +50,8 @@ pub(super) struct Round {
 pub(super) struct Memory {
     attachments: Losses<AttachmentKey>,
     enis: Losses<MacAddr>,
+    /// What attachments were seen to have that the books do not tell.
+    extras: HashMap<AttachmentKey, Extras>,
 }
 
 /// What a round found.
@@ -75,6 +79,10 @@ impl Round {
     pub(super) fn run(mut self) -> (Memory, Report) {
         let mut report = Report { by: std::mem::take(&mut self.by), ..Report::default() };
         let subjects = std::mem::take(&mut self.subjects);
+        if self.everybody {
+            let alive: HashSet<_> = subjects.iter().map(|subject| &subject.key).collect();
+            self.memory.extras.retain(|key, _| alive.contains(key));
+        }
         if subjects.is_empty() && self.enis.macs.is_empty() {
             return (self.memory, report);
         }
@@ -165,7 +173,7 @@ impl Round {
     /// How the attachment should look on the node. None where it has no link there: it is not made yet, is going
     /// away, or has nothing on the node. What only concerns the pod's side is left out, and so are limits, which the
     /// runtime may have set.
-    fn layout(&self, subject: &Subject, seen: &mut Seen) -> Result<Option<Layout>, Fault> {
+    fn layout(&mut self, subject: &Subject, seen: &mut Seen) -> Result<Option<Layout>, Fault> {
         let mark = Mark::of(&subject.key);
         let Some(name) = seen.ends.get(mark.as_str()) else { return Ok(None) };
         // Before the lock was taken, the plugin may have deleted it.
@@ -175,16 +183,24 @@ impl Round {
         };
         let mut plan = plan(subject, &end);
         let mut facts = self.facts(&plan, seen)?;
+        let layout = |plan: &InterfacePlan, facts: &HostFacts| {
+            layout(plan, &subject.key, &subject.pod, facts).map_err(|error| error.fault())
+        };
         // Without a way out of a family there is nothing to lay out for it; the other is guarded all the same.
         plan.addresses = both(plan.addresses, facts.addresses);
-        if plan.datapath.shares_the_eni() {
-            let nics = NicRule::with_kinds(&plan.nic_kinds);
-            let index = find_nic(&seen.links, plan.mac, &nics).map_err(|error| error.fault())?.index;
-            // It may have been renamed since.
-            let found = facts.find_nic(&self.host, plan.mac, &nics, Some(index), Instant::now());
-            found.map_err(|error| error.fault())?;
+        if !plan.datapath.shares_the_eni() {
+            return layout(&plan, &facts).map(Some);
         }
-        layout(&plan, &subject.key, &subject.pod, &facts).map(Some).map_err(|error| error.fault())
+        let nics = NicRule::with_kinds(&plan.nic_kinds);
+        let index = find_nic(&seen.links, plan.mac, &nics).map_err(|error| error.fault())?.index;
+        // It may have been renamed since.
+        let found = facts.find_nic(&self.host, plan.mac, &nics, Some(index), Instant::now());
+        found.map_err(|error| error.fault())?;
+        let on_eni = seen.on_eni(index).map_err(|error| error.fault())?;
+        let extras = self.memory.extras.entry(subject.key.clone()).or_default();
+        extras.learn(&plan, facts.addresses, &on_eni);
+        // What was learnt may not go together with what the node is by now; the rest is guarded all the same.
+        layout(&extras.complete(&plan, &on_eni), &facts).or_else(|_| layout(&plan, &facts)).map(Some)
     }
 
     /// The node's facts, read once a round for each set of families. Those of one family if the other has no way out.
@@ -222,6 +238,8 @@ struct Seen {
     /// The names of attachments' links on the node, by their marks.
     ends: HashMap<String, String>,
     facts: Vec<(Vec<IpFamily>, HostFacts)>,
+    /// What there is on shared ENIs, by index. It gets old: what seems to be missing is looked at anew.
+    on_enis: HashMap<u32, OnEni>,
     /// None where one attachment only is looked at.
     snapshot: Option<Snapshot>,
 }
@@ -235,7 +253,19 @@ impl Seen {
         let ends = links.iter().filter(|link| is_end(link));
         let ends = ends.filter_map(|link| Some((link.alias.clone()?, link.name.clone()))).collect();
         let snapshot = (subjects.len() > 1).then(Snapshot::default);
-        Self { ends, netlink, links, facts: Vec::new(), snapshot }
+        Self { ends, netlink, links, facts: Vec::new(), on_enis: HashMap::new(), snapshot }
+    }
+
+    fn on_eni(&mut self, index: u32) -> Result<OnEni, KernelError> {
+        if let Some(known) = self.on_enis.get(&index) {
+            return Ok(known.clone());
+        }
+        let Some(nic) = self.links.iter().find(|link| link.index == index) else {
+            return Ok(OnEni::default());
+        };
+        let found = extras::on_eni(&mut self.netlink, nic)?;
+        self.on_enis.insert(index, found.clone());
+        Ok(found)
     }
 }
 
@@ -269,7 +299,7 @@ fn plan(subject: &Subject, end: &Link) -> InterfacePlan {
         mtu: end.mtu,
         ingress: None,
         egress: None,
-        // What hangs on the pod's annotations is the plugin's alone, as limits are.
+        // What hangs on the pod's annotations is learnt from what is there.
         queueing: Queueing::default(),
         erdma: names::is_for_erdma(end.mac, &subject.key).unwrap_or(parts.erdma),
         nic_kinds: parts.nic_kinds,

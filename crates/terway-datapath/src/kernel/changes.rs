@@ -1,4 +1,4 @@
-//! What rtnetlink tells of a namespace's links, addresses, routes, rules and neighbours while it changes, reduced to our
+//! What rtnetlink tells of a namespace's links, addresses, routes, rules, neighbours and qdiscs while it changes, reduced to our
 //! own values one event at a time.
 
 use std::io;
@@ -27,6 +27,9 @@ const RTM_DELROUTE: u16 = 25;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
 const RTM_DELRULE: u16 = 33;
+const RTM_NEWQDISC: u16 = 36;
+const RTM_DELQDISC: u16 = 37;
+const RTM_DELTFILTER: u16 = 45;
 
 /// A change, of those that anybody here asks about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub(crate) enum Change {
     NeighbourGone(Neighbour),
     /// A rule was taken away.
     RuleGone(Rule),
+    /// Packets wait in another way at the link with this index: a qdisc came or went, or a filter went.
+    Waiting(u32),
 }
 
 /// Hears changes.
@@ -91,17 +96,18 @@ fn decode(kind: u16, payload: &[u8]) -> Result<Option<Change>, DecodeError> {
         RTM_NEWLINK | RTM_DELLINK if of_a_bridge => None,
         RTM_NEWLINK => Some(Change::Link(decode::link(payload)?)),
         RTM_DELLINK => Some(Change::LinkGone(decode::link(payload)?)),
-        RTM_NEWADDR | RTM_DELADDR => index_of_address(payload).map(Change::Address),
+        RTM_NEWADDR | RTM_DELADDR => link_of(payload).map(Change::Address),
         RTM_NEWROUTE => decode::route(&RouteMessage::parse(payload)?).map(Change::Route),
         RTM_DELROUTE => decode::route(&RouteMessage::parse(payload)?).map(Change::RouteGone),
         RTM_NEWNEIGH => decode::neighbour(&NeighbourMessage::parse(payload)?).map(Change::Neighbour),
         RTM_DELNEIGH => decode::neighbour(&NeighbourMessage::parse(payload)?).map(Change::NeighbourGone),
+        RTM_NEWQDISC | RTM_DELQDISC | RTM_DELTFILTER => link_of(payload).map(Change::Waiting),
         RTM_DELRULE => decode::rule(&RuleMessage::parse(payload)?).map(Change::RuleGone),
         _ => None,
     })
 }
 
-/// The last field of `struct ifaddrmsg`.
-fn index_of_address(payload: &[u8]) -> Option<u32> {
+/// The index of the link, as `struct ifaddrmsg` and `struct tcmsg` have it.
+fn link_of(payload: &[u8]) -> Option<u32> {
     payload.get(4..8)?.try_into().ok().map(u32::from_ne_bytes)
 }

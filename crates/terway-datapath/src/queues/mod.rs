@@ -16,7 +16,7 @@ pub(crate) mod classes;
 
 use std::collections::BTreeSet;
 
-pub(crate) use classes::{class_of, filter, left, place, remove};
+pub(crate) use classes::{class_of, filter, left, place, remove, source};
 
 use crate::describe::{NamespaceLayout, Queues};
 use crate::kernel::objects::{Link, Qdisc};
@@ -103,6 +103,11 @@ impl Tree {
     /// Where something is missing.
     pub(crate) fn lacking(&self, wanted: &Queues) -> Vec<&Leaf> {
         self.leaves.iter().filter(|leaf| !leaf.serves(wanted)).collect()
+    }
+
+    /// Whether packets leave at the time they bear wherever they wait.
+    pub(crate) fn is_paced(&self) -> bool {
+        !self.leaves.is_empty() && self.leaves.iter().all(Leaf::is_paced)
     }
 
     /// The handles of classes.

@@ -149,6 +149,14 @@ fn main() -> ExitCode {
         let name = format!("services::{word}::backends_see_the_node");
         trials.push((trial(name, move || services::backends_see_the_node(kind)), needs));
     }
+    for (kind, word, needs) in [
+        (Kind::PolicyRoute, "policy_route", &[QUEUES][..]),
+        (Kind::Ipvlan, "ipvlan", &[IPVLAN, QUEUES]),
+        (Kind::IpvlanL3s, "ipvlan_l3s", &[IPVLAN]),
+    ] {
+        let name = format!("services::{word}::what_only_the_plugin_knew_is_put_back");
+        trials.push((trial(name, move || services::what_only_the_plugin_knew_is_put_back(kind)), needs));
+    }
     trials
         .push((trial("tags::members_reach_services", tags::members_reach_services), &[VLAN, TAGS, IPTABLES]));
     trials.push((trial("ipvlan::a_kernel_without_it_says_so", ipvlan::a_kernel_without_it_says_so), &[]));

@@ -4,9 +4,12 @@
 use std::net::IpAddr;
 
 use terway_datapath::describe::Object;
-use terway_datapath::{can_repair, diff, observe, repair};
+use terway_datapath::kernel::Netlink;
+use terway_datapath::{Extras, can_repair, diff, diff_host, extras, observe, observe_host, repair};
+use terway_types::{Addresses, InterfacePlan, PriorityClass, Queueing};
 
 use crate::life::break_it;
+use crate::sandbox::run;
 use crate::talk::{ask, translate};
 use crate::world::{Kind, Pod, World};
 
@@ -51,6 +54,50 @@ pub(crate) fn backends_see_the_node(kind: Kind) {
             let stays = backend == address(NODE[version]);
             let wanted = if stays { addresses(&one)[version] } else { address(NODE[version]) };
             assert_eq!(seen, wanted, "{service} by {backend}");
+        }
+    }
+}
+
+/// A guard that knows the books alone learns from what is there what else the pod has on the node.
+pub(crate) fn what_only_the_plugin_knew_is_put_back(kind: Kind) {
+    let queueing = Queueing { paced: true, class: Some(PriorityClass::Guaranteed) };
+    let queueing = if kind == Kind::IpvlanL3s { Queueing::default() } else { queueing };
+    let world = World::with_queues(kind, &[7, 8], 2);
+    let mut pods = [world.pod("one", 7), world.pod("other", 8)];
+    for pod in &mut pods {
+        pod.queueing = queueing;
+    }
+    let layouts = [world.add(&pods[0]), world.add(&pods[1])];
+    let known = |pod: &Pod| {
+        let plain = pod.plan();
+        InterfacePlan { host_stack_cidrs: vec![], queueing: Queueing::default(), ..plain }
+    };
+    let mut learnt = [Extras::default(), Extras::default()];
+    let node = Addresses::new(NODE[0].parse().ok(), NODE[1].parse().ok());
+    let mut guard = || {
+        let mut netlink = Netlink::open(&world.node).unwrap();
+        let eni = netlink.link_by_name("eth1").unwrap().unwrap();
+        let on_eni = extras::on_eni(&mut netlink, &eni).unwrap();
+        for (pod, extras) in pods.iter().zip(&mut learnt) {
+            extras.learn(&known(pod), node, &on_eni);
+            let mut layout = world.layout_of(&extras.complete(&known(pod), &on_eni), pod);
+            layout.host.source_nat.clear();
+            let drifts = diff_host(&layout, &observe_host(&layout, &world.node, None).unwrap());
+            repair(&layout, &drifts, &world.node).unwrap();
+        }
+    };
+    guard();
+    let harm: &[(&str, &str)] = if kind == Kind::IpvlanL3s {
+        &[("ip", "route flush table all proto 157 type local"), ("ip", "route flush table all proto 157")]
+    } else {
+        &[("tc", "filter del dev eth1 parent 7001:"), ("tc", "qdisc del dev eth1 root")]
+    };
+    for (program, words) in harm {
+        run(&format!("{program} -n {} {words}", world.node_name()));
+        assert_ne!(world.check(&pods[0], &layouts[0]), Vec::<String>::new(), "{words} does harm");
+        guard();
+        for (pod, layout) in pods.iter().zip(&layouts) {
+            assert_eq!(world.check(pod, layout), Vec::<String>::new(), "{words}");
         }
     }
 }

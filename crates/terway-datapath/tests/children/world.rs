@@ -93,7 +93,7 @@ impl World {
             "
         );
         batch(&self.node_name(), &[], &commands);
-        if ![Kind::VlanTag, Kind::PolicyRoute, Kind::IpvlanL3s].contains(&self.kind) {
+        if ![Kind::VlanTag, Kind::PolicyRoute].contains(&self.kind) {
             self.node("link set eth1 addrgenmode none");
         }
     }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use terway_datapath::interference::{Interference, Touched};
+use terway_datapath::interference::{Interference, Touch, Touched};
 use terway_datapath::kernel::{
     Link, LinkChange, Netlink, Netns, NewLink, NicError, NicRule, Request, wait_for_nic,
 };
@@ -23,7 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("the_monitor_tells_of_links_that_come_change_and_go", monitor),
         trial("the_monitor_resynchronises_after_lost_events", overrun),
         trial("events_that_wait_cost_no_memory", waiting_costs_nothing),
-        trial("who_took_a_pods_route_or_rule_is_told", interference),
+        trial("who_took_a_pods_route_rule_or_queue_is_told", interference),
     ]
 }
 
@@ -214,37 +214,37 @@ fn resident_kib() -> u64 {
 }
 
 /// The kernel tells the netlink port of whoever asked, which is the number of a process that has one socket.
+/// Runs a program in the namespace; gives the number of its process.
+fn on(host: &Netns, program: &str, words: &str) -> u32 {
+    let mut command = Command::new(program);
+    command.args(words.split(' '));
+    let mut child = host.run(move || command.spawn()).unwrap().unwrap();
+    assert!(child.wait().unwrap().success(), "{program} {words}");
+    child.id()
+}
+
 fn interference() {
     let host = netns();
     Netlink::open(&host).unwrap().transact(&[pair("a0", "a1", 1)]).unwrap();
     set_up(&host, "a0");
     set_up(&host, "a1");
-    let ip = |words: &str| {
-        let mut command = Command::new("ip");
-        command.args(words.split(' '));
-        let mut child = host.run(move || command.spawn()).unwrap().unwrap();
-        assert!(child.wait().unwrap().success(), "ip {words}");
-        child.id()
-    };
-    ip("route add 10.9.0.7/32 dev a0 proto 157");
-    ip("rule add priority 512 to 10.9.0.8/32 lookup main");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    on(&host, "ip", "route add 10.9.0.7/32 dev a0 proto 157");
+    on(&host, "ip", "rule add priority 512 to 10.9.0.8/32 lookup main");
+    let pod = |address: &str| Touched::Pod(address.parse().unwrap());
+    let queues = Touched::Queues(index(&host, "a0"));
+    runtime().block_on(async {
         let mut interference = Interference::listen(&host).unwrap();
-        for (words, address) in
-            [("route del 10.9.0.7/32 dev a0", "10.9.0.7"), ("rule del priority 512", "10.9.0.8")]
-        {
-            let pid = ip(words);
-            let wanted = Touched::Pod(address.parse().unwrap());
-            let told = async {
-                loop {
-                    let touch = interference.next().await.unwrap();
-                    if touch.what == wanted {
-                        return touch;
-                    }
-                }
-            };
-            assert_eq!(timeout(PATIENCE, told).await.unwrap().by, Some(pid), "{words}");
+        for (program, words, wanted) in [
+            ("ip", "route del 10.9.0.7/32 dev a0", pod("10.9.0.7")),
+            ("ip", "rule del priority 512", pod("10.9.0.8")),
+            ("tc", "qdisc add dev a0 root tbf rate 8mbit burst 10k latency 10ms", queues.clone()),
+            ("tc", "qdisc del dev a0 root", queues),
+        ] {
+            // One command may be told more than once.
+            let by = Some(on(&host, program, words));
+            let wanted = Touch { what: wanted, by };
+            let told = async { while interference.next().await.unwrap() != wanted {} };
+            timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("nothing is told of {words}"));
         }
     });
 }

@@ -88,41 +88,61 @@ pub(crate) fn earlier_rules(nat: &SourceNat) -> [RuleBody; 2] {
     [sent.snat_to(node), to_pod.snat_to(node)]
 }
 
-/// What adds the element of an address, where that is all there is to do.
+/// What adds the element of an address, where it has none.
 pub(crate) fn addition(nat: &SourceNat, mark: &Mark) -> Batch {
     Batch::new().add_element(&map(nat), &element(nat, mark))
 }
 
-/// Makes the additions of an attachment, and what they lack.
+/// Makes the additions of an attachment, and what they lack. The kernel waits for its readers at each commit that makes a
+/// chain, and at each that it refuses: so there is one for both families, and it is asked first whether the maps are there.
 pub(crate) fn install(
     additions: &[(SourceNat, Batch)],
     mark: &Mark,
     netns: &Netns,
 ) -> Result<(), KernelError> {
     let mut nft = Nft::open(netns)?;
-    additions.iter().try_for_each(|(nat, addition)| match nft.commit(addition) {
-        // The first pod makes the table; what an address had before makes way: it has one owner.
-        Err(error) if error.is_absent() || error.is_exists() || error.is_busy() => {
-            restore_one(nat, mark, &mut nft)
+    let maps: BTreeSet<_> = additions.iter().map(|(nat, _)| map(nat)).collect();
+    if nft.maps_there(&maps)? == maps {
+        let all = additions.iter().fold(Batch::new(), |all, (_, addition)| all.and(addition));
+        match nft.commit(&all) {
+            // What an address had before makes way: it has one owner.
+            Err(error) if error.is_absent() || error.is_exists() || error.is_busy() => {}
+            outcome => return outcome,
         }
-        outcome => outcome,
-    })
+    }
+    nft.commit_as_read(|nft| Ok((missing(additions, mark, nft)?, ())))
 }
 
 /// Makes what is missing of an attachment's translation, and of what it has in common with others.
 pub(crate) fn restore(wanted: &[SourceNat], mark: &Mark, netns: &Netns) -> Result<(), KernelError> {
-    let mut nft = Nft::open(netns)?;
-    wanted.iter().try_for_each(|nat| restore_one(nat, mark, &mut nft))
+    let additions: Vec<_> = wanted.iter().map(|nat| (*nat, addition(nat, mark))).collect();
+    Nft::open(netns)?.commit_as_read(|nft| Ok((missing(&additions, mark, nft)?, ())))
 }
 
-fn restore_one(nat: &SourceNat, mark: &Mark, nft: &mut Nft) -> Result<(), KernelError> {
-    nft.commit_as_read(|nft| Ok((missing(nat, mark, nft)?, ())))
+fn missing(additions: &[(SourceNat, Batch)], mark: &Mark, nft: &mut Nft) -> Result<Batch, KernelError> {
+    let mut batch = Batch::new();
+    for (nat, addition) in additions {
+        batch = missing_in_common(nat, mark, batch, nft)?;
+        let (map, element) = (map(nat), element(nat, mark));
+        let before = nft.elements_at(&[(map.clone(), nat.pod)])?;
+        if !before.contains(&element) {
+            batch = before.iter().fold(batch, |batch, before| batch.delete_element(&map, before.key));
+            batch = batch.and(addition);
+        }
+    }
+    Ok(batch)
 }
 
-fn missing(nat: &SourceNat, mark: &Mark, nft: &mut Nft) -> Result<Batch, KernelError> {
+/// Table, chain, map and rules. An attachment has one address of a family.
+fn missing_in_common(
+    nat: &SourceNat,
+    mark: &Mark,
+    batch: Batch,
+    nft: &mut Nft,
+) -> Result<Batch, KernelError> {
     let (chain, map, wanted) = (chain(IpFamily::of(&nat.pod)), map(nat), rules(nat));
     let there = nft.rules(&chain)?;
-    let mut batch = Batch::new().add_table(&chain.table).add_chain(&chain).add_map(&map);
+    let mut batch = batch.add_table(&chain.table).add_chain(&chain).add_map(&map);
     // Of an earlier program's.
     let mut stale: Vec<_> = there.iter().filter(|rule| rule.is_marked(mark.as_str())).collect();
     let shared = |rule: &&InstalledRule| wanted.contains(&rule.body);
@@ -130,82 +150,90 @@ fn missing(nat: &SourceNat, mark: &Mark, nft: &mut Nft) -> Result<Batch, KernelE
         stale.extend(there.iter().filter(shared));
         batch = wanted.iter().fold(batch, |batch, rule| batch.add_rule(&chain, rule, None));
     }
-    batch = stale.iter().fold(batch, |batch, rule| batch.delete_rule(&chain, rule.handle));
-    let element = element(nat, mark);
-    let before = nft.elements_at(&[(map.clone(), nat.pod)])?;
-    if before.contains(&element) {
-        return Ok(batch);
-    }
-    let batch = before.iter().fold(batch, |batch, before| batch.delete_element(&map, before.key));
-    Ok(batch.add_element(&map, &element))
+    Ok(stale.iter().fold(batch, |batch, rule| batch.delete_rule(&chain, rule.handle)))
 }
 
 /// Deletes what is translated of an attachment, and a table nobody needs any more. Says how many addresses there were.
 /// All pods are looked at only if its addresses are not known.
 pub(crate) fn remove(mark: &Mark, addresses: &[IpAddr], netns: &Netns) -> Result<usize, KernelError> {
     let mut nft = Nft::open(netns)?;
-    let mut count = 0;
-    for family in IpFamily::BOTH {
-        let known: BTreeSet<_> =
-            addresses.iter().copied().filter(|one| IpFamily::of(one) == family).collect();
-        let known = (!addresses.is_empty()).then_some(known);
-        let (removed, others) = nft.commit_as_read(|nft| removal(family, mark, known.as_ref(), nft))?;
-        count += removed;
-        if removed > 0 && !others {
-            clear(family, &mut nft, netns)?;
-        }
+    let mut all_of = |and_tables: bool| {
+        nft.commit_as_read(|nft| {
+            let (mut batch, mut count) = (Batch::new(), 0);
+            for family in IpFamily::BOTH {
+                let found = Found::read(family, mark, addresses, nft)?;
+                count += found.count();
+                let is_last = and_tables && found.count() > 0 && found.is_last(mark, netns)?;
+                batch = if is_last { found.delete_table(batch) } else { found.delete_own(batch) };
+            }
+            Ok((batch, count))
+        })
+    };
+    match all_of(true) {
+        // Somebody else made something in our table.
+        Err(error) if error.is_busy() => all_of(false),
+        outcome => outcome,
     }
-    Ok(count)
 }
 
-/// What deletes what a family has of an attachment; how many addresses that are, and whether rules of others are there.
-fn removal(
+/// What a DEL finds in a family.
+struct Found {
     family: IpFamily,
-    mark: &Mark,
-    known: Option<&BTreeSet<IpAddr>>,
-    nft: &mut Nft,
-) -> Result<(Batch, (usize, bool)), KernelError> {
-    let (chain, maps) = (chain(family), maps(family));
-    let there = nft.rules(&chain)?;
-    let (own, others): (Vec<_>, Vec<_>) = there.iter().partition(|rule| rule.is_marked(mark.as_str()));
-    // Earlier programs made two for each address.
-    let mut count = own.len().div_ceil(2);
-    let mut batch = own.iter().fold(Batch::new(), |batch, rule| batch.delete_rule(&chain, rule.handle));
-    for (_, map) in &maps {
-        let at = |known: &BTreeSet<IpAddr>| known.iter().map(|it| (map.clone(), *it)).collect::<Vec<_>>();
-        let found = match known {
-            Some(known) => nft.elements_at(&at(known))?,
-            None => nft.elements(map)?,
-        };
-        for element in found.iter().filter(|one| held::is_of(one, mark)) {
-            batch = batch.delete_element(map, element.key);
-            count += 1;
-        }
-    }
-    let of_others = others.iter().any(|rule| !held::is_shared(&rule.body, family));
-    Ok((batch, (count, of_others)))
+    rules: Vec<InstalledRule>,
+    /// Rules that an earlier program made for the attachment, by handle.
+    earlier: Vec<u64>,
+    /// The maps that are there, with the attachment's elements.
+    maps: Vec<(Map, Vec<Element>)>,
 }
 
-/// Deletes a table without pods. Looked at only now: of several that remove at the same time, the last one sees that
-/// nothing is left.
-fn clear(family: IpFamily, nft: &mut Nft, netns: &Netns) -> Result<(), KernelError> {
-    let mut empty = Vec::new();
-    for (_, map) in maps(family) {
-        match Nft::open(netns)?.has_elements(&map)? {
-            Some(true) => return Ok(()),
-            Some(false) => empty.push(map),
-            None => {}
+impl Found {
+    fn read(family: IpFamily, mark: &Mark, addresses: &[IpAddr], nft: &mut Nft) -> Result<Self, KernelError> {
+        let rules = nft.rules(&chain(family))?;
+        let own = rules.iter().filter(|rule| rule.is_marked(mark.as_str()));
+        let earlier = own.map(|rule| rule.handle).collect();
+        let known: BTreeSet<_> = addresses.iter().filter(|one| IpFamily::of(one) == family).collect();
+        let mut maps = Vec::new();
+        for map in nft.maps_there(&self::maps(family).map(|(_, map)| map).into())? {
+            let at: Vec<_> = known.iter().map(|address| (map.clone(), **address)).collect();
+            let mut found = if addresses.is_empty() { nft.elements(&map)? } else { nft.elements_at(&at)? };
+            found.retain(|one| held::is_of(one, mark));
+            maps.push((map, found));
         }
+        Ok(Self { family, rules, earlier, maps })
     }
-    let chain = chain(family);
-    let rules = nft.rules(&chain)?;
-    let shared = rules.iter().filter(|rule| held::is_shared(&rule.body, family));
-    let batch = shared.fold(Batch::new(), |batch, rule| batch.delete_rule(&chain, rule.handle));
-    let batch = empty.iter().fold(batch, |batch, map| batch.delete_map(map, Deletion::IfEmpty));
-    let batch = batch.delete_chain(&chain, Deletion::IfEmpty).delete_table(&chain.table, Deletion::IfEmpty);
-    match nft.commit(&batch) {
-        // A pod or a rule came in meanwhile, or somebody else was faster.
-        Err(error) if !error.is_busy() && !error.is_absent() => Err(error),
-        _ => Ok(()),
+
+    /// How many addresses that are: earlier programs made two rules for each.
+    fn count(&self) -> usize {
+        self.earlier.len().div_ceil(2) + self.maps.iter().map(|(_, own)| own.len()).sum::<usize>()
+    }
+
+    /// Whether nothing of anybody else is there.
+    fn is_last(&self, mark: &Mark, netns: &Netns) -> Result<bool, KernelError> {
+        let is_ours =
+            |rule: &InstalledRule| rule.is_marked(mark.as_str()) || held::is_shared(&rule.body, self.family);
+        if !self.rules.iter().all(is_ours) {
+            return Ok(false);
+        }
+        for (map, _) in &self.maps {
+            if Nft::open(netns)?.any_element(map, |one| !held::is_of(one, mark))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn delete_own(&self, batch: Batch) -> Batch {
+        let chain = chain(self.family);
+        let batch = self.earlier.iter().fold(batch, |batch, handle| batch.delete_rule(&chain, *handle));
+        let elements = self.maps.iter().flat_map(|(map, own)| own.iter().map(move |one| (map, one.key)));
+        elements.fold(batch, |batch, (map, key)| batch.delete_element(map, key))
+    }
+
+    /// With all that is in it, and with nothing else that came there.
+    fn delete_table(&self, batch: Batch) -> Batch {
+        let chain = chain(self.family);
+        let batch = self.rules.iter().fold(batch, |batch, rule| batch.delete_rule(&chain, rule.handle));
+        let batch = self.maps.iter().fold(batch, |batch, (map, _)| batch.delete_map(map, Deletion::Whole));
+        batch.delete_chain(&chain, Deletion::IfEmpty).delete_table(&chain.table, Deletion::IfEmpty)
     }
 }

@@ -156,23 +156,30 @@ impl Transport {
         }
     }
 
-    /// Asks for all objects of a sort, and reads what the kernel has at hand of them. Nothing else can be asked by this
-    /// socket then.
-    pub(super) fn begin_dump(
+    /// Asks for all objects of a sort until one is found, and says whether it was. Nothing else can be asked by this socket
+    /// then.
+    pub(super) fn find(
         &mut self,
         frame: &Frame,
-        mut each: impl FnMut(&Message<'_>),
-    ) -> Result<(), Cause> {
+        mut is_it: impl FnMut(&Message<'_>) -> bool,
+    ) -> Result<bool, Cause> {
         let mut bytes = Vec::new();
         self.push(&mut bytes, frame);
         self.send(&bytes).map_err(Cause::Socket)?;
-        let mut refused = Ok(());
-        let read = self.receive(|message| match message.kind {
-            NLMSG_DONE | NLMSG_ERROR => refused = message.refusal(),
-            _ => each(message),
-        });
-        read.map_err(Cause::Socket)?;
-        Ok(refused?)
+        let (mut found, mut end) = (false, None);
+        while !found && end.is_none() {
+            let read = self.receive(|message| match message.kind {
+                NLMSG_DONE | NLMSG_ERROR => end = Some(message.refusal()),
+                _ => found |= is_it(message),
+            });
+            match read {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(Cause::Unanswered),
+                Err(error) => return Err(Cause::Socket(error)),
+            }
+        }
+        end.unwrap_or(Ok(()))?;
+        Ok(found)
     }
 
     /// Reads one datagram without waiting and hands out its messages.

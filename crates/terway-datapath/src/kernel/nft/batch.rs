@@ -23,6 +23,7 @@ const NFT_MSG_NEWRULE: u16 = 6;
 pub(super) const NFT_MSG_GETRULE: u16 = 7;
 pub(super) const NFT_MSG_DELRULE: u16 = 8;
 const NFT_MSG_NEWSET: u16 = 9;
+pub(super) const NFT_MSG_GETSET: u16 = 10;
 const NFT_MSG_DELSET: u16 = 11;
 const NFT_MSG_NEWSETELEM: u16 = 12;
 pub(super) const NFT_MSG_GETSETELEM: u16 = 13;
@@ -97,6 +98,13 @@ impl Batch {
         if let Some(kind) = self.commands.get_mut(number).and_then(|command| command.frame.0.get_mut(4..6)) {
             kind.copy_from_slice(&(SUBSYSTEM << 8 | NO_SUCH_KIND).to_ne_bytes());
         }
+    }
+
+    /// These changes, and then those of another batch.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.commands.extend(other.commands.iter().cloned());
+        self
     }
 
     /// Makes a table, unless it is there.

@@ -1,12 +1,13 @@
 //! What the kernel is asked about maps: single elements by their keys, all of them where somebody needs all, and whether
-//! there are any. And changes that are made only if what was read is still so.
+//! there is one of some sort. And changes that are made only if what was read is still so.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use nix::errno::Errno;
 
 use super::attribute::{Attributes, u32_value};
-use super::batch::{Batch, NFT_MSG_GETGEN, NFT_MSG_GETSETELEM, get, list};
+use super::batch::{Batch, NFT_MSG_GETGEN, NFT_MSG_GETSET, NFT_MSG_GETSETELEM, get, list};
 use super::client::{HEADER, Nft, absent_is_empty};
 use super::map::{self, Element, Map};
 use super::object::Family;
@@ -54,18 +55,36 @@ impl Nft {
             .or_else(|cause| absent_is_empty(format!("list elements of map {map}"), cause))
     }
 
-    /// Whether a map has an element; none if there is no such map. Reads the beginning of the list only, so this ends
-    /// the connection.
-    pub fn has_elements(mut self, map: &Map) -> Result<Option<bool>, KernelError> {
+    /// Whether a map has such an element. Reads the list until it is found, so this ends the connection.
+    pub fn any_element(mut self, map: &Map, is_it: impl Fn(&Element) -> bool) -> Result<bool, KernelError> {
         let frame = list(NFT_MSG_GETSETELEM, map.table.family, &map.encode_for_elements());
-        let mut any = false;
-        let begun = self.transport.begin_dump(&frame, |message| {
-            any |= message.payload.get(HEADER..).is_some_and(|body| map::elements(body).next().is_some());
+        let found = self.transport.find(&frame, |message| {
+            message.payload.get(HEADER..).is_some_and(|body| map::elements(body).any(|one| is_it(&one)))
         });
-        match begun.map_err(|cause| KernelError::new(format!("list elements of map {map}"), cause)) {
-            Err(error) if error.is_absent() => Ok(None),
-            begun => begun.map(|()| Some(any)),
+        match found.map_err(|cause| KernelError::new(format!("list elements of map {map}"), cause)) {
+            Err(error) if error.is_absent() => Ok(false),
+            found => found,
         }
+    }
+
+    /// Those of some maps that are there.
+    pub fn maps_there(&mut self, wanted: &BTreeSet<Map>) -> Result<BTreeSet<Map>, KernelError> {
+        let ask = |map: &Map| get(NFT_MSG_GETSET, map.table.family, &map.encode_name());
+        let frames: Vec<_> = wanted.iter().map(ask).collect();
+        let failed = |map: &Map, cause| KernelError::new(format!("look for map {map}"), cause);
+        let answers = self.transport.exchange(&frames, |_| {});
+        let answers =
+            answers.map_err(|error| KernelError::new("look for maps of nftables", Cause::Socket(error)))?;
+        let mut there = BTreeSet::new();
+        for (map, answer) in wanted.iter().zip(answers) {
+            match answer {
+                Some(Ok(())) => _ = there.insert(map.clone()),
+                Some(Err(refusal)) if refusal.errno == Errno::ENOENT => {}
+                Some(Err(refusal)) => return Err(failed(map, refusal.into())),
+                None => return Err(failed(map, Cause::Unanswered)),
+            }
+        }
+        Ok(there)
     }
 
     /// Makes the changes that `decide` finds necessary by what it reads, and gives what else it says. They are made only if

@@ -34,7 +34,7 @@ const NFTA_SET_ELEM_USERDATA: u16 = 6;
 const NFTA_DATA_VALUE: u16 = 1;
 
 /// A map of a table of family `ip` or `ip6`, from addresses of that family to addresses of that family.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Map {
     /// Its table.
     pub table: Table,

@@ -28,7 +28,7 @@ pub mod priority {
 }
 
 /// Which packets a table sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv4.
     Ip,
@@ -63,7 +63,7 @@ impl fmt::Display for Family {
 }
 
 /// A table.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Table {
     /// Its family.
     pub family: Family,

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
 /// Everything a data path of ours may use, and what tests put beside it.
-pub(super) const WANTED: [&str; 37] = [
+pub(super) const WANTED: [&str; 38] = [
     // The guest's root.
     "overlay",
     // A whole machine's bus, NICs and port.
@@ -50,6 +50,7 @@ pub(super) const WANTED: [&str; 37] = [
     "ip6table_nat",
     "xt_nat",
     "xt_tcpudp",
+    "smc",
 ];
 
 /// Where Debian's user-mode kernel has its modules, and where any other.

@@ -143,11 +143,17 @@ impl World {
     }
 
     pub(crate) fn layout(&self, pod: &Pod) -> Layout {
+        self.layout_with(pod, |_| {})
+    }
+
+    /// The same on a node of which more is known.
+    pub(crate) fn layout_with(&self, pod: &Pod, learn: impl FnOnce(&mut HostFacts)) -> Layout {
         let families = pod.plan.addresses.iter().map(|address| IpFamily::of(&address));
         let mut facts = HostFacts::observe(&self.node, families).unwrap();
         if pod.plan.datapath == Datapath::PolicyRoute {
             facts.find_nic(&self.node, pod.plan.mac, &self.rule, None, Instant::now() + PATIENCE).unwrap();
         }
+        learn(&mut facts);
         terway_datapath::layout(&pod.plan, &pod.key, &pod.reference, &facts).unwrap()
     }
 

@@ -1,9 +1,11 @@
 //! Pods that use their ENI's RDMA device: the pod's end of the pair has the ENI's MAC, and nobody takes it for the ENI.
 //! The node counts pairs of links as NICs here, so nothing but what the end says of itself tells the two apart.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use terway_datapath::kernel::{Netlink, NicRule, find_nic};
+use terway_datapath::kernel::{Netlink, Netns, NicRule, SmcEntry, SmcMember, SmcTable, find_nic};
 use terway_datapath::names::{self, ENI_MAC_GROUP};
 use terway_datapath::{Removal, remove};
 use terway_types::IpFamily;
@@ -80,4 +82,66 @@ pub(crate) fn the_eni_is_found_beside_it() {
     let layout = world.add(&pod);
     assert_eq!(layout.host.nics[0].name, "ens4");
     assert_eq!(world.check(&pod, &layout), Vec::<String>::new());
+}
+
+/// The pod's entry in SMC-R's table comes and goes with its link; nobody else's is touched. The kernel takes entries of
+/// devices in the first namespace only, which the node is not here.
+pub(crate) fn its_link_is_of_the_devices_network() {
+    let world = World::new();
+    let mut eni = shared::eni(&world, 4, 1);
+    let pod = pod(&mut eni, &world);
+    let table = || SmcTable::open(&pod.netns).unwrap().unwrap();
+    let entry = |network: &str, link: &str| SmcEntry {
+        network: network.into(),
+        member: SmcMember::Link(link.into()),
+    };
+    pod.ip("link add other0 type veth peer name other1");
+    table().add(&entry("0", "other0")).unwrap();
+    let there = table().entries().unwrap();
+
+    let mut layout = world
+        .layout_with(&pod, |facts| facts.find_rdma(&node_with_device(&eni), &world.node, eni.mac).unwrap());
+    assert_eq!(layout.host.smc.len(), 1);
+    layout.host.smc.clear();
+    terway_datapath::apply(&layout, &world.context(&pod, None)).unwrap();
+    assert_eq!(table().entries().unwrap(), [&there[..], &[entry("0", "eth0")]].concat());
+    assert_eq!(world.check(&pod, &layout), Vec::<String>::new());
+    assert!(table().add(&entry("0", "eth0")).unwrap_err().is_exists());
+    table().remove("0").unwrap();
+    assert_eq!(world.check(&pod, &layout), ["pod: SMC network 0 of link eth0 is missing"]);
+    table().add(&entry("7", "eth0")).unwrap();
+    assert_eq!(world.check(&pod, &layout), ["pod: SMC network 0 of link eth0 has network 7 instead of 0"]);
+    table().add(&entry("7", "other0")).unwrap();
+    world.del(&pod);
+    assert_eq!(table().entries().unwrap(), [entry("7", "other0")]);
+    let elsewhere = SmcTable::open(&world.node).unwrap().unwrap().entries().unwrap();
+    assert_eq!(elsewhere, [], "each namespace has its own");
+}
+
+/// In the first namespace of a guest.
+pub(crate) fn a_device_is_of_its_network(first: &Netns) {
+    let mut table = SmcTable::open(first).unwrap().unwrap();
+    let of = |network: &str, device: &str| SmcEntry {
+        network: network.into(),
+        member: SmcMember::Device(device.into()),
+    };
+    for entry in [of("0", "erdma_0"), of("10", "erdma_10")] {
+        table.add(&entry).unwrap();
+        assert!(table.entries().unwrap().contains(&entry));
+    }
+    assert!(table.add(&of("0", "erdma_0")).unwrap_err().is_exists());
+    table.remove("0").unwrap();
+    assert_eq!(table.entries().unwrap(), [of("10", "erdma_10")]);
+    table.remove("10").unwrap();
+}
+
+/// The root folder of a node that has the ENI's device.
+fn node_with_device(eni: &SharedEni) -> PathBuf {
+    let root = PathBuf::from(format!("/run/root-of-{}", eni.mac.hex()));
+    let device = root.join("sys/class/infiniband/erdma_0");
+    fs::create_dir_all(&device).unwrap();
+    let guid: Vec<_> =
+        eni.mac.eui64().chunks(2).map(|pair| format!("{:02x}{:02x}", pair[0], pair[1])).collect();
+    fs::write(device.join("node_guid"), guid.join(":") + "\n").unwrap();
+    root
 }

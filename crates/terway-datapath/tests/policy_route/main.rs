@@ -38,6 +38,7 @@ mod undo;
 use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
+use terway_datapath::kernel::Netns;
 
 use needs::Need;
 use nft_needs::{NAT, PORTS};
@@ -51,8 +52,21 @@ const FIB: Need = Need {
             nft delete table ip6 probe",
 };
 
+/// Connections that go over RDMA.
+const SMC: Need = Need {
+    what: "module smc: cargo xtask lab --qemu has it",
+    probe: "test -d /proc/sys/net/smc || { echo \"no SMC\" >&2; exit 1; }",
+};
+
+/// Set by the lab for what it runs in a guest.
+const GUEST: Need = Need {
+    what: "first namespace that tests may change: a guest of the lab has it",
+    probe: "test \"$TERWAY_LAB\" = 1 || { echo \"no guest\" >&2; exit 1; }",
+};
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
+    let first = Netns::current().expect("every process is in a network namespace");
     // Before the test runner starts its threads.
     if !arguments.list {
         sandbox::enter();
@@ -110,5 +124,11 @@ fn main() -> ExitCode {
         let needs = if checks_sources { &[NAT, PORTS, FIB][..] } else { &[NAT, PORTS] };
         (needs::trial(*name, *test), needs)
     });
+    let of_devices =
+        needs::trial("erdma::a_device_is_of_its_network", move || erdma::a_device_is_of_its_network(&first));
+    let over_rdma =
+        needs::trial("erdma::its_link_is_of_the_devices_network", erdma::its_link_is_of_the_devices_network);
+    let over_rdma = [(of_devices, &[GUEST, SMC][..]), (over_rdma, &[PORTS, SMC])];
+    let trials = trials.chain(over_rdma);
     needs::run(&arguments, trials)
 }

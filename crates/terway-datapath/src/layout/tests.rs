@@ -2,23 +2,19 @@
 
 mod exclusive;
 mod ipvlan;
+/// That of the tests in a real kernel.
+#[path = "../../tests/sandbox/plan.rs"]
+mod plan;
 mod refused;
 mod shared;
 
-use terway_types::{
-    Addresses, AttachmentKey, ContainerId, Datapath, Gateways, IfName, InterfacePlan, MacAddr, NetworkName,
-    PodRef, Subnets,
-};
+use terway_types::{Addresses, AttachmentKey, Datapath, InterfacePlan, MacAddr, PodRef};
 
 use super::layout;
 use crate::facts::{HostFacts, NicFacts};
 
 fn key() -> AttachmentKey {
-    AttachmentKey {
-        network: NetworkName::new("terway").unwrap(),
-        container: ContainerId::new("c0ffee").unwrap(),
-        ifname: IfName::new("eth0").unwrap(),
-    }
+    plan::key("c0ffee")
 }
 
 fn pod() -> PodRef {
@@ -39,29 +35,9 @@ fn facts() -> HostFacts {
 
 /// A plan with addresses of both families.
 fn dual() -> InterfacePlan {
-    InterfacePlan {
-        ifname: IfName::new("eth0").unwrap(),
-        datapath: Datapath::Exclusive,
-        eni: Some("eni-1".into()),
-        mac: MacAddr([0, 0x16, 0x3e, 1, 2, 3]),
-        addresses: Addresses::new("10.0.1.5".parse().ok(), "fd00:1::5".parse().ok()),
-        subnets: Subnets::new("10.0.1.0/24".parse().ok(), "fd00:1::/64".parse().ok()),
-        gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
-        eni_gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
-        default_route: true,
-        extra_routes: vec![],
-        service_cidrs: vec!["172.16.0.0/16".parse().unwrap(), "fd00:172::/112".parse().unwrap()],
-        host_stack_cidrs: vec![],
-        host_peer: true,
-        host_prefix: "cali".into(),
-        own_table: false,
-        mtu: 1500,
-        ingress: None,
-        egress: None,
-        queueing: terway_types::Queueing::default(),
-        erdma: false,
-        nic_kinds: vec![],
-    }
+    let mac = MacAddr([0, 0x16, 0x3e, 1, 2, 3]);
+    let addresses = Addresses::new("10.0.1.5".parse().ok(), "fd00:1::5".parse().ok());
+    InterfacePlan { eni: Some("eni-1".into()), ..plan::plan(&key(), mac, 1, addresses) }
 }
 
 /// The same on an ENI that stays on the node as `eth1`.

@@ -56,8 +56,8 @@ pub(crate) struct Arguments {
     /// are named, else `nics`. Slow.
     #[arg(long, conflicts_with_all = ["kernel", "build_kernel"])]
     qemu: bool,
-    /// Instead of tests, the bench's modes of pods without an ENI of their own, in the kernel of --build-kernel, which has
-    /// what they all need.
+    /// Instead of tests, what the bench measures of devices, of modes whose ENI stays on the node and of data paths, in the
+    /// kernel of --build-kernel, which has what they all need.
     #[arg(long, conflicts_with_all = ["kernel", "build_kernel", "qemu", "test", "filter"])]
     bench: bool,
     /// Seconds until a guest that has not finished is ended.

@@ -1,6 +1,6 @@
 //! Many pods: so many ADDs at once, the daemon's memory with all of them, and how soon it serves again after a kill.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -8,6 +8,7 @@ use terway_rig::node::Node;
 use terway_rig::world::{Plan, World};
 
 use crate::Options;
+use crate::floor::{Floor, Own};
 use crate::subject;
 use crate::table::Table;
 
@@ -18,6 +19,10 @@ const CROWDS: [(usize, &str, &str); 4] = [
     (50, "50 ADDs at once", "50 ADDs at once, refused"),
     (200, "200 ADDs at once", "200 ADDs at once, refused"),
 ];
+
+/// The crowd that is held against the kernel's moves of NICs one by one, and how many of those before and after it.
+const SERIAL: usize = 50;
+const MOVES: usize = 25;
 
 /// One, ten, fifty and two hundred at once, and the daemon's memory with many attachments.
 pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
@@ -34,6 +39,7 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
     world.boot()?;
     let node = &mut world.nodes[0];
     subject::warm(node, count as usize)?;
+    let mut floor = Floor::new(Own::Nic, &node.netns, &world.vpc)?;
     let mut single = f64::NAN;
     for (crowd, throughput_of, refusals_of) in CROWDS {
         if crowd > count as usize {
@@ -42,18 +48,21 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
         }
         let pods =
             (0..crowd).map(|number| node.pod(&format!("crowd{number}"))).collect::<Result<Vec<_>>>()?;
+        let mut moves = moved(&mut floor)?;
         let burst = subject::at_once(&pods, "ADD")?;
         println!("{crowd} at once: {:?}, {} refused", burst.elapsed, burst.refused);
+        moves.extend(moved(&mut floor)?);
         #[expect(clippy::cast_precision_loss, reason = "a few pods")]
         let throughput = crowd as f64 / burst.elapsed.as_secs_f64();
-        // No verdict on throughput: the kernel moves one netdev after the other, and how fast it could is not
-        // measured apart.
         if crowd == 1 {
             single = throughput;
             table.figure(throughput_of, format!("{throughput:.1}/s"));
         } else {
             table.figure(throughput_of, format!("{throughput:.1}/s, {:.2} x one alone", throughput / single));
             table.promise(refusals_of, burst.refused.to_string(), "0", burst.refused == 0);
+        }
+        if crowd == SERIAL {
+            serial(table, crowd, burst.elapsed.as_secs_f64(), &moves);
         }
         table.raw(
             &format!("burst_{crowd}"),
@@ -63,6 +72,26 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
         subject::warm(node, count as usize)?;
     }
     memory(table, node, count)
+}
+
+/// Times of the move of a NIC, one after the other.
+fn moved(floor: &mut Floor) -> Result<Vec<Duration>> {
+    (0..MOVES).map(|_| floor.round().map(|round| round.own)).collect()
+}
+
+/// The kernel moves one netdev after the other: how many at once compare with that.
+fn serial(table: &mut Table, crowd: usize, seconds: f64, moves: &[Duration]) {
+    #[expect(clippy::cast_precision_loss, reason = "a few pods")]
+    let (crowd, count) = (crowd as f64, moves.len() as f64);
+    let mean = moves.iter().sum::<Duration>().as_secs_f64() / count;
+    let ratio = seconds / (crowd * mean);
+    table.budget(
+        "50 ADDs at once / 50 moves one by one",
+        format!("{seconds:.2} s / 50 x {:.1} ms = {ratio:.2}", mean * 1e3),
+        "<= 1.1",
+        ratio <= 1.1,
+    );
+    table.raw("crowd_serial_ratio", json!(ratio));
 }
 
 fn memory(table: &mut Table, node: &mut Node, count: u32) -> Result<()> {

@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -11,7 +12,7 @@ use ipnetwork::IpNetwork;
 use terway_datapath::kernel::namespace::Netns;
 use terway_datapath::kernel::netlink::Netlink;
 use terway_datapath::kernel::nft::{
-    Base, Batch, Chain, Deletion, Family, Hook, Kind, Nft, Policy, RuleBody, Table, priority,
+    Base, Batch, Chain, Element, Family, Hook, Kind, Map, Nft, Policy, RuleBody, Table, priority,
 };
 use terway_datapath::kernel::objects::{Route, RouteKind, Scope};
 use terway_datapath::kernel::request::{LinkChange, NewLink, Request};
@@ -25,6 +26,9 @@ const NIC: &str = "floornic";
 const CHILD: &str = "floorchild";
 /// The VLAN.
 const ID: u16 = 7;
+
+/// The pods of all floors so far: their namespaces stay.
+static PODS: AtomicUsize = AtomicUsize::new(0);
 
 /// What the pod's own link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +45,9 @@ pub(crate) struct Floor {
     host: Netns,
     socket: Netlink,
     filter: Nft,
-    pods: usize,
 }
 
-/// The time of one ADD and one DEL, and of the part of the ADD in which the pod got its own link.
+/// The time of one ADD and one DEL, and of the part of the ADD in which the pod got its own link: of a whole ENI, its move.
 pub(crate) struct Round {
     pub(crate) add: Duration,
     pub(crate) del: Duration,
@@ -59,14 +62,15 @@ impl Floor {
             reader::text(host, "ip", &["link", "set", NIC, "up"])?;
         }
         let host = Netns::open(host)?;
-        let (socket, filter) = (Netlink::open(&host)?, Nft::open(&host)?);
-        Ok(Self { own, host, socket, filter, pods: 0 })
+        let (socket, mut filter) = (Netlink::open(&host)?, Nft::open(&host)?);
+        filter.commit(&of_all_pods())?;
+        Ok(Self { own, host, socket, filter })
     }
 
     /// One ADD and one DEL for a fresh namespace.
     pub(crate) fn round(&mut self) -> Result<Round> {
-        self.pods += 1;
-        let pod = Netns::create_named(format!("/run/netns/floor-{:?}-{}", self.own, self.pods))?;
+        let number = PODS.fetch_add(1, Ordering::Relaxed);
+        let pod = Netns::create_named(format!("/run/netns/floor-{number}"))?;
         let nic = self.socket.link_by_name(NIC)?.context("the NIC is not at home")?.index;
         let start = Instant::now();
         let far = NewLink { name: "veth1", mtu: Some(1500), netns: Some(&pod), ..NewLink::default() };
@@ -173,8 +177,8 @@ fn on_host(near: u32) -> Vec<Request> {
         .collect()
 }
 
-/// One chain per family, as every pod's translation needs it.
-fn chains() -> [Chain; 2] {
+/// Per family, the map of the node's pods and the chain whose rules look them up.
+fn maps() -> [(Map, Chain); 2] {
     [Family::Ip, Family::Ip6].map(|family| {
         let base = Base {
             kind: Kind::Nat,
@@ -182,26 +186,33 @@ fn chains() -> [Chain; 2] {
             priority: priority::SRCNAT,
             policy: Policy::Accept,
         };
-        Chain::base(&Table::new(family, "floor"), "postrouting", base)
+        let table = Table::new(family, "floor");
+        (Map::new(&table, "pods"), Chain::base(&table, "postrouting", base))
     })
 }
 
-/// Both tables with both rules of the pod.
+/// What a node's first pod makes and its last one takes away.
+pub(crate) fn of_all_pods() -> Batch {
+    maps().iter().fold(Batch::new(), |batch, (map, chain)| {
+        let batch = batch.add_table(&map.table).add_chain(chain).add_map(map);
+        let batch = batch.add_rule(chain, &RuleBody::new().snat_by_saddr(map), None);
+        batch.add_rule(chain, &RuleBody::new().snat_by_daddr(map), None)
+    })
+}
+
+/// Both addresses of the pod translated.
 pub(crate) fn translation() -> Batch {
     let nodes: [IpAddr; 2] =
         [Ipv4Addr::new(10, 2, 0, 1).into(), Ipv6Addr::new(0xfd00, 0x10, 0, 2, 0, 0, 0, 1).into()];
-    chains().iter().zip([POD4, POD6]).zip(nodes).fold(Batch::new(), |batch, ((chain, pod), node)| {
-        let sent = RuleBody::new().saddr(single(pod)).snat_to(node);
-        let received = RuleBody::new().daddr(single(pod)).not_saddr(single(node)).snat_to(node);
-        batch
-            .add_table(&chain.table)
-            .add_chain(chain)
-            .add_rule(chain, &sent, None)
-            .add_rule(chain, &received, None)
+    maps().iter().zip([POD4, POD6]).zip(nodes).fold(Batch::new(), |batch, (((map, _), key), value)| {
+        batch.add_element(map, &Element { key, value, comment: None })
     })
 }
 
-/// Both tables taken away.
+/// And not any more.
 pub(crate) fn no_translation() -> Batch {
-    chains().iter().fold(Batch::new(), |batch, chain| batch.delete_table(&chain.table, Deletion::Whole))
+    maps()
+        .iter()
+        .zip([POD4, POD6])
+        .fold(Batch::new(), |batch, ((map, _), key)| batch.delete_element(map, key))
 }

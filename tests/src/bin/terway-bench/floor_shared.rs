@@ -17,7 +17,7 @@ use terway_datapath::kernel::{Action, Filter, Hook, InstalledFilter, Match};
 use terway_rig::reader;
 use terway_types::{IpFamily, MacAddr};
 
-use crate::floor::{MAIN, POD4, POD6, Round, no_translation, route, single, translation};
+use crate::floor::{MAIN, POD4, POD6, Round, no_translation, of_all_pods, route, single, translation};
 use crate::nic;
 
 const NIC: &str = "sharednic";
@@ -58,7 +58,8 @@ impl Floor {
         nic::stand_in(host, vpc, [NIC, "sharedport"])?;
         reader::text(host, "ip", &["link", "set", NIC, "up"])?;
         let host = Netns::open(host)?;
-        let (mut socket, filter) = (Netlink::open(&host)?, Nft::open(&host)?);
+        let (mut socket, mut filter) = (Netlink::open(&host)?, Nft::open(&host)?);
+        filter.commit(&of_all_pods())?;
         let nic = socket.link_by_name(NIC)?.context("the NIC is not there")?.index;
         Ok(Self { kind, nic, socket, filter, pods: 0 })
     }

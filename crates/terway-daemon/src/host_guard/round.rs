@@ -309,3 +309,6 @@ fn plan(subject: &Subject, end: &Link) -> InterfacePlan {
 fn said(drift: &Drift, subject: &Subject) -> String {
     format!("{} of {}", drift.object.name(), subject.pod)
 }
+
+#[cfg(test)]
+mod tests;

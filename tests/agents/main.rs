@@ -1,13 +1,15 @@
 //! A node's own network services at work against the shipped programs, in a guest of the lab whose root has them as
-//! Debian packages them: systemd-networkd, systemd-udevd and dhclient really run. NetworkManager and cloud-init's hook
-//! are imitated by a script that does to links, addresses, routes and rules what their sources do; their tests' names say
-//! so.
+//! Debian packages them: systemd-networkd, systemd-udevd, NetworkManager, dhclient and cloud-init's hook really run, and a
+//! DHCP server in the VPC answers. Tests called `imitated` do by a script what other programs do.
 //!
 //! Pods are on shared ENIs: their ENIs, routes and rules are on the node, where services find them.
 
+mod cloud_init;
 mod dhclient;
+mod dhcp;
 mod imitated;
 mod monitor;
+mod network_manager;
 mod networkd;
 mod node;
 mod service;
@@ -30,8 +32,10 @@ const TESTS: &[Test] = &[
     ("networkd::nobody_fights_it", networkd::is_not_fought),
     ("udevd::nics_it_renames_are_found_by_their_macs", udevd::renames),
     ("dhclient::what_it_puts_on_an_eni_comes_off", dhclient::configures),
-    ("imitated::network_manager_activates_an_eni", imitated::network_manager),
-    ("imitated::cloud_init_configures_an_eni", imitated::cloud_init),
+    ("network_manager::what_it_puts_on_an_eni_comes_off_and_it_is_named", network_manager::takes),
+    ("network_manager::with_our_settings_it_takes_nothing", network_manager::leaves),
+    ("cloud_init::what_its_hook_puts_on_an_eni_comes_off", cloud_init::takes),
+    ("cloud_init::with_our_settings_its_hook_is_off", cloud_init::leaves),
     ("imitated::a_shaper_takes_pods_classes_away", imitated::a_shaper),
 ];
 

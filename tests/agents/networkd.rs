@@ -9,7 +9,7 @@ use terway_rig::node::Node;
 use terway_rig::reader;
 
 use crate::monitor::Monitor;
-use crate::node::{LIMIT, check, events, of_pods, pods, restored, shared_nic, told, world};
+use crate::node::{LIMIT, check, events, of_pods, pods, restored, shared_nic, told, untouched, world};
 use crate::service::Service;
 
 pub(crate) const PROGRAM: &str = "/usr/lib/systemd/systemd-networkd";
@@ -99,9 +99,7 @@ pub(crate) fn leaves(name: &str) -> Result<()> {
     .with_context(|| format!("{:?}", service.file(&state)))?;
     ensure!(monitor.absences()? == (vec![], 0), "taken away:\n{}", monitor.text()?);
     ensure!(of_pods(node)? == before, "was:\n{before}\nis:\n{}", of_pods(node)?);
-    for reason in ["HostStateRepaired", "HostStateLost", "HostStateFought", "EniCleared"] {
-        ensure!(events(node, reason)?.is_empty(), "{reason}: {:?}", events(node, reason)?);
-    }
+    untouched(node)?;
     check(&pods)?;
     service.stop()
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
@@ -11,8 +11,10 @@ use terway_rig::pod::Pod;
 use terway_rig::reader;
 use terway_rig::world::{Plan, World};
 
+use crate::service::Service;
+
 /// A guest has one processor, and the machine may be busy.
-pub(crate) const LIMIT: Duration = Duration::from_mins(1);
+pub(crate) const LIMIT: Duration = Duration::from_mins(3);
 
 /// A world of one node whose daemon is ready. Not every kernel of the lab can guard the VPC's ports.
 pub(crate) fn world(name: &str) -> Result<World> {
@@ -85,4 +87,38 @@ pub(crate) fn told(node: &Node, reason: &str, words: &[&str]) -> Result<()> {
         all.iter().any(|message| words.iter().all(|word| message.contains(word))).then_some(())
     });
     outcome.with_context(|| format!("told was: {all:#?}"))
+}
+
+/// Waits until the ENI has no IPv4 address on the node, and the node no way by it.
+pub(crate) fn cleared(node: &Node, nic: &str) -> Result<()> {
+    let mut there = String::new();
+    let outcome = eventually("the ENI has no address and no way of the node's", LIMIT, || {
+        let say = |words: &[&str]| reader::text(&node.netns, "ip", &[words, &["dev", nic]].concat()).ok();
+        there = say(&["-4", "-o", "address", "show"])? + &say(&["-4", "route", "show", "default"])?;
+        there.is_empty().then_some(())
+    });
+    outcome.context(there)
+}
+
+/// What `terway-cli doctor` finds about a service, with the files that the service sees; none if it is not at work.
+pub(crate) fn diagnosed(node: &Node, service: &Service, agent: &str) -> Result<Option<Value>> {
+    let output = node.cli(&["doctor", "--root", &service.root(), "-o", "json"])?;
+    let findings: Vec<Value> = serde_json::from_slice(&output.stdout).context("findings are no JSON")?;
+    Ok(findings.into_iter().find(|finding| finding["check"] == agent))
+}
+
+/// The doctor says that a service takes what is not its own, and names the settings that help.
+pub(crate) fn doctor_warns(node: &Node, service: &Service, agent: &str) -> Result<()> {
+    let found = diagnosed(node, service, agent)?.with_context(|| format!("{agent} was not found"))?;
+    let remedy = found["remedy"].as_str().unwrap_or_default();
+    ensure!(found["outcome"] == "wrong" && remedy.contains("deploy/host"), "{found}");
+    Ok(())
+}
+
+/// Nothing was put on ENIs or taken away from pods.
+pub(crate) fn untouched(node: &Node) -> Result<()> {
+    for reason in ["HostStateRepaired", "HostStateLost", "HostStateFought", "EniCleared"] {
+        ensure!(events(node, reason)?.is_empty(), "{reason}: {:?}", events(node, reason)?);
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use terway_rig::namespace;
@@ -30,19 +30,24 @@ impl Service {
     /// Starts what the script ends with, after what it does before. The script is told where our settings for such
     /// services are: `$SETTINGS`.
     pub(crate) fn start(node: &Node, script: &str) -> Result<Self> {
+        Self::inside(&node.netns, script)
+    }
+
+    /// The same in another network namespace.
+    pub(crate) fn inside(netns: &Path, script: &str) -> Result<Self> {
         let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/host");
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", &format!("{PREPARE}{script}")]).env("SETTINGS", settings);
         // What it says is the guest's to keep: it shows why a test failed.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).process_group(0);
-        Ok(Self { child: namespace::spawn(&node.netns, command)? })
+        Ok(Self { child: namespace::spawn(netns, command)? })
     }
 
     /// Runs a script to its end.
     pub(crate) fn run(node: &Node, script: &str) -> Result<()> {
         let mut service = Self::start(node, script)?;
         let status = service.child.wait()?;
-        anyhow::ensure!(status.success(), "{script}: {status}");
+        ensure!(status.success(), "{script}: {status}");
         Ok(())
     }
 
@@ -51,10 +56,27 @@ impl Service {
         self.child.id()
     }
 
+    /// What a program says that sees what the service sees.
+    pub(crate) fn ask(&self, words: &[&str]) -> Result<String> {
+        let target = self.child.id().to_string();
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &target, "--mount", "--net", "--"]).args(words).stdin(Stdio::null());
+        let output = command.output().context("failed to run nsenter")?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{words:?}: {}: {said}{errors}", output.status);
+        Ok(said)
+    }
+
+    /// The root folder as the service sees it.
+    pub(crate) fn root(&self) -> String {
+        format!("/proc/{}/root", self.child.id())
+    }
+
     /// A file as the service sees it; none if there is none.
     pub(crate) fn file(&self, path: &str) -> Option<String> {
         let mut text = String::new();
-        let mut file = std::fs::File::open(format!("/proc/{}/root{path}", self.child.id())).ok()?;
+        let mut file = std::fs::File::open(self.root() + path).ok()?;
         file.read_to_string(&mut text).ok()?;
         Some(text)
     }

@@ -57,8 +57,10 @@ impl HostAgent {
         match self {
             Self::Networkd => &["run/systemd/netif/links"],
             Self::NetworkManager => &["run/NetworkManager/devices"],
-            // Put there when hot-plug is switched on (cloud-init, cmd/devel/hotplug_hook and its install).
+            // Put there when hot-plug is switched on (cloud-init, config/cc_install_hotplug.py); 10 in older versions, as
+            // Debian 12 has it.
             Self::CloudInit => &[
+                "etc/udev/rules.d/10-cloud-init-hook-hotplug.rules",
                 "etc/udev/rules.d/90-cloud-init-hook-hotplug.rules",
                 "run/udev/rules.d/90-cloud-init-hook-hotplug.rules",
             ],
@@ -139,6 +141,15 @@ mod tests {
     fn nobody_is_at_work_on_an_empty_node() {
         assert_eq!(at_work(root().path()), []);
         assert_eq!(at_work(Path::new("/does/not/exist")), []);
+    }
+
+    #[test]
+    fn the_hook_of_older_and_newer_cloud_init_is_known() {
+        for number in [10, 90] {
+            let root = root();
+            put(root.path(), &format!("etc/udev/rules.d/{number}-cloud-init-hook-hotplug.rules"), b"");
+            assert_eq!(at_work(root.path())[0].agent, HostAgent::CloudInit);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use clap::Args;
 use crate::workspace::Workspace;
 use crate::{rig, tools};
 
+mod agents;
 mod cable;
 mod errand;
 mod guest;
@@ -48,8 +49,8 @@ pub(crate) struct Arguments {
     /// A user-mode kernel of your own instead of the one Debian packages.
     #[arg(long, value_name = "PATH", conflicts_with = "build_kernel")]
     kernel: Option<PathBuf>,
-    /// A small user-mode kernel with netdevsim, made from Debian's source the first time (some minutes) and kept in
-    /// `target/lab-cache`.
+    /// A small user-mode kernel with netdevsim, made from Debian's source the first time (some fifteen minutes of one
+    /// processor) and kept in `target/lab-cache`.
     #[arg(long)]
     build_kernel: bool,
     /// A stock distribution kernel in a machine that qemu emulates, with NICs on a PCI bus; only the test files that

@@ -5,29 +5,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::agents;
 use super::cable::Cable;
 use super::guest::Guest;
 use super::job::{Job, Program};
 use super::kernel::Kernel;
 use super::test_files::{AGENTS, CHILDREN, TWO_NODES, TestFile};
 use crate::packages;
-
-/// The node's own network services, as Debian packages them, with the libraries that this machine may lack.
-const AGENT_PACKAGES: [&str; 13] = [
-    "udev",
-    "libudev1",
-    "systemd",
-    "libsystemd0",
-    "libsystemd-shared",
-    "isc-dhcp-client",
-    "network-manager",
-    "libnm0",
-    "libndp0",
-    "libteamdctl0",
-    "libnewt0.52",
-    "libmm-glib0",
-    "libbluetooth3",
-];
 
 /// A test file's guests, and the cables between their cards.
 pub(super) struct Setting {
@@ -72,7 +56,7 @@ impl Setting {
         match file.name.as_str() {
             AGENTS => {
                 let layer = places.cache.join("agents");
-                packages::unpack(&AGENT_PACKAGES, &layer)?;
+                packages::unpack(&agents::PACKAGES, &layer)?;
                 let guest = Participant { cards: vec![], folder: left, job: job(vec![layer], vec![]) };
                 Ok(Self { guests: vec![guest], _cables: vec![] })
             }

@@ -25,7 +25,10 @@ pub(super) fn kernel(folder: &Path) -> Result<PathBuf> {
         return Ok(kernel);
     }
     tools::ensure(tools::KERNEL_BUILD)?;
-    eprintln!("   building a user-mode kernel in {}: some fifteen minutes of one processor, once", folder.display());
+    eprintln!(
+        "   building a user-mode kernel in {}: some fifteen minutes of one processor, once",
+        folder.display()
+    );
     let (package, source) = (folder.join("package"), folder.join("source"));
     packages::unpack(&[SOURCE], &package)?;
     if !source.join("Makefile").exists() {

@@ -139,7 +139,7 @@ fn in_guests(
     let mut report = Report::default();
     for (guest, outcome) in outcomes {
         outcome.with_context(|| format!("{} failed", guest.folder.display()))?;
-        report.add(&guest.folder, &guest.job)?;
+        report.add(&guest.folder, &guest.job, &kernel.is)?;
     }
     Ok(report)
 }
@@ -158,7 +158,7 @@ fn in_a_machine(
     let places = [places.left, places.cache, places.plugs];
     let left = stock::run(&files, arguments.filter.as_deref(), init, places, deadline)?;
     let mut report = Report::default();
-    report.add(&left.folder, &left.job)?;
+    report.add(&left.folder, &left.job, stock::IS)?;
     Ok(report)
 }
 

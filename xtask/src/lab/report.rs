@@ -1,6 +1,6 @@
 //! What became of each test, from the events the test files told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -34,6 +34,8 @@ struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     rows: Vec<Row>,
+    /// Of each kernel by its release what it is.
+    kernels: BTreeSet<(String, String)>,
     /// What went wrong with whole files.
     wrong: Vec<String>,
 }
@@ -50,13 +52,14 @@ struct Event {
 }
 
 impl Report {
-    /// Takes in what a guest left in its folder.
-    pub(super) fn add(&mut self, folder: &Path, job: &Job) -> Result<()> {
+    /// Takes in what a guest left in its folder, whose kernel is told in words.
+    pub(super) fn add(&mut self, folder: &Path, job: &Job, kernel_is: &str) -> Result<()> {
         let read = |name: &str| {
             let path = folder.join(name);
             fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))
         };
         let kernel = read(RELEASE)?;
+        self.kernels.insert((kernel.clone(), kernel_is.to_owned()));
         for program in &job.programs {
             let mut ends = ends(&read(&program.output())?);
             for line in deselections(&folder.join(DESELECTED))? {
@@ -106,6 +109,14 @@ impl Report {
         reasons
     }
 
+    /// Why tests failed, below the table: reasons have many lines.
+    fn failures(&self) -> impl Iterator<Item = (&Row, &str)> {
+        self.rows.iter().filter_map(|row| match &row.end {
+            End::Failed(why) => Some((row, why.trim_end())),
+            _ => None,
+        })
+    }
+
     fn count(&self, wanted: impl Fn(&End) -> bool) -> usize {
         self.rows.iter().filter(|row| wanted(&row.end)).count()
     }
@@ -144,7 +155,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Passed => f.write_str("passed"),
-            Self::Failed(why) => write!(f, "FAILED: {}", why.trim_end()),
+            Self::Failed(_) => f.write_str("FAILED"),
             Self::Unfinished => f.write_str("DID NOT END"),
             Self::Deselected(_) => f.write_str("deselected"),
         }
@@ -153,11 +164,17 @@ impl fmt::Display for End {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let widest =
-            |column: fn(&Row) -> &str| self.rows.iter().map(|row| column(row).len()).max().unwrap_or(0);
-        let (kernel, file, test) =
-            (widest(|row| &row.kernel), widest(|row| &row.file), widest(|row| &row.test));
+        let widest = |head: &str, column: fn(&Row) -> &str| {
+            self.rows.iter().map(|row| column(row).len()).max().unwrap_or(0).max(head.len())
+        };
+        let heads = ["KERNEL", "FILE", "TEST"];
+        let (kernel, file, test) = (
+            widest(heads[0], |row| &row.kernel),
+            widest(heads[1], |row| &row.file),
+            widest(heads[2], |row| &row.test),
+        );
         let reasons = self.reasons();
+        writeln!(f, "{:kernel$}  {:file$}  {:test$}  OUTCOME", heads[0], heads[1], heads[2])?;
         for row in &self.rows {
             write!(f, "{:kernel$}  {:file$}  {:test$}  {}", row.kernel, row.file, row.test, row.end)?;
             match reasons.iter().position(|reason| row.end == End::Deselected((*reason).to_owned())) {
@@ -165,8 +182,14 @@ impl fmt::Display for Report {
                 None => writeln!(f)?,
             }
         }
+        for (release, what) in &self.kernels {
+            writeln!(f, "{release} is {what}")?;
+        }
         for (place, reason) in reasons.iter().enumerate() {
             writeln!(f, "({}) {reason}", place + 1)?;
+        }
+        for (row, why) in self.failures() {
+            writeln!(f, "{} {} FAILED: {why}", row.file, row.test)?;
         }
         let passed = self.count(|end| *end == End::Passed);
         let deselected = self.count(|end| matches!(end, End::Deselected(_)));
@@ -191,6 +214,7 @@ mod tests {
         };
         let ends = ends(events);
         report.judge(&program, ended, &ends, "panicked");
+        report.kernels.insert(("6.1".into(), "a kernel".into()));
         report.rows.extend(ends.into_iter().map(|(test, end)| Row {
             kernel: "6.1".into(),
             file: "file".into(),
@@ -210,7 +234,13 @@ mod tests {
             report.verdict().unwrap_err().to_string(),
             "file ended with exit status: 0; it said:\npanicked"
         );
-        assert_eq!(report.to_string(), "6.1  file  a  DID NOT END\n0 passed, 1 failed, 0 deselected\n");
+        assert_eq!(
+            report.to_string(),
+            "KERNEL  FILE  TEST  OUTCOME\n\
+             6.1     file  a     DID NOT END\n\
+             6.1 is a kernel\n\
+             0 passed, 1 failed, 0 deselected\n"
+        );
     }
 
     #[test]
@@ -221,7 +251,9 @@ mod tests {
         );
         let report = report(&failed, "exit status: 101");
         assert!(report.verdict().is_err());
-        assert!(report.to_string().starts_with("6.1  file  a  FAILED: why\n"));
+        let told = report.to_string();
+        assert!(told.contains("6.1     file  a     FAILED\n"), "{told}");
+        assert!(told.contains("\nfile a FAILED: why\n"), "{told}");
     }
 
     #[test]

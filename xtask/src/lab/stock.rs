@@ -18,6 +18,8 @@ use crate::packages;
 
 /// The kernel: the one for clouds, which boots fastest.
 const KERNEL: &str = "linux-image-6.1.0-56-cloud-amd64";
+/// What it is, for the report.
+pub(super) const IS: &str = "the kernel that Debian packages for clouds, in a machine that qemu emulates";
 /// qemu with the libraries that a machine without it lacks.
 const QEMU: [&str; 27] = [
     "qemu-system-x86",

@@ -48,7 +48,7 @@ until test -e /run/udev/control; do sleep 0.05; done
 "#;
 
 /// The rest of the boot, and what cloud-init-hotplugd.service does for each call of the hook.
-const HOOKS: &str = r#"cloud-init init
+const HOOKS: &str = r"cloud-init init
 cloud-init single --name install_hotplug --frequency always
 nics OWN ENI
 mkfifo /run/cloud-init/share/hook-hotplug-cmd
@@ -56,7 +56,7 @@ echo '{}' >/run/cloud-init/result.json
 exec 3<>/run/cloud-init/share/hook-hotplug-cmd
 touch /run/ready
 while read words <&3; do cloud-init devel hotplug-hook $words; done
-"#;
+";
 
 /// Boots it, with our settings or without.
 fn start(node: &Node, nic: &str, ours: bool) -> Result<Service> {

@@ -1,6 +1,14 @@
 //! The node's own network services as Debian packages them, for a guest that has them at work: nothing of them is
 //! installed on this machine.
 
+use super::setting::Part;
+
+/// The file takes long, so two guests share its tests: systemd's services and dhclient, and NetworkManager and cloud-init.
+pub(super) const PARTS: [Part; 2] = [
+    ("systemd", &["--skip", "network_manager::", "--skip", "cloud_init::"]),
+    ("others", &["--skip", "networkd::", "--skip", "udevd::", "--skip", "dhclient::"]),
+];
+
 /// The packages, with what they need that a machine may lack.
 pub(super) const PACKAGES: [&str; 79] = [
     // systemd-udevd and systemd-networkd.

@@ -57,11 +57,17 @@ impl Setting {
             AGENTS => {
                 let layer = places.cache.join("agents");
                 packages::unpack(&agents::PACKAGES, &layer)?;
-                let guest = Participant { cards: vec![], folder: left, job: job(vec![layer], vec![]) };
+                let job = || job(vec![layer.clone()], vec![]);
+                if filter.is_none() {
+                    return parts(&file.name, &left, places.plugs, &agents::PARTS, job);
+                }
+                let guest = Participant { cards: vec![], folder: left, job: job() };
                 Ok(Self { guests: vec![guest], _cables: vec![] })
             }
             TWO_NODES => two(&left, places.plugs, || job(vec![], vec![left.join("meeting")])),
-            CHILDREN if filter.is_none() => halves(&file.name, &left, places.plugs, || job(vec![], vec![])),
+            CHILDREN if filter.is_none() => {
+                parts(&file.name, &left, places.plugs, &OF_CHILDREN, || job(vec![], vec![]))
+            }
             name => {
                 let (guest, cables) = alone(name, left, places.plugs, job(vec![], vec![]))?;
                 Ok(Self { guests: vec![guest], _cables: cables })
@@ -85,10 +91,15 @@ fn alone(name: &str, folder: PathBuf, plugs: &Path, job: Job) -> Result<(Partici
     Ok((Participant { cards, folder, job }, vec![one, two]))
 }
 
-/// Two guests that share the tests of a file: what may befall a pod in its life in the one, all else in the other.
-fn halves(name: &str, left: &Path, plugs: &Path, job: impl Fn() -> Job) -> Result<Setting> {
+/// A part of a file's tests by its name, and the words that choose it.
+pub(super) type Part = (&'static str, &'static [&'static str]);
+/// What may befall a pod in its life, and all else.
+const OF_CHILDREN: [Part; 2] = [("life", &["life::"]), ("rest", &["--skip", "life::"])];
+
+/// Guests that share the tests of a file that takes long.
+fn parts(name: &str, left: &Path, plugs: &Path, parts: &[Part], job: impl Fn() -> Job) -> Result<Setting> {
     let (mut guests, mut cables) = (Vec::new(), Vec::new());
-    for (part, chosen) in [("life", &["life::"][..]), ("rest", &["--skip", "life::"])] {
+    for &(part, chosen) in parts {
         let mut job = job();
         for program in &mut job.programs {
             program.arguments.extend(chosen.iter().map(|&word| word.to_owned()));

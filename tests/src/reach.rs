@@ -47,7 +47,7 @@ pub enum Cell {
 type Path = fn(&Place, usize) -> Result<()>;
 
 /// The path that not every kernel can be asked for.
-const BY_IPVS: &str = "pod to a service by IPVS, backend elsewhere";
+pub const BY_IPVS: &str = "pod to a service by IPVS, backend elsewhere";
 
 const PATHS: &[(&str, Path)] = &[
     ("pod to pod, same node", |place, version| ping(&place.pods[0], place.pods[1].address(version)?, 56)),

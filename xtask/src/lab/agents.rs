@@ -3,10 +3,14 @@
 
 use super::setting::Part;
 
-/// The file takes long, so two guests share its tests: systemd's services and dhclient, and NetworkManager and cloud-init.
+/// The file takes long, so two guests share its tests: systemd's services, dhclient and what
+/// is imitated, and NetworkManager and cloud-init.
 pub(super) const PARTS: [Part; 2] = [
     ("systemd", &["--skip", "network_manager::", "--skip", "cloud_init::"]),
-    ("others", &["--skip", "networkd::", "--skip", "udevd::", "--skip", "dhclient::"]),
+    (
+        "others",
+        &["--skip", "networkd::", "--skip", "udevd::", "--skip", "dhclient::", "--skip", "imitated::"],
+    ),
 ];
 
 /// The packages, with what they need that a machine may lack.

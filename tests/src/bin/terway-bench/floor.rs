@@ -47,10 +47,12 @@ pub(crate) struct Floor {
     filter: Nft,
 }
 
-/// The time of one ADD and one DEL, and of the part of the ADD in which the pod got its own link: of a whole ENI, its move.
+/// The time of one ADD and one DEL, and of parts of the ADD: in which links were made and moved, and of that, in which the
+/// pod got its own link: of a whole ENI, its move.
 pub(crate) struct Round {
     pub(crate) add: Duration,
     pub(crate) del: Duration,
+    pub(crate) links: Duration,
     pub(crate) own: Duration,
 }
 
@@ -69,14 +71,21 @@ impl Floor {
 
     /// One ADD and one DEL for a fresh namespace.
     pub(crate) fn round(&mut self) -> Result<Round> {
+        self.round_after(|| Ok(()))
+    }
+
+    /// The same, with something done just before.
+    pub(crate) fn round_after(&mut self, before: impl FnOnce() -> Result<()>) -> Result<Round> {
         let number = PODS.fetch_add(1, Ordering::Relaxed);
         let pod = Netns::create_named(format!("/run/netns/floor-{number}"))?;
         let nic = self.socket.link_by_name(NIC)?.context("the NIC is not at home")?.index;
+        before()?;
         let start = Instant::now();
         let far = NewLink { name: "veth1", mtu: Some(1500), netns: Some(&pod), ..NewLink::default() };
         let near = NewLink { name: "califloor", up: true, mtu: Some(1500), ..NewLink::default() };
         self.socket.transact(&[Request::add_veth(&near, &far)])?;
         let own = self.give(nic, &pod)?;
+        let links = start.elapsed();
         let mut inside = Netlink::open(&pod)?;
         let requests = in_pod(&mut inside, self.own)?;
         inside.transact(&requests)?;
@@ -95,7 +104,7 @@ impl Floor {
         self.socket.transact(&[Request::delete_link("califloor")])?;
         self.filter.commit(&no_translation())?;
         let del = start.elapsed();
-        Ok(Round { add, del, own })
+        Ok(Round { add, del, links, own })
     }
 
     /// Gives the pod its own link, and tells how long that took.

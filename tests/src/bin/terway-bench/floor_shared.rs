@@ -71,7 +71,7 @@ impl Floor {
         let pod = Netns::create_named(name)?;
         let start = Instant::now();
         self.links(&pod)?;
-        let own = start.elapsed();
+        let links = start.elapsed();
         let mut inside = Netlink::open(&pod)?;
         let born_as = if self.is_child() { CHILD } else { POD_END };
         let end = inside.link_by_name(born_as)?.context("the pod has no link")?.index;
@@ -100,7 +100,7 @@ impl Floor {
             inside.transact(&[Request::delete_link(POD_END)])?;
             self.filter.commit(&no_translation())?;
         }
-        Ok(Round { add, del: start.elapsed(), own })
+        Ok(Round { add, del: start.elapsed(), links, own: links })
     }
 
     const fn is_child(&self) -> bool {

@@ -53,8 +53,8 @@ pub(crate) struct Arguments {
     /// processor) and kept in `target/lab-cache`.
     #[arg(long)]
     build_kernel: bool,
-    /// A stock distribution kernel in a machine that qemu emulates, with NICs on a PCI bus; only the test files that
-    /// are named, else `nics`. Slow.
+    /// A stock distribution kernel in a machine that qemu emulates, with NICs on a PCI bus and systemd-udevd; only the
+    /// test files that are named, else `nics`. Slow.
     #[arg(long, conflicts_with_all = ["kernel", "build_kernel"])]
     qemu: bool,
     /// Instead of tests, what the bench measures of devices, of modes whose ENI stays on the node and of data paths, in the

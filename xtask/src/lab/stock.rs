@@ -50,6 +50,14 @@ const QEMU: [&str; 27] = [
     "libusbredirparser1",
     "libvdeplug2",
 ];
+/// The package that names NICs as they are plugged in, its program, and those of its files which do so.
+const UDEV: &str = "udev";
+const UDEV_PROGRAM: &str = "usr/bin/udevadm";
+const UDEV_FILES: [&str; 3] = [
+    "usr/lib/udev/rules.d/75-net-description.rules",
+    "usr/lib/udev/rules.d/80-net-setup-link.rules",
+    "usr/lib/systemd/network/99-default.link",
+];
 /// What test files call.
 const TOOLS: [&str; 10] = ["sh", "ip", "tc", "nft", "sysctl", "cat", "ls", "cut", "mkdir", "test"];
 /// Where the machine has its job.
@@ -72,6 +80,8 @@ pub(super) fn run(
     let (kernel, unpacked, folder) = (cache.join("stock-kernel"), cache.join("qemu"), left.join("machine"));
     packages::unpack(&[KERNEL], &kernel)?;
     packages::unpack(&QEMU, &unpacked)?;
+    let udev = cache.join("udev");
+    packages::unpack(&[UDEV], &udev)?;
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("failed to empty {}", folder.display()))?;
     }
@@ -84,9 +94,10 @@ pub(super) fn run(
         whole_machine: true,
         programs: files.iter().map(|file| inside(Program::test(file, filter))).collect(),
     };
-    let root = root(files, init, &kernel, &folder, &job)?;
+    let mut root = root(files, init, &kernel, &folder, &job)?;
+    add_udev(&mut root, &udev)?;
     let initramfs = folder.join("initramfs");
-    fs::write(&initramfs, root).context("failed to write the machine's root")?;
+    fs::write(&initramfs, root.finish()).context("failed to write the machine's root")?;
     let release = KERNEL.trim_start_matches("linux-image-");
     let machine = Machine {
         emulator: &Emulator { unpacked: &unpacked },
@@ -111,7 +122,7 @@ fn inside(program: Program) -> Program {
     }
 }
 
-fn root(files: &[TestFile], init: &Path, kernel: &Path, scratch: &Path, job: &Job) -> Result<Vec<u8>> {
+fn root(files: &[TestFile], init: &Path, kernel: &Path, scratch: &Path, job: &Job) -> Result<Initramfs> {
     let mut root = Initramfs::default();
     for folder in ["/proc", "/sys", "/dev", "/run", "/tmp"] {
         root.folder(Path::new(folder));
@@ -125,7 +136,19 @@ fn root(files: &[TestFile], init: &Path, kernel: &Path, scratch: &Path, job: &Jo
     TOOLS.iter().try_for_each(|tool| root.tool(tool))?;
     add_modules(&mut root, kernel)?;
     root.file(&Path::new(FOLDER).join(JOB), &serde_json::to_vec(job)?);
-    Ok(root.finish())
+    Ok(root)
+}
+
+/// The daemon and its tool, which are one program under two names.
+fn add_udev(root: &mut Initramfs, unpacked: &Path) -> Result<()> {
+    for name in ["/lib/systemd/systemd-udevd", "/bin/udevadm"] {
+        root.program(&unpacked.join(UDEV_PROGRAM), Path::new(name))?;
+    }
+    for file in UDEV_FILES {
+        let content = fs::read(unpacked.join(file)).with_context(|| format!("{UDEV} has no {file}"))?;
+        root.file(&Path::new("/").join(file), &content);
+    }
+    Ok(())
 }
 
 /// The wanted modules and what they need, with the index that tells it: the package comes without.

@@ -13,6 +13,7 @@ mod card;
 mod homecoming;
 mod node;
 mod pulled;
+mod udev;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,12 @@ const PCI: Need = Need {
     probe: "test -c /dev/vport0p1 || { echo \"no way to ask the lab\" >&2; exit 1; }",
 };
 
+/// What names cards on most nodes.
+const UDEV: Need = Need {
+    what: "systemd-udevd beside a PCI bus: cargo xtask lab --qemu has it",
+    probe: "test -x /lib/systemd/systemd-udevd -a -x /bin/udevadm",
+};
+
 /// A test by its name.
 type Test = (&'static str, fn(Card));
 
@@ -58,12 +65,18 @@ fn main() -> ExitCode {
         ("pulled_with_its_children", pulled::with_its_children),
         ("plugged_in_while_an_add_waits", pulled::plugged_in_while_an_add_waits),
     ];
+    let of_named: &[Test] = &[
+        ("a_card_named_by_udev_goes_to_a_pod_and_back", udev::a_card_named_by_udev_goes_to_a_pod_and_back),
+        ("home_by_itself_under_udevs_eyes", udev::home_by_itself_under_udevs_eyes),
+        ("named_while_an_add_takes_it", udev::named_while_an_add_takes_it),
+    ];
     let mut all = vec![("homecoming", Card::Vec, of_both, &[GUEST][..])];
     for (word, card, needs) in
         [("netdevsim", Card::Netdevsim, &[GUEST, NETDEVSIM][..]), ("pci", Card::Pci, &[PCI][..])]
     {
         all.extend([of_both, of_pulled].map(|tests| (word, card, tests, needs)));
     }
+    all.push(("udev", Card::Pci, of_named, &[PCI, UDEV][..]));
     let trials = all.into_iter().flat_map(|(word, card, tests, needs)| {
         let on_card = move |(name, test): &Test| {
             let test = *test;

@@ -17,7 +17,7 @@ use terway_rig::{kernel, page, sandbox};
 const PLACE: &str = "/run/terway";
 
 /// Paths that a mode has not, which the page says as well. In mode L3S the source is translated of what the packet filter
-/// led elsewhere, and IPVS probably does not mark its connections so.
+/// led elsewhere, and IPVS changes a connection's addresses without marking it so.
 const CLOSED: [(&str, &str); 1] = [("IPVlan L3S", reach::BY_IPVS)];
 
 fn main() -> ExitCode {

@@ -110,15 +110,14 @@ fn fresh(options: &Options) -> Result<()> {
 
 /// Table, machine, and what is to be known about the figures.
 fn tell(table: &Table, machine: &Machine) -> String {
-    format!("{}\n{}{}\n", table.text(), machine.text(), table.two_groups().join("\n"))
+    format!("{}\n{}{}\n", table.text(), machine.text(), table.two_groups().unwrap_or_default())
 }
 
 /// The same for a page.
 fn shown(table: &Table, machine: &Machine, options: &Options) -> String {
     let head = format!("{}; {}.", machine.line(), options.amount());
     let body = format!("```\n{}```", table.text());
-    let groups = table.two_groups().into_iter().map(|line| format!("{line}."));
-    [head, body].into_iter().chain(groups).collect::<Vec<_>>().join("\n\n") + "\n"
+    [head, body].into_iter().chain(table.two_groups()).collect::<Vec<_>>().join("\n\n") + "\n"
 }
 
 /// What was measured in another kernel.

@@ -96,14 +96,16 @@ impl Table {
         text
     }
 
-    /// What was measured in two groups, and where they are: their common median says nothing.
-    pub(crate) fn two_groups(&self) -> Vec<String> {
+    /// What was measured in two groups, and where they are: their common median says nothing. None if nothing was.
+    pub(crate) fn two_groups(&self) -> Option<String> {
         let told = |(name, figure): (&String, &Value)| {
             let groups = figure["two_groups_ms"].as_array()?;
             let [low, high] = [groups.first()?.as_f64()?, groups.get(1)?.as_f64()?];
-            Some(format!("{name} falls into two groups, around {low:.1} ms and {high:.1} ms"))
+            Some(format!("{} (around {low:.2} and {high:.2} ms)", name.replace('_', " ")))
         };
-        self.figures.iter().filter_map(told).collect()
+        let all: Vec<_> = self.figures.iter().filter_map(told).collect();
+        (!all.is_empty())
+            .then(|| format!("In two groups, so that the median says nothing: {}.", all.join(", ")))
     }
 
     /// The table as people read it: a blank line between parts, and the column of any width at the end.
@@ -198,9 +200,11 @@ mod tests {
     #[test]
     fn two_groups_are_told_with_the_name_of_their_series() {
         let mut table = Table::default();
-        table.raw("del", series(&[20, 21, 20, 22, 21, 40, 41, 40, 42, 41]));
+        table.raw("shared_del", series(&[20, 21, 20, 22, 21, 40, 41, 40, 42, 41]));
         table.raw("add", series(&[20, 21, 20, 22, 21, 20, 21, 22, 21, 20]));
-        assert_eq!(table.two_groups(), ["del falls into two groups, around 21.0 ms and 41.0 ms"]);
+        let told = "In two groups, so that the median says nothing: shared del (around 21.00 and 41.00 ms).";
+        assert_eq!(table.two_groups().as_deref(), Some(told));
+        assert_eq!(Table::default().two_groups(), None);
     }
 
     #[test]

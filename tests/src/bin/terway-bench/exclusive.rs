@@ -11,7 +11,7 @@ use terway_rig::node::Node;
 use terway_rig::world::{Plan, World};
 
 use crate::Options;
-use crate::floor::{Floor, Own};
+use crate::floor::{self, Floor, Own};
 use crate::machine;
 use crate::plot;
 use crate::reference::Reference;
@@ -38,6 +38,23 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
     machine::pinned(|| cold_start(table, options, &mut world.nodes[0]))
 }
 
+/// What the turns measured.
+#[derive(Default)]
+struct Turns {
+    add: Samples,
+    add_less_links: Samples,
+    check: Samples,
+    del: Samples,
+    floor_add: Samples,
+    floor_add_less_links: Samples,
+    floor_move: Samples,
+    floor_del: Samples,
+    /// Of a floor that nobody was at work before.
+    floor_add_alone: Samples,
+    reference_add: Samples,
+    reference_del: Samples,
+}
+
 /// Turns of floor, terway and, in as many as were asked for, the reference plugin. Another pod is on the node, as nearly
 /// always. The kernel's wait for its readers, most of a NIC's move, takes some milliseconds longer when another processor was
 /// at work just before, as it was in every call that asked a daemon. So a call that changes nothing, STATUS, comes before the
@@ -48,110 +65,124 @@ fn turns(table: &mut Table, options: &Options, world: &mut World) -> Result<()> 
     let host = world.nodes[0].netns.clone();
     let mut floor = Floor::new(Own::Nic, &host, &world.vpc)?;
     let reference = Reference::host_device(&host, &world.vpc)?;
-    let [
-        mut ours,
-        mut del,
-        mut check,
-        mut bare,
-        mut bare_del,
-        mut moves,
-        mut theirs,
-        mut their_del,
-        mut rest,
-        mut bare_rest,
-        mut alone,
-    ] = [const { Samples::new() }; 11];
+    let mut turns = Turns::default();
     let idle = world.nodes[0].pod("idle")?;
     let pairs = if options.rounds < GLANCE { options.rounds } else { options.rounds.max(PAIRS) };
     let file = options.state.join("timeline-exclusive");
     for number in 0..pairs {
         if number < options.rounds {
-            alone.add(floor.round()?.add);
+            turns.floor_add_alone.add(floor.round()?.add);
         }
-        let round = floor.round_after(|| subject::bare(&idle, "STATUS").map(drop))?;
-        bare.add(round.add);
-        bare_rest.add(round.add.saturating_sub(round.links));
-        bare_del.add(round.del);
-        moves.add(round.own);
+        turns.floor(&floor.round_after(|| subject::bare(&idle, "STATUS").map(drop))?);
         subject::warm(&world.nodes[0], 1)?;
         let (round, links) = life(&mut world.nodes[0], &file)?;
-        ours.add(round.add);
-        check.add(round.check);
-        del.add(round.del);
-        rest.add(round.add.saturating_sub(links));
+        turns.terway(&round, links);
         if number < options.rounds {
-            let (add, delete) = reference.round(&format!("reference-{number}"))?;
-            theirs.add(add);
-            their_del.add(delete);
+            let (add, del) = reference.round(&format!("reference-{number}"))?;
+            turns.reference_add.add(add);
+            turns.reference_del.add(del);
         }
         println!("round {:2} of {pairs}: floor, terway, host-device + static", number + 1);
     }
-    let over = |share| ours.quantile(share) - bare.quantile(share);
-    table.figure(
-        "floor: ADD, of it the move of the NIC",
-        format!("{:.1} ms, {:.1} ms", bare.quantile(0.5), moves.quantile(0.5)),
-    );
-    table.figure(
-        "floor: ADD after nobody asked the daemon",
-        format!("p50 {:.1} ms, p99 {:.1} ms", alone.quantile(0.5), alone.quantile(0.99)),
-    );
-    table.budget(
-        "warm ADD over the floor, p50",
-        format!("{:.1} - {:.1} = {:+.1} ms", ours.quantile(0.5), bare.quantile(0.5), over(0.5)),
-        "<= +5 ms",
-        over(0.5) <= 5.0,
-    );
-    table.budget(
-        "warm ADD over the floor, p99",
-        format!("{:.1} - {:.1} = {:+.1} ms", ours.quantile(0.99), bare.quantile(0.99), over(0.99)),
-        "<= +10 ms",
-        over(0.99) <= 10.0,
-    );
-    // Floor and terway wait for other readers of the kernel each time: so what is not links is compared by itself as well.
-    let less_links = [0.5, 0.99].map(|share| rest.quantile(share) - bare_rest.quantile(share));
-    table.budget(
-        "the same less both's links, p50, p99",
-        format!("{:+.1} ms, {:+.1} ms of {pairs}", less_links[0], less_links[1]),
-        "<= +5, 10 ms",
-        less_links[0] <= 5.0 && less_links[1] <= 10.0,
-    );
-    let ratio = ours.quantile(0.5) / theirs.quantile(0.5);
-    table.budget(
-        "warm ADD / host-device + static, p50",
-        format!("{:.1} / {:.1} ms = {ratio:.2}", ours.quantile(0.5), theirs.quantile(0.5)),
-        "< 1",
-        ratio < 1.0,
-    );
-    table.figure(
-        "DEL: terway / host-device / floor, p50",
-        format!(
-            "{:.1} / {:.1} / {:.1} ms",
-            del.quantile(0.5),
-            their_del.quantile(0.5),
-            bare_del.quantile(0.5)
-        ),
-    );
-    table.figure("CHECK, p50", format!("{:.1} ms", check.quantile(0.5)));
-    for (name, samples) in [
-        ("add", &ours),
-        ("check", &check),
-        ("del", &del),
-        ("floor_add", &bare),
-        ("floor_del", &bare_del),
-        ("floor_move", &moves),
-        ("floor_add_alone", &alone),
-        ("floor_add_less_links", &bare_rest),
-        ("add_less_links", &rest),
-        ("reference_add", &theirs),
-        ("reference_del", &their_del),
-    ] {
-        table.raw(name, samples.json());
+    turns.tell(table, pairs);
+    turns.record(table);
+    turns.draw(options.folder())
+}
+
+impl Turns {
+    fn floor(&mut self, round: &floor::Round) {
+        self.floor_add.add(round.add);
+        self.floor_add_less_links.add(round.add.saturating_sub(round.links));
+        self.floor_move.add(round.own);
+        self.floor_del.add(round.del);
     }
-    let folder = options.folder();
-    let adds = [("kernel floor", &bare), ("terway", &ours), ("host-device + static", &theirs)];
-    plot::distribution(&folder.join("add.svg"), "ADD of a warm ENI, whole process", &adds)?;
-    let dels = [("kernel floor", &bare_del), ("terway", &del), ("host-device + static", &their_del)];
-    plot::distribution(&folder.join("del.svg"), "DEL of an ENI, whole process", &dels)
+
+    fn terway(&mut self, round: &subject::Round, links: Duration) {
+        self.add.add(round.add);
+        self.add_less_links.add(round.add.saturating_sub(links));
+        self.check.add(round.check);
+        self.del.add(round.del);
+    }
+
+    fn tell(&self, table: &mut Table, pairs: usize) {
+        let [add, floor, alone, reference] =
+            [&self.add, &self.floor_add, &self.floor_add_alone, &self.reference_add]
+                .map(|samples| [samples.quantile(0.5), samples.quantile(0.99)]);
+        table.figure(
+            "floor: ADD, of it the move of the NIC",
+            format!("{:.1} ms, {:.1} ms", floor[0], self.floor_move.quantile(0.5)),
+        );
+        table.figure(
+            "floor: ADD after nobody asked the daemon",
+            format!("p50 {:.1} ms, p99 {:.1} ms", alone[0], alone[1]),
+        );
+        for (at, share, budget, most) in [(0, "p50", "<= +5 ms", 5.0), (1, "p99", "<= +10 ms", 10.0)] {
+            let over = add[at] - floor[at];
+            table.budget(
+                format!("warm ADD over the floor, {share}"),
+                format!("{:.1} - {:.1} = {over:+.1} ms", add[at], floor[at]),
+                budget,
+                over <= most,
+            );
+        }
+        // Floor and terway wait for other readers of the kernel each time: so what is not links is compared by itself as well.
+        let [p50, p99] = [0.5, 0.99]
+            .map(|share| self.add_less_links.quantile(share) - self.floor_add_less_links.quantile(share));
+        table.budget(
+            "the same less both's links, p50, p99",
+            format!("{p50:+.1} ms, {p99:+.1} ms of {pairs}"),
+            "<= +5, 10 ms",
+            p50 <= 5.0 && p99 <= 10.0,
+        );
+        let ratio = add[0] / reference[0];
+        table.budget(
+            "warm ADD / host-device + static, p50",
+            format!("{:.1} / {:.1} ms = {ratio:.2}", add[0], reference[0]),
+            "< 1",
+            ratio < 1.0,
+        );
+        let [del, reference_del, floor_del, check] =
+            [&self.del, &self.reference_del, &self.floor_del, &self.check]
+                .map(|samples| samples.quantile(0.5));
+        table.figure(
+            "DEL: terway / host-device / floor, p50",
+            format!("{del:.1} / {reference_del:.1} / {floor_del:.1} ms"),
+        );
+        table.figure("CHECK, p50", format!("{check:.1} ms"));
+    }
+
+    fn record(&self, table: &mut Table) {
+        for (name, samples) in [
+            ("add", &self.add),
+            ("add_less_links", &self.add_less_links),
+            ("check", &self.check),
+            ("del", &self.del),
+            ("floor_add", &self.floor_add),
+            ("floor_add_alone", &self.floor_add_alone),
+            ("floor_add_less_links", &self.floor_add_less_links),
+            ("floor_del", &self.floor_del),
+            ("floor_move", &self.floor_move),
+            ("reference_add", &self.reference_add),
+            ("reference_del", &self.reference_del),
+        ] {
+            table.raw(name, samples.json());
+        }
+    }
+
+    fn draw(&self, folder: &Path) -> Result<()> {
+        let adds = [
+            ("kernel floor", &self.floor_add),
+            ("terway", &self.add),
+            ("host-device + static", &self.reference_add),
+        ];
+        plot::distribution(&folder.join("add.svg"), "ADD of a warm ENI, whole process", &adds)?;
+        let dels = [
+            ("kernel floor", &self.floor_del),
+            ("terway", &self.del),
+            ("host-device + static", &self.reference_del),
+        ];
+        plot::distribution(&folder.join("del.svg"), "DEL of an ENI, whole process", &dels)
+    }
 }
 
 /// A pod's life, and how long of its ADD the kernel made and moved links, which the plugin writes down.

@@ -18,11 +18,6 @@ impl Udevd {
         eventually(|| Path::new("/run/udev/control").exists().then_some(()));
         Self(daemon)
     }
-
-    /// It has dealt with all it heard of so far.
-    fn settle(&self) {
-        run("udevadm settle --timeout=20");
-    }
 }
 
 impl Drop for Udevd {
@@ -31,6 +26,11 @@ impl Drop for Udevd {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Waits until it has dealt with all it heard of so far.
+fn settle() {
+    run("udevadm settle --timeout=20");
 }
 
 /// The card's name by its slot.
@@ -44,24 +44,24 @@ fn named(node: &Node) -> String {
 
 /// It has udev's name, then the pod's, then ours, which udev leaves alone.
 pub(crate) fn a_card_named_by_udev_goes_to_a_pod_and_back(card: Card) {
-    let udevd = Udevd::start();
+    let _udevd = Udevd::start();
     let node = Node::new(card);
     let name = named(&node);
     assert_ne!(name, card.home());
     let pod = Pod::new("pod", "eth0");
     let layout = node.add(&pod);
-    udevd.settle();
+    settle();
     assert_eq!(node.check(&pod, &layout), Vec::<String>::new());
     node.speaks(&pod);
     assert_eq!(node.del(&pod.key, Some(&pod.netns)).nics, [card.mac()]);
-    udevd.settle();
+    settle();
     is_settled(&node);
     pod.die();
 }
 
 /// The card comes home by itself, and udev hears of it before the DEL does, or while that names it.
 pub(crate) fn home_by_itself_under_udevs_eyes(card: Card) {
-    let udevd = Udevd::start();
+    let _udevd = Udevd::start();
     let node = Node::new(card);
     named(&node);
     let pod = Pod::new("pod", "eth0");
@@ -69,11 +69,11 @@ pub(crate) fn home_by_itself_under_udevs_eyes(card: Card) {
     let key = pod.die();
     node.card_at_home();
     assert_eq!(node.del(&key, None).nics, [card.mac()]);
-    udevd.settle();
+    settle();
     is_settled(&node);
     let pod = Pod::new("pod", "eth0");
     let layout = node.add(&pod);
-    udevd.settle();
+    settle();
     assert_eq!(node.check(&pod, &layout), Vec::<String>::new());
     node.speaks(&pod);
     node.del(&pod.key, Some(&pod.netns));
@@ -82,7 +82,7 @@ pub(crate) fn home_by_itself_under_udevs_eyes(card: Card) {
 
 /// The ADD waits for the card; udev wants to name it in the moment that it is moved.
 pub(crate) fn named_while_an_add_takes_it(card: Card) {
-    let udevd = Udevd::start();
+    let _udevd = Udevd::start();
     let node = Node::new(card);
     card.pull();
     let pod = Pod::new("pod", "eth0");
@@ -91,11 +91,11 @@ pub(crate) fn named_while_an_add_takes_it(card: Card) {
         card.plug();
         add.join().unwrap()
     });
-    udevd.settle();
+    settle();
     assert_eq!(node.check(&pod, &layout), Vec::<String>::new());
     node.speaks(&pod);
     node.del(&pod.key, Some(&pod.netns));
-    udevd.settle();
+    settle();
     is_settled(&node);
     pod.die();
 }

@@ -57,8 +57,8 @@ struct Turns {
 
 /// Turns of floor, terway and, in as many as were asked for, the reference plugin. Another pod is on the node, as nearly
 /// always. The kernel's wait for its readers, most of a NIC's move, takes some milliseconds longer when another processor was
-/// at work just before, as it was in every call that asked a daemon. So a call that changes nothing, STATUS, comes before the
-/// floor; what the floor takes without is told beside it.
+/// at work just before, as it was in every call that asked a daemon, and as some are on every node. So a call that changes
+/// nothing, STATUS, comes before each of the three; what the floor takes without is told beside it.
 fn turns(table: &mut Table, options: &Options, world: &mut World) -> Result<()> {
     subject::warm(&world.nodes[0], 1)?;
     world.nodes[0].pod("neighbour")?.add()?;
@@ -67,17 +67,20 @@ fn turns(table: &mut Table, options: &Options, world: &mut World) -> Result<()> 
     let reference = Reference::host_device(&host, &world.vpc)?;
     let mut turns = Turns::default();
     let idle = world.nodes[0].pod("idle")?;
+    let at_work = || subject::bare(&idle, "STATUS").map(drop);
     let pairs = if options.rounds < GLANCE { options.rounds } else { options.rounds.max(PAIRS) };
     let file = options.state.join("timeline-exclusive");
     for number in 0..pairs {
         if number < options.rounds {
             turns.floor_add_alone.add(floor.round()?.add);
         }
-        turns.floor(&floor.round_after(|| subject::bare(&idle, "STATUS").map(drop))?);
+        turns.floor(&floor.round_after(at_work)?);
         subject::warm(&world.nodes[0], 1)?;
+        at_work()?;
         let (round, links) = life(&mut world.nodes[0], &file)?;
         turns.terway(&round, links);
         if number < options.rounds {
+            at_work()?;
             let (add, del) = reference.round(&format!("reference-{number}"))?;
             turns.reference_add.add(add);
             turns.reference_del.add(del);

@@ -19,7 +19,11 @@ sed -i 's/messagebus/root/' /usr/share/dbus-1/system.conf
 dbus-daemon --system --nofork --nopidfile --nosyslog &
 /usr/lib/systemd/systemd-udevd &
 until test -e /run/udev/control && test -e /run/dbus/system_bus_socket; do sleep 0.05; done
-for link in /sys/class/net/*/uevent; do echo add >$link; done
+# udevd may be there and not hear yet.
+until test -e /run/udev/data/n$(cat /sys/class/net/eth0/ifindex); do
+    for link in /sys/class/net/*/uevent; do echo add >$link; done
+    sleep 0.2
+done
 "#;
 
 /// Starts it, with our settings or without, and waits until it knows the node's own NIC, which is configured already.

@@ -43,8 +43,10 @@ fn start(node: &Node, ours: bool) -> Result<Service> {
     let script = format!(
         "{UDEVD} &
 until test -e /run/udev/control; do sleep 0.05; done
-for link in /sys/class/net/*/uevent; do echo add >$link; done
-until test -e /run/udev/data/n{index}; do sleep 0.05; done
+until test -e /run/udev/data/n{index}; do
+    for link in /sys/class/net/*/uevent; do echo add >$link; done
+    sleep 0.2
+done
 printf '[Match]\\nName=eth0\\n[Network]\\nIPv6AcceptRA=no\\n{gateways}\\n{}\\n' >/etc/systemd/network/10-node.network
 printf '[Match]\\nName=en* eth*\\n[Network]\\nDHCP=yes\\n' >/etc/systemd/network/20-all.network
 {settings}
@@ -67,8 +69,9 @@ pub(crate) fn takes(name: &str) -> Result<()> {
     let pods = pods(node)?;
     let (before, monitor) = (of_pods(node)?, Monitor::start(node)?);
     let service = start(node, false)?;
-    let name = format!("process {} (systemd-network)", service.pid());
-    told(node, "HostStateRepaired", &["rule", &name])?;
+    // Told by the kernel who asked for it, or, where events were lost, by who is at work.
+    let process = format!("process {}", service.pid());
+    told(node, "HostStateRepaired", &["rule", &process, "systemd-network"])?;
     restored(node, &before)?;
     let (gone, still) = monitor.absences()?;
     ensure!(

@@ -69,9 +69,8 @@ pub(crate) fn takes(name: &str) -> Result<()> {
     let pods = pods(node)?;
     let (before, monitor) = (of_pods(node)?, Monitor::start(node)?);
     let service = start(node, false)?;
-    // Told by the kernel who asked for it, or, where events were lost, by who is at work.
-    let process = format!("process {}", service.pid());
-    told(node, "HostStateRepaired", &["rule", &process, "systemd-network"])?;
+    let name = format!("process {} (systemd-network)", service.pid());
+    told(node, "HostStateRepaired", &["rule", &name])?;
     restored(node, &before)?;
     let (gone, still) = monitor.absences()?;
     ensure!(

@@ -1,5 +1,5 @@
-//! Programs that set up a link's queues, as tuned and shapers do, which throw away those there are: a script stands for
-//! them.
+//! Programs that set up a link's queues, as tuned and shapers do, which throw away those there are, or flush routes: a
+//! script stands for them.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use terway_rig::eventually::eventually;
 use terway_rig::reader;
 
 use crate::networkd::PROMISED;
-use crate::node::{LIMIT, check, pods, shared_nic, told, world};
+use crate::node::{LIMIT, check, of_pods, pods, restored, shared_nic, told, world};
 use crate::service::Service;
 
 /// Pods have classes at the ENI they share, which is known of them by what is there alone.
@@ -43,4 +43,33 @@ pub(crate) fn a_shaper(name: &str) -> Result<()> {
     gone.sort();
     ensure!(gone[gone.len() / 2] < PROMISED, "gone were {gone:?}");
     told(node, "HostStateRepaired", &["qdisc prio", &nic])
+}
+
+/// What the node takes as its own for pods on an ENI in mode L3S is in that ENI's table, and what of it the plugin's
+/// configuration asked for is known by what is there alone.
+pub(crate) fn a_flush(name: &str) -> Result<()> {
+    let mut world = world(name)?;
+    for (key, value) in [("eniip_virtual_type", "IPVlan"), ("ipvlan_mode", "l3s")] {
+        world.nodes[0].tell_plugin(key, json!(value))?;
+    }
+    world.boot()?;
+    let node = &mut world.nodes[0];
+    let pods = pods(node)?;
+    let before = of_pods(node)?;
+    let local = "local 169.254.20.10 dev";
+    ensure!(before.contains(local), "no local route for the agent on the node:\n{before}");
+    // It knows them once it has seen them; so it has when it put back what else the pods have.
+    Service::run(node, "while ip -4 rule del priority 2048; do true; done")?;
+    restored(node, &before)?;
+    let mut gone = Vec::new();
+    for _ in 0..3 {
+        let began = Instant::now();
+        Service::run(node, "ip -4 route flush table all proto 157 type local")?;
+        restored(node, &before)?;
+        gone.push(began.elapsed());
+        check(&pods)?;
+    }
+    gone.sort();
+    ensure!(gone[gone.len() / 2] < PROMISED, "gone were {gone:?}");
+    told(node, "HostStateRepaired", &[local])
 }

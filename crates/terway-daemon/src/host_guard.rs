@@ -196,17 +196,27 @@ fn list(objects: &[String]) -> String {
     }
 }
 
-/// Who did it: the processes that asked the kernel, and where they have ended, the services at work.
+/// Our own programs, whose work the kernel tells of too.
+const OURS: [&str; 2] = ["terway", "terwayd"];
+
+/// Who did it: the processes that asked the kernel, and where they have ended, the services at work. A service may do it
+/// by programs that it starts, such as `ip`.
 fn blame(deed: &str, by: &HashSet<u32>, root: &Path) -> String {
-    let mut processes: Vec<_> = by.iter().filter_map(|pid| host_agent::process(root, *pid)).collect();
+    let told = by.iter().filter_map(|pid| host_agent::process(root, *pid));
+    let mut processes: Vec<_> = told.filter(|process| !OURS.contains(&process.name.as_str())).collect();
     processes.sort_by_key(|process| process.pid);
-    if !processes.is_empty() {
-        let names: Vec<_> =
-            processes.iter().map(|process| format!("process {} ({})", process.pid, process.name)).collect();
-        return format!("; {deed} by {}", names.join(", "));
+    let names: Vec<_> =
+        processes.iter().map(|process| format!("process {} ({})", process.pid, process.name)).collect();
+    let (named, guess) = if names.is_empty() {
+        (String::new(), "; probably by")
+    } else {
+        (format!("; {deed} by {}", names.join(", ")), ", perhaps for")
+    };
+    if processes.iter().any(host_agent::is_at_work) {
+        return named;
     }
     let at_work: Vec<_> = host_agent::at_work(root).iter().map(ToString::to_string).collect();
-    if at_work.is_empty() { String::new() } else { format!("; probably by {}", at_work.join(" or ")) }
+    if at_work.is_empty() { named } else { format!("{named}{guess} {}", at_work.join(" or ")) }
 }
 
 #[cfg(test)]
@@ -216,9 +226,7 @@ mod tests {
     #[test]
     fn a_process_that_still_runs_is_named_before_services_that_may_have_done_it() {
         let root = tempfile::tempdir().unwrap();
-        let proc = root.path().join("proc/412");
-        std::fs::create_dir_all(&proc).unwrap();
-        std::fs::write(proc.join("comm"), "systemd-network\n").unwrap();
+        running(root.path(), 412, "systemd-network");
         assert_eq!(
             blame("taken away", &HashSet::from([412, 9]), root.path()),
             "; taken away by process 412 (systemd-network)"
@@ -228,6 +236,36 @@ mod tests {
             "; probably by systemd-networkd (process 412)"
         );
         assert_eq!(blame("taken away", &HashSet::new(), Path::new("/does/not/exist")), "");
+    }
+
+    fn running(root: &Path, pid: u32, name: &str) {
+        let proc = root.join("proc").join(pid.to_string());
+        std::fs::create_dir_all(&proc).unwrap();
+        std::fs::write(proc.join("comm"), format!("{name}\n")).unwrap();
+    }
+
+    #[test]
+    fn a_service_is_named_beside_the_program_that_it_may_have_started() {
+        let root = tempfile::tempdir().unwrap();
+        running(root.path(), 120, "ip");
+        let by = HashSet::from([120]);
+        assert_eq!(blame("put there", &by, root.path()), "; put there by process 120 (ip)");
+        running(root.path(), 99, "dhclient");
+        assert_eq!(
+            blame("put there", &by, root.path()),
+            "; put there by process 120 (ip), perhaps for dhclient (process 99)"
+        );
+    }
+
+    #[test]
+    fn our_own_programs_are_not_accused() {
+        let root = tempfile::tempdir().unwrap();
+        running(root.path(), 7, "terway");
+        running(root.path(), 8, "terwayd");
+        let by = HashSet::from([7, 8]);
+        assert_eq!(blame("put there", &by, root.path()), "");
+        running(root.path(), 99, "dhclient");
+        assert_eq!(blame("put there", &by, root.path()), "; probably by dhclient (process 99)");
     }
 
     #[test]

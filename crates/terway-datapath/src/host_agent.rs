@@ -102,6 +102,11 @@ pub fn at_work(root: &Path) -> Vec<AtWork> {
         .collect()
 }
 
+/// Whether a process is such a service.
+pub fn is_at_work(process: &Process) -> bool {
+    HostAgent::ALL.iter().any(|agent| agent.process() == Some(&process.name))
+}
+
 /// The processes that can be seen, in the order of their numbers. One that ends meanwhile is left out.
 pub fn processes(root: &Path) -> Vec<Process> {
     let Ok(entries) = fs::read_dir(root.join("proc")) else { return Vec::new() };

@@ -89,9 +89,9 @@ impl Interference {
             }
             let Self { routing, filter, read } = self;
             tokio::select! {
-                heard = hear(routing, read) => match heard {
+                heard = routing.next(note(read)) => match heard {
                     Ok(Heard::Messages) => {}
-                    Ok(Heard::Lost) => return Some(Touch { what: Touched::Anything, by: None }),
+                    Ok(Heard::Lost) => return Some(LOST),
                     Err(error) => {
                         tracing::warn!(error = chain(&error), "nothing more is heard of the node's links and routes");
                         return None;
@@ -107,10 +107,31 @@ impl Interference {
             }
         }
     }
+
+    /// The next touch of which the kernel has told by now, without waiting; none if there is none, or a socket has failed,
+    /// of which [`Interference::next`] tells then. Whoever has just changed routes, rules or links had to wait for others
+    /// who did: what they did before is told by now, and by whom.
+    pub fn told_by_now(&mut self) -> Option<Touch> {
+        loop {
+            if let Some(touch) = self.read.pop_front() {
+                return Some(touch);
+            }
+            match self.routing.next_now(note(&mut self.read)) {
+                Ok(Some(Heard::Messages)) => continue,
+                Ok(Some(Heard::Lost)) => return Some(LOST),
+                Ok(None) | Err(_) => {}
+            }
+            let gone = self.filter.as_mut()?.next_now().ok()??;
+            self.read.extend(gone.into_iter().filter_map(untranslated));
+        }
+    }
 }
 
-async fn hear(routing: &mut Changes, read: &mut VecDeque<Touch>) -> io::Result<Heard> {
-    routing.next(|change, by| read.extend(touched(&change).map(|what| Touch { what, by }))).await
+/// Nobody knows what was touched, nor by whom.
+const LOST: Touch = Touch { what: Touched::Anything, by: None };
+
+fn note(read: &mut VecDeque<Touch>) -> impl FnMut(Change, Option<u32>) {
+    |change, by| read.extend(touched(&change).map(|what| Touch { what, by }))
 }
 
 /// What is taken out of the packet filter; never anything if that cannot be heard.
@@ -124,7 +145,7 @@ async fn translations(filter: &mut Option<Watch>) -> io::Result<Vec<Gone>> {
 /// A rule without a mark that can be read may have been anybody's.
 fn untranslated(gone: Gone) -> Option<Touch> {
     match gone {
-        Gone::Unknown => Some(Touch { what: Touched::Anything, by: None }),
+        Gone::Unknown => Some(LOST),
         Gone::From { table, comment, by } => {
             [source_nat::TABLE, source_check::TABLE].contains(&table.as_str()).then(|| {
                 let key = comment.and_then(|comment| Mark::parse(comment.as_str())?.key());

@@ -71,13 +71,21 @@ impl Changes {
 
     /// Waits until there is something, and hands it out with the netlink port of whoever asked for it, if the kernel did
     /// not do it by itself. Cancel safe.
-    pub(crate) async fn next(&mut self, mut each: impl FnMut(Change, Option<u32>)) -> io::Result<Heard> {
-        let heard = self.events.next(|message| {
-            if let Some(change) = change(message) {
-                each(change, (message.port != 0).then_some(message.port));
-            }
-        });
-        heard.await
+    pub(crate) async fn next(&mut self, each: impl FnMut(Change, Option<u32>)) -> io::Result<Heard> {
+        self.events.next(told(each)).await
+    }
+
+    /// The same without waiting; none if there is nothing.
+    pub(crate) fn next_now(&mut self, each: impl FnMut(Change, Option<u32>)) -> io::Result<Option<Heard>> {
+        self.events.next_now(told(each))
+    }
+}
+
+fn told(mut each: impl FnMut(Change, Option<u32>)) -> impl FnMut(&Message<'_>) {
+    move |message| {
+        if let Some(change) = change(message) {
+            each(change, (message.port != 0).then_some(message.port));
+        }
     }
 }
 

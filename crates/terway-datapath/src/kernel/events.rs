@@ -43,8 +43,26 @@ impl Events {
     }
 
     /// Waits until there is something, and hands it out. Cancel safe.
-    pub(super) async fn next(&mut self, mut each: impl FnMut(&Message<'_>)) -> io::Result<Heard> {
-        let datagram = match self.socket.recv_from_full().await {
+    pub(super) async fn next(&mut self, each: impl FnMut(&Message<'_>)) -> io::Result<Heard> {
+        let read = self.socket.recv_from_full().await;
+        self.hand_out(read, each)
+    }
+
+    /// The same without waiting; none if there is nothing. The socket is asked, and not whether the runtime has been told
+    /// already that there is something to read.
+    pub(super) fn next_now(&mut self, each: impl FnMut(&Message<'_>)) -> io::Result<Option<Heard>> {
+        match self.socket.socket_ref().recv_from_full() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            read => self.hand_out(read, each).map(Some),
+        }
+    }
+
+    fn hand_out(
+        &self,
+        read: io::Result<(Vec<u8>, SocketAddr)>,
+        mut each: impl FnMut(&Message<'_>),
+    ) -> io::Result<Heard> {
+        let datagram = match read {
             Ok((datagram, _)) => datagram,
             Err(error) if is_overrun(&error) => {
                 self.discard()?;

@@ -13,6 +13,8 @@ use terway_datapath::monitor::{LinkEvent, LinkMonitor};
 use tokio::time::timeout;
 
 use crate::bench::{PATIENCE, index, mac, netns, set_up, trial};
+use crate::needs::Need;
+use crate::nft_needs::NAT;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -24,7 +26,14 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("the_monitor_resynchronises_after_lost_events", overrun),
         trial("events_that_wait_cost_no_memory", waiting_costs_nothing),
         trial("who_took_a_pods_route_rule_or_queue_is_told", interference),
+        trial("who_took_a_rule_that_was_just_put_back_is_told_by_then", a_rule_told_by_then),
     ]
+}
+
+/// Those that want the packet filter.
+pub(crate) fn of_the_filter() -> Vec<(Trial, &'static [Need])> {
+    let name = "who_took_the_translation_that_was_just_put_back_is_told_by_then";
+    vec![(trial(name, translation_told_by_then), &[NAT])]
 }
 
 fn pair<'a>(near: &'a str, far: &'a str, last: u8) -> Request {
@@ -213,8 +222,8 @@ fn resident_kib() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// The kernel tells the netlink port of whoever asked, which is the number of a process that has one socket.
-/// Runs a program in the namespace; gives the number of its process.
+/// Runs a program in the namespace; gives the number of its process, which is the netlink port that the kernel tells of
+/// a process with one socket.
 fn on(host: &Netns, program: &str, words: &str) -> u32 {
     let mut command = Command::new(program);
     command.args(words.split(' '));
@@ -247,4 +256,29 @@ fn interference() {
             timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("nothing is told of {words}"));
         }
     });
+}
+
+/// Neither does the runtime run meanwhile, nor does anybody wait for what the kernel tells.
+fn told_by_then(made: [&str; 2], taken: [&str; 2], what: &Touched) {
+    let host = netns();
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let mut interference = Interference::listen(&host).unwrap();
+    on(&host, made[0], made[1]);
+    while interference.told_by_now().is_some() {}
+    let wanted = Touch { what: what.clone(), by: Some(on(&host, taken[0], taken[1])) };
+    on(&host, made[0], made[1]);
+    let told: Vec<_> = std::iter::from_fn(|| interference.told_by_now()).collect();
+    assert!(told.contains(&wanted), "{told:?} without {wanted:?}");
+}
+
+fn a_rule_told_by_then() {
+    let pod = Touched::Pod("10.9.0.8".parse().unwrap());
+    let made = "rule add priority 512 to 10.9.0.8/32 lookup main";
+    told_by_then(["ip", made], ["ip", "rule del priority 512"], &pod);
+}
+
+fn translation_told_by_then() {
+    let (made, taken) = ("add table ip terway", "delete table ip terway");
+    told_by_then(["nft", made], ["nft", taken], &Touched::Anything);
 }

@@ -48,7 +48,7 @@ fn trials() -> Vec<(Trial, &'static [Need])> {
         events::trials(),
     ];
     let anywhere = anywhere.into_iter().flatten().map(|trial| (trial, &[][..]));
-    anywhere.chain(translation::trials()).chain(packets::trials()).collect()
+    anywhere.chain(translation::trials()).chain(packets::trials()).chain(events::of_the_filter()).collect()
 }
 
 fn enter() -> std::io::Result<()> {

@@ -53,10 +53,22 @@ impl Watch {
     /// Waits until something is heard. Cancel safe.
     pub(crate) async fn next(&mut self) -> io::Result<Vec<Gone>> {
         let mut all = Vec::new();
-        match self.events.next(|message| all.extend(gone(message))).await? {
-            Heard::Messages => Ok(all),
-            Heard::Lost => Ok(vec![Gone::Unknown]),
-        }
+        let heard = self.events.next(|message| all.extend(gone(message))).await?;
+        Ok(or_unknown(heard, all))
+    }
+
+    /// The same without waiting; none if there is nothing.
+    pub(crate) fn next_now(&mut self) -> io::Result<Option<Vec<Gone>>> {
+        let mut all = Vec::new();
+        let heard = self.events.next_now(|message| all.extend(gone(message)))?;
+        Ok(heard.map(|heard| or_unknown(heard, all)))
+    }
+}
+
+fn or_unknown(heard: Heard, all: Vec<Gone>) -> Vec<Gone> {
+    match heard {
+        Heard::Messages => all,
+        Heard::Lost => vec![Gone::Unknown],
     }
 }
 

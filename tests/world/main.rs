@@ -14,6 +14,7 @@ mod crash;
 mod detach;
 mod disk;
 mod earlier;
+mod erdma;
 mod fabric;
 mod faults;
 mod garbage;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
             growth::scenarios(),
             disk::scenarios(),
             earlier::scenarios(),
+            erdma::scenarios(),
             fabric::scenarios(),
             faults::scenarios(),
             cloud_trouble::scenarios(),

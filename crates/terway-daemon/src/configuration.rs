@@ -66,6 +66,7 @@ pub fn keep_fixed(old: &Settings, mut new: Settings) -> (Settings, Vec<&'static 
         "eni_tags": eni_tags;
         "eni_tag_filter": eni_tag_filter;
         "rate_limit": rate_limit;
+        "enable_erdma": erdma;
     }
     if old.sizes.prefixes.is_some() != new.sizes.prefixes.is_some() {
         fixed.push("enable_ip_prefix");
@@ -91,14 +92,22 @@ mod tests {
         let old = settings(r#"{"access_key": "a", "access_secret": "b", "max_pool_size": 1}"#);
         let new = settings(
             r#"{"access_key": "a", "access_secret": "c", "max_pool_size": 2, "ip_stack": "dual", "enable_ip_prefix": true,
-                "service_cidr": "172.21.0.0/20", "eni_tags": {"a": "b"}, "rate_limit": {"X": 1}}"#,
+                "service_cidr": "172.21.0.0/20", "eni_tags": {"a": "b"}, "rate_limit": {"X": 1}, "enable_erdma": true}"#,
         );
         let (kept, fixed) = keep_fixed(&old, new);
         assert_eq!(
             fixed,
-            ["ip_stack", "service_cidr", "eni_tags", "rate_limit", "enable_ip_prefix", "access_key"]
+            [
+                "ip_stack",
+                "service_cidr",
+                "eni_tags",
+                "rate_limit",
+                "enable_erdma",
+                "enable_ip_prefix",
+                "access_key"
+            ]
         );
-        assert!(!kept.ipv6 && kept.service_cidrs.is_empty() && kept.sizes.prefixes.is_none());
+        assert!(!kept.ipv6 && !kept.erdma && kept.service_cidrs.is_empty() && kept.sizes.prefixes.is_none());
         assert_eq!(kept.sizes.max_idle, 2);
         assert_eq!(keep_fixed(&old, old.clone()).1, [""; 0]);
     }

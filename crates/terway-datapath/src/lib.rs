@@ -23,6 +23,10 @@ pub mod mark;
 pub mod monitor;
 pub mod names;
 pub mod observe;
+/// The plan that tests start from, those in a real kernel too.
+#[cfg(test)]
+#[path = "../tests/sandbox/plan.rs"]
+mod plan;
 pub mod queues;
 pub mod remove;
 pub mod rules;

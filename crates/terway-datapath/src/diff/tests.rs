@@ -5,8 +5,8 @@ mod alterations;
 use std::collections::BTreeSet;
 
 use terway_types::{
-    Addresses, AttachmentKey, Bandwidth, ContainerId, Datapath, FaultCode, Gateways, IfName, InterfacePlan,
-    MacAddr, NetworkName, PodRef, PriorityClass, Queueing, Subnets,
+    Addresses, Bandwidth, Datapath, FaultCode, Gateways, InterfacePlan, MacAddr, PodRef, PriorityClass,
+    Queueing,
 };
 
 use super::{Deviation, Drift, Place, diff, fault};
@@ -14,6 +14,7 @@ use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Object, Route, Ru
 use crate::facts::{HostFacts, NicFacts, RdmaFacts};
 use crate::kernel::objects::{self as kernel, Child, Scope};
 use crate::observe::{NamespaceState, Observed};
+use crate::plan;
 use crate::queues::{self, Leaf, Tree};
 use crate::source_nat::{Translation, rules};
 use crate::tags;
@@ -33,34 +34,19 @@ fn layouts() -> [Layout; 6] {
 
 fn of(datapath: Datapath) -> Layout {
     let limit = Some(Bandwidth { bytes_per_second: 1_250_000, burst_bytes: None });
-    let ifname = IfName::new("eth0").unwrap();
+    let key = plan::key("c0ffee");
+    let addresses = Addresses::new("10.0.1.5".parse().ok(), "fd00:1::5".parse().ok());
     let plan = InterfacePlan {
-        ifname: ifname.clone(),
         datapath,
-        eni: None,
-        mac: MacAddr([0, 0x16, 0x3e, 1, 2, 3]),
-        addresses: Addresses::new("10.0.1.5".parse().ok(), "fd00:1::5".parse().ok()),
-        subnets: Subnets::new("10.0.1.0/24".parse().ok(), "fd00:1::/64".parse().ok()),
-        gateways: Gateways::new("10.0.1.253".parse().ok(), "fd00:1::fffd".parse().ok()),
         eni_gateways: Gateways::new("10.0.2.253".parse().ok(), "fd00:2::fffd".parse().ok()),
-        default_route: true,
         extra_routes: vec!["192.168.0.0/16".parse().unwrap()],
-        service_cidrs: vec!["172.16.0.0/16".parse().unwrap(), "fd00:172::/112".parse().unwrap()],
         host_stack_cidrs: vec!["169.254.20.10/32".parse().unwrap()],
-        host_peer: true,
-        host_prefix: "cali".into(),
         own_table: datapath != Datapath::Exclusive,
-        mtu: 1500,
         ingress: limit,
         egress: limit,
         queueing: Queueing { paced: true, class: Some(PriorityClass::Guaranteed) },
         erdma: datapath == Datapath::PolicyRoute,
-        nic_kinds: vec![],
-    };
-    let key = AttachmentKey {
-        network: NetworkName::new("terway").unwrap(),
-        container: ContainerId::new("c0ffee").unwrap(),
-        ifname,
+        ..plan::plan(&key, MacAddr([0, 0x16, 0x3e, 1, 2, 3]), 1, addresses)
     };
     let rdma = RdmaFacts { device: "erdma_0".into(), network: Some("0".into()) };
     let facts = HostFacts {

@@ -1,41 +1,22 @@
 //! What is learnt of an attachment, and what of it is missed. That it comes back is shown in a kernel that has it
 //! (`tests/children`).
 
-use terway_types::{AttachmentKey, ContainerId, Gateways, IfName, MacAddr, NetworkName, PodRef, Subnets};
+use terway_types::{MacAddr, PodRef};
 
 use super::*;
 use crate::facts::{HostFacts, NicFacts};
 use crate::kernel::objects::Qdisc;
 use crate::kernel::{Action, Hook, Match};
+use crate::plan;
 use crate::queues::Leaf;
 
 const NODE: &str = "10.0.0.9";
 const PRIO: u32 = 0x7001_0000;
 
-fn plan(datapath: Datapath) -> InterfacePlan {
-    InterfacePlan {
-        ifname: IfName::new("eth0").unwrap(),
-        datapath,
-        eni: None,
-        mac: MacAddr([0, 0x16, 0x3e, 1, 2, 3]),
-        addresses: Addresses::new("10.0.1.5".parse().ok(), None),
-        subnets: Subnets::new("10.0.1.0/24".parse().ok(), None),
-        gateways: Gateways::new("10.0.1.253".parse().ok(), None),
-        eni_gateways: Gateways::new("10.0.1.253".parse().ok(), None),
-        default_route: true,
-        extra_routes: vec![],
-        service_cidrs: vec![],
-        host_stack_cidrs: vec![],
-        host_peer: true,
-        host_prefix: "cali".into(),
-        own_table: false,
-        mtu: 1500,
-        ingress: None,
-        egress: None,
-        queueing: Queueing::default(),
-        erdma: false,
-        nic_kinds: vec![],
-    }
+fn of(datapath: Datapath) -> InterfacePlan {
+    let addresses = Addresses::new("10.0.1.5".parse().ok(), None);
+    let plan = plan::plan(&plan::key("c0ffee"), MacAddr([0, 0x16, 0x3e, 1, 2, 3]), 1, addresses);
+    InterfacePlan { datapath, ..plan }
 }
 
 fn node() -> Addresses {
@@ -44,11 +25,6 @@ fn node() -> Addresses {
 
 /// The layout's lines.
 fn laid_out(plan: &InterfacePlan) -> String {
-    let key = AttachmentKey {
-        network: NetworkName::new("terway").unwrap(),
-        container: ContainerId::new("c0ffee").unwrap(),
-        ifname: plan.ifname.clone(),
-    };
     let nic = NicFacts { mac: plan.mac, name: "eth1".into(), index: 3, rdma: None };
     let facts = HostFacts {
         uplink: "ens3".into(),
@@ -57,7 +33,7 @@ fn laid_out(plan: &InterfacePlan) -> String {
         nics: vec![nic],
         ..HostFacts::default()
     };
-    crate::layout(plan, &key, &PodRef::default(), &facts).unwrap().to_string()
+    crate::layout(plan, &plan::key("c0ffee"), &PodRef::default(), &facts).unwrap().to_string()
 }
 
 fn local(to: &str, protocol: u8) -> Route {
@@ -94,7 +70,7 @@ fn local_routes_are_missed_once_they_are_gone() {
     let mut unicast = local("198.51.100.0/24", OUR_PROTOCOL);
     unicast.kind = RouteKind::Unicast;
     let whole = OnEni::of(&[&routes[..], &[unicast]].concat(), &Tree::default(), &[]);
-    let (mut extras, plain) = (Extras::default(), plan(Datapath::IpvlanL3s));
+    let (mut extras, plain) = (Extras::default(), of(Datapath::IpvlanL3s));
     extras.learn(&plain, node(), &whole);
     let bare = OnEni::default();
     // What is gone is not unlearnt.
@@ -104,7 +80,7 @@ fn local_routes_are_missed_once_they_are_gone() {
     assert!(laid_out(&completed).contains("route local 169.254.20.10 dev eth1 table 1000+eth1"));
     assert_eq!(Extras::default().complete(&plain, &whole), plain, "what nobody saw is not missed");
     // Pods with other data paths have no such routes, whoever has them on the same ENI.
-    let other = plan(Datapath::PolicyRoute);
+    let other = of(Datapath::PolicyRoute);
     let mut extras = Extras::default();
     extras.learn(&other, node(), &whole);
     assert_eq!(extras.complete(&other, &bare), other);
@@ -112,7 +88,7 @@ fn local_routes_are_missed_once_they_are_gone() {
 
 #[test]
 fn a_class_is_missed_where_one_of_its_filters_is_gone() {
-    let plain = plan(Datapath::PolicyRoute);
+    let plain = of(Datapath::PolicyRoute);
     let (one, two, others) =
         (filter("10.0.1.5/32", 0, 1), filter("10.0.1.5/32", 1, 1), filter("10.0.1.6/32", 0, 3));
     let whole = OnEni::of(&[], &tree(false), &[one.clone(), two, others.clone()]);
@@ -139,7 +115,7 @@ fn a_class_is_missed_where_one_of_its_filters_is_gone() {
 
 #[test]
 fn fair_queueing_is_kept_with_classes_only() {
-    let plain = plan(Datapath::PolicyRoute);
+    let plain = of(Datapath::PolicyRoute);
     let learnt = |eni: &OnEni| {
         let mut extras = Extras::default();
         extras.learn(&plain, node(), eni);

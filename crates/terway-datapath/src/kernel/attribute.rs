@@ -1,19 +1,22 @@
-//! Writes netlink attributes as nf_tables wants them: numbers in network byte order, nests flagged. Texts are the same
-//! everywhere.
+//! Attributes as they stand in netlink messages: written one after the other, each padded as the next one wants it, and
+//! found again by their kind. Most of the kernel has numbers in the machine's byte order, nf_tables in the network's.
 
-const NESTED: u16 = 0x8000;
+use super::transport::attributes;
+
+/// Says of an attribute that its value is attributes; not every family asks for it.
+pub(super) const NESTED: u16 = 0x8000;
 
 /// A run of attributes under construction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::kernel) struct Attributes(pub(in crate::kernel) Vec<u8>);
+pub(super) struct Attributes(pub(super) Vec<u8>);
 
 impl Attributes {
-    pub(in crate::kernel) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::default()
     }
 
-    pub(in crate::kernel) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "attributes of rules are far below 64 KiB")]
+    pub(super) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "what we write is far below 64 KiB")]
         self.0.extend((value.len() as u16 + 4).to_ne_bytes());
         self.0.extend(kind.to_ne_bytes());
         self.0.extend(value);
@@ -21,15 +24,17 @@ impl Attributes {
         self
     }
 
+    /// In the order of nf_tables, the network's.
     pub(super) fn u32(self, kind: u16, value: u32) -> Self {
         self.bytes(kind, &value.to_be_bytes())
     }
 
+    /// In the order of nf_tables, the network's.
     pub(super) fn u64(self, kind: u16, value: u64) -> Self {
         self.bytes(kind, &value.to_be_bytes())
     }
 
-    pub(in crate::kernel) fn text(self, kind: u16, value: &str) -> Self {
+    pub(super) fn text(self, kind: u16, value: &str) -> Self {
         self.bytes(kind, &[value.as_bytes(), &[0]].concat())
     }
 
@@ -38,9 +43,14 @@ impl Attributes {
     }
 }
 
+/// One attribute alone.
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    Attributes::new().bytes(kind, value).0
+}
+
 /// The value of the first attribute of a kind.
-pub(in crate::kernel) fn value(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    crate::kernel::transport::attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+pub(super) fn value(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
 pub(super) fn u32_value(bytes: &[u8], wanted: u16) -> Option<u32> {
@@ -51,7 +61,7 @@ pub(super) fn u64_value(bytes: &[u8], wanted: u16) -> Option<u64> {
     value(bytes, wanted)?.try_into().ok().map(u64::from_be_bytes)
 }
 
-pub(in crate::kernel) fn text_value(bytes: &[u8], wanted: u16) -> Option<String> {
+pub(super) fn text_value(bytes: &[u8], wanted: u16) -> Option<String> {
     let text = value(bytes, wanted)?;
     Some(String::from_utf8_lossy(text.strip_suffix(&[0]).unwrap_or(text)).into_owned())
 }

@@ -15,6 +15,7 @@ pub mod sysctl;
 pub mod tbf;
 pub mod watch;
 
+mod attribute;
 #[cfg(feature = "monitor")]
 pub(crate) mod changes;
 mod decode;

@@ -8,9 +8,9 @@ use std::fmt;
 use netlink_sys::protocols::NETLINK_GENERIC;
 use nix::errno::Errno;
 
+use super::attribute::{Attributes, text_value, value};
 use super::error::{Cause, KernelError};
 use super::namespace::Netns;
-use super::nft::attribute::{Attributes, text_value, value};
 use super::transport::{Frame, Transport};
 
 /// The family that knows the numbers of all others, and its own (`linux/genetlink.h`).

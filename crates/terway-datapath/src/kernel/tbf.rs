@@ -1,6 +1,6 @@
 //! The token bucket filter's parameters, in the kernel's encoding (`struct tc_tbf_qopt`).
 
-use super::transport::attributes;
+use super::attribute::value;
 
 const TCA_TBF_PARMS: u16 = 1;
 const TCA_TBF_RATE64: u16 = 4;
@@ -60,10 +60,10 @@ impl Tbf {
 
     /// Reads the options the kernel gives back.
     pub(super) fn decode(options: &[u8]) -> Option<Self> {
-        let value = |wanted| attributes(options).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
-        let parms = value(TCA_TBF_PARMS)?;
+        let parms = value(options, TCA_TBF_PARMS)?;
         let word = |at: usize| Some(u32::from_ne_bytes(parms.get(at..at + 4)?.try_into().ok()?));
-        let rate64 = value(TCA_TBF_RATE64).and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes);
+        let rate64 =
+            value(options, TCA_TBF_RATE64).and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes);
         let rate = rate64.unwrap_or(word(8)?.into());
         let burst = u128::from(word(28)?) * TICK_NANOS * u128::from(rate) / NANOS;
         Some(Self { rate, burst: u32::try_from(burst).unwrap_or(u32::MAX), limit: word(24)? })

@@ -2,9 +2,6 @@
 
 mod exclusive;
 mod ipvlan;
-/// That of the tests in a real kernel.
-#[path = "../../tests/sandbox/plan.rs"]
-mod plan;
 mod refused;
 mod shared;
 
@@ -12,6 +9,7 @@ use terway_types::{Addresses, AttachmentKey, Datapath, InterfacePlan, MacAddr, P
 
 use super::layout;
 use crate::facts::{HostFacts, NicFacts};
+use crate::plan;
 
 fn key() -> AttachmentKey {
     plan::key("c0ffee")

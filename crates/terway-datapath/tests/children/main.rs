@@ -26,6 +26,8 @@ mod services;
 mod tags;
 #[path = "../sandbox/talk.rs"]
 mod talk;
+#[path = "../sandbox/verbs.rs"]
+mod verbs;
 mod world;
 
 use std::process::ExitCode;

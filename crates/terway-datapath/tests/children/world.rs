@@ -18,6 +18,7 @@ use terway_types::{
 
 use crate::plan::{key, plan};
 use crate::sandbox::run;
+use crate::verbs;
 
 static WORLDS: AtomicU32 = AtomicU32::new(0);
 
@@ -200,15 +201,8 @@ impl World {
         pod: &'a Pod,
         before_step: Option<&'a dyn Fn(Step) -> Result<(), String>>,
     ) -> AttachmentContext<'a> {
-        let deadline = Instant::now() + PATIENCE;
-        AttachmentContext {
-            host: &self.node,
-            pod: &pod.netns,
-            rule: &self.rule,
-            nic_index: None,
-            deadline,
-            before_step,
-        }
+        let context = verbs::context(&self.node, &pod.netns, &self.rule, PATIENCE);
+        AttachmentContext { before_step, ..context }
     }
 
     pub(crate) fn add(&self, pod: &Pod) -> Layout {
@@ -225,8 +219,7 @@ impl World {
     }
 
     pub(crate) fn check(&self, pod: &Pod, layout: &Layout) -> Vec<String> {
-        let observed = terway_datapath::observe(layout, &self.node, &pod.netns).unwrap();
-        terway_datapath::diff(layout, &observed).iter().map(ToString::to_string).collect()
+        verbs::check(layout, &self.node, &pod.netns)
     }
 
     /// DEL by a caller who knows the addresses, and for the MAC what is given here.

@@ -13,6 +13,8 @@ mod refused;
 mod sandbox;
 #[path = "../sandbox/talk.rs"]
 mod talk;
+#[path = "../sandbox/verbs.rs"]
+mod verbs;
 
 #[path = "../sandbox/needs.rs"]
 mod needs;

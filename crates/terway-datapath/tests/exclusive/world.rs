@@ -13,6 +13,7 @@ use terway_types::{Addresses, AttachmentKey, Datapath, InterfacePlan, IpFamily, 
 
 use crate::plan::{key, plan};
 use crate::sandbox::run;
+use crate::verbs;
 
 /// Tells the namespaces of tests that run side by side apart.
 static WORLDS: AtomicU32 = AtomicU32::new(0);
@@ -162,15 +163,8 @@ impl World {
         pod: &'a Pod,
         before_step: Option<&'a dyn Fn(Step) -> Result<(), String>>,
     ) -> AttachmentContext<'a> {
-        let deadline = Instant::now() + PATIENCE;
-        AttachmentContext {
-            host: &self.node,
-            pod: &pod.netns,
-            rule: &self.rule,
-            nic_index: None,
-            deadline,
-            before_step,
-        }
+        let context = verbs::context(&self.node, &pod.netns, &self.rule, PATIENCE);
+        AttachmentContext { before_step, ..context }
     }
 
     /// ADD, expected to succeed.
@@ -187,8 +181,7 @@ impl World {
 
     /// CHECK: the drifts as text.
     pub(crate) fn check(&self, pod: &Pod, layout: &Layout) -> Vec<String> {
-        let observed = terway_datapath::observe(layout, &self.node, &pod.netns).unwrap();
-        terway_datapath::diff(layout, &observed).iter().map(ToString::to_string).collect()
+        verbs::check(layout, &self.node, &pod.netns)
     }
 
     /// Puts back what is missing on the node; all of it comes back, unless a link is what was taken away.

@@ -7,11 +7,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use terway_datapath::kernel::{Link, Netlink, Netns, NicRule, find_nic};
-use terway_datapath::{ApplyError, AttachmentContext, HostFacts, Layout, Removal, Removed};
+use terway_datapath::{ApplyError, HostFacts, Layout, Removal, Removed};
 use terway_types::{Addresses, AttachmentKey, IfName, InterfacePlan, IpFamily, MacAddr, PodRef};
 
 use crate::card::Card;
 use crate::plan::{key, plan};
+use crate::verbs;
 
 /// Longest wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -65,21 +66,12 @@ impl Node {
         let facts = HostFacts::observe(&self.host, IpFamily::BOTH).unwrap();
         let plan = pod.plan(self.card.mac());
         let layout = terway_datapath::layout(&plan, &pod.key, &pod.reference(), &facts).unwrap();
-        let deadline = Instant::now() + patience;
-        let context = AttachmentContext {
-            host: &self.host,
-            pod: &pod.netns,
-            rule: &self.rule,
-            nic_index: None,
-            deadline,
-            before_step: None,
-        };
+        let context = verbs::context(&self.host, &pod.netns, &self.rule, patience);
         terway_datapath::apply(&layout, &context).map(|_| layout)
     }
 
     pub(crate) fn check(&self, pod: &Pod, layout: &Layout) -> Vec<String> {
-        let observed = terway_datapath::observe(layout, &self.host, &pod.netns).unwrap();
-        terway_datapath::diff(layout, &observed).iter().map(ToString::to_string).collect()
+        verbs::check(layout, &self.host, &pod.netns)
     }
 
     pub(crate) fn del(&self, key: &AttachmentKey, pod: Option<&Netns>) -> Removed {

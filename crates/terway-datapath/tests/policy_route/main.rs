@@ -23,6 +23,8 @@ mod refused;
 mod sandbox;
 #[path = "../sandbox/talk.rs"]
 mod talk;
+#[path = "../sandbox/verbs.rs"]
+mod verbs;
 #[path = "../exclusive/world.rs"]
 mod world;
 

@@ -8,6 +8,8 @@
 mod needs;
 #[path = "../sandbox/plan.rs"]
 mod plan;
+#[path = "../sandbox/verbs.rs"]
+mod verbs;
 
 mod meeting;
 mod node;

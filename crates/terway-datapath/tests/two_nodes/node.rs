@@ -7,10 +7,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use terway_datapath::kernel::{Netns, NicRule};
-use terway_datapath::{AttachmentContext, HostFacts, Layout, Removal};
+use terway_datapath::{HostFacts, Layout, Removal};
 use terway_types::{Addresses, AttachmentKey, Datapath, InterfacePlan, IpFamily, MacAddr, PodRef};
 
 use crate::plan::{key, plan};
+use crate::verbs;
 
 /// Longest wait for the kernel.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,30 +54,21 @@ impl Node {
 
     /// Without source translation, which not every kernel of the lab has: nothing leaves by the node's own NIC.
     pub(crate) fn add(&self, pod: &Pod) -> Layout {
-        let deadline = Instant::now() + PATIENCE;
         let plan = pod.plan(self.number, self.mac(pod));
         let mut facts = HostFacts::observe(&self.host, IpFamily::BOTH).unwrap();
         if pod.datapath != Datapath::Exclusive {
-            facts.find_nic(&self.host, plan.mac, &self.rule, None, deadline).unwrap();
+            facts.find_nic(&self.host, plan.mac, &self.rule, None, Instant::now() + PATIENCE).unwrap();
         }
         let reference = PodRef { namespace: "default".into(), name: pod.name.into(), uid: None };
         let mut layout = terway_datapath::layout(&plan, &pod.key, &reference, &facts).unwrap();
         layout.host.source_nat.clear();
-        let context = AttachmentContext {
-            host: &self.host,
-            pod: &pod.netns,
-            rule: &self.rule,
-            nic_index: None,
-            deadline,
-            before_step: None,
-        };
+        let context = verbs::context(&self.host, &pod.netns, &self.rule, PATIENCE);
         terway_datapath::apply(&layout, &context).unwrap();
         layout
     }
 
     pub(crate) fn check(&self, pod: &Pod, layout: &Layout) -> Vec<String> {
-        let observed = terway_datapath::observe(layout, &self.host, &pod.netns).unwrap();
-        terway_datapath::diff(layout, &observed).iter().map(ToString::to_string).collect()
+        verbs::check(layout, &self.host, &pod.netns)
     }
 
     pub(crate) fn del(&self, pod: Pod) {

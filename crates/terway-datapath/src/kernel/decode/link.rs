@@ -4,6 +4,7 @@
 use netlink_packet_core::DecodeError;
 
 use super::mac;
+use crate::kernel::attribute::value;
 use crate::kernel::objects::{Child, Link};
 use crate::kernel::request::IpvlanMode;
 use crate::kernel::transport::attributes;
@@ -78,11 +79,9 @@ pub(in crate::kernel) fn link(payload: &[u8]) -> Result<Link, DecodeError> {
 }
 
 fn information(link: &mut Link, nest: &[u8]) {
-    let find = |wanted| attributes(nest).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
-    link.kind = find(ifla::INFO_KIND).map(text);
-    let data = find(ifla::INFO_DATA).unwrap_or_default();
-    let number =
-        |wanted| attributes(data).find(|(kind, _)| *kind == wanted).and_then(|(_, value)| u16_of(value));
+    link.kind = value(nest, ifla::INFO_KIND).map(text);
+    let data = value(nest, ifla::INFO_DATA).unwrap_or_default();
+    let number = |wanted| value(data, wanted).and_then(u16_of);
     link.child = match link.kind.as_deref() {
         Some("vlan") => number(ifla::VLAN_ID).map(Child::Vlan),
         Some("ipvlan") => number(ifla::IPVLAN_MODE).map(|mode| Child::Ipvlan(ipvlan_mode(mode))),

@@ -1,8 +1,7 @@
 //! What a filter does with a packet, as the kernel's actions `vlan`, `tunnel_key`, `skbedit` and `mirred`.
 
-use super::{attribute, text, value};
+use crate::kernel::attribute::{Attributes, NESTED, attribute, value};
 
-const NESTED: u16 = 0x8000;
 const TCA_ACT_KIND: u16 = 1;
 const TCA_ACT_OPTIONS: u16 = 2;
 /// The parameters of each of these actions.
@@ -88,8 +87,7 @@ impl Action {
 }
 
 fn options(kind: &str, parts: &[&[u8]]) -> Vec<u8> {
-    let options = attribute(TCA_ACT_OPTIONS | NESTED, &parts.concat());
-    [attribute(TCA_ACT_KIND, &text(kind)), options].concat()
+    Attributes::new().text(TCA_ACT_KIND, kind).bytes(TCA_ACT_OPTIONS | NESTED, &parts.concat()).0
 }
 
 /// Parameters: what all actions have, of which only the control is ours to say, then the action's own words.

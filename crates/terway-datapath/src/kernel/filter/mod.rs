@@ -13,6 +13,7 @@ use ipnetwork::IpNetwork;
 
 pub use action::Action;
 
+use super::attribute::{Attributes, value};
 use super::transport::attributes;
 
 const TCA_KIND: u16 = 1;
@@ -102,30 +103,27 @@ impl Match {
 impl Filter {
     /// The whole message: `struct tcmsg`, kind and options.
     pub(super) fn encode(&self, index: u32) -> Vec<u8> {
-        let mut options = Vec::new();
-        let encoded = self.actions.iter().filter_map(|action| match action {
-            Action::ToClass(class) => {
-                options.push(attribute(TCA_U32_CLASSID, &class.to_ne_bytes()));
-                None
+        let (mut options, mut actions) = (Attributes::new(), Attributes::new());
+        let mut place = 0;
+        for action in &self.actions {
+            if let Action::ToClass(class) = action {
+                options = options.bytes(TCA_U32_CLASSID, &class.to_ne_bytes());
+            } else {
+                place += 1;
+                actions = actions.bytes(place, &action.encode());
             }
-            other => Some(other.encode()),
-        });
-        let actions: Vec<_> = encoded.zip(1..).map(|(action, place)| attribute(place, &action)).collect();
-        if !actions.is_empty() {
-            options.push(attribute(TCA_U32_ACT, &actions.concat()));
         }
-        options.push(attribute(TCA_U32_SEL, &selector::encode(&self.matches)));
-        let mut message = self.header(index, 0);
-        message.extend(attribute(TCA_KIND, &text(KIND)));
-        message.extend(attribute(TCA_OPTIONS, &options.concat()));
-        message
+        if place > 0 {
+            options = options.bytes(TCA_U32_ACT, &actions.0);
+        }
+        options = options.bytes(TCA_U32_SEL, &selector::encode(&self.matches));
+        let named = Attributes::new().text(TCA_KIND, KIND).bytes(TCA_OPTIONS, &options.0);
+        [self.header(index, 0), named.0].concat()
     }
 
     /// The message that names the filter with this handle.
     pub(super) fn encode_name(&self, index: u32, handle: u32) -> Vec<u8> {
-        let mut message = self.header(index, handle);
-        message.extend(attribute(TCA_KIND, &text(KIND)));
-        message
+        [self.header(index, handle), Attributes::new().text(TCA_KIND, KIND).0].concat()
     }
 
     fn header(&self, index: u32, handle: u32) -> Vec<u8> {
@@ -182,23 +180,4 @@ impl fmt::Display for Match {
             Self::To(prefix) => write!(f, "dst {prefix}"),
         }
     }
-}
-
-/// An attribute in the machine's byte order.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(value.len() + 8);
-    #[expect(clippy::cast_possible_truncation, reason = "a filter has a few hundred bytes")]
-    bytes.extend((value.len() as u16 + 4).to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
-fn text(word: &str) -> Vec<u8> {
-    [word.as_bytes(), &[0]].concat()
-}
-
-fn value(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }

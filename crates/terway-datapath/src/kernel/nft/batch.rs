@@ -1,11 +1,11 @@
 //! Changes that happen all or not at all.
 
-use super::attribute::Attributes;
 use super::body::RuleBody;
 use super::comment::Comment;
 use super::expression::encode_all;
 use super::map::{self, Element, Map};
 use super::object::{Chain, Family, Table};
+use crate::kernel::attribute::Attributes;
 use crate::kernel::transport::Frame;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_NONREC};

@@ -2,7 +2,6 @@
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
-use super::attribute::{Attributes, u64_value, value};
 use super::batch::{
     Batch, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFTA_RULE_EXPRESSIONS, NFTA_RULE_HANDLE, NFTA_RULE_USERDATA,
     fence, list, rule_of,
@@ -11,6 +10,7 @@ use super::body::RuleBody;
 use super::comment::Comment;
 use super::expression::decode_all;
 use super::object::{Chain, Table};
+use crate::kernel::attribute::{Attributes, u64_value, value};
 use crate::kernel::error::{Cause, KernelError};
 use crate::kernel::namespace::Netns;
 use crate::kernel::transport::{Answer, Transport};

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
-use super::attribute::{Attributes, u32_value};
 use super::batch::{Batch, NFT_MSG_GETGEN, NFT_MSG_GETSET, NFT_MSG_GETSETELEM, get, list};
 use super::client::{HEADER, Nft, absent_is_empty};
 use super::map::{self, Element, Map};
 use super::object::Family;
+use crate::kernel::attribute::{Attributes, u32_value};
 use crate::kernel::error::{Cause, KernelError};
 
 const NFTA_GEN_ID: u16 = 1;

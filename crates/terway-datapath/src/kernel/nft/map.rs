@@ -4,9 +4,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::attribute::{Attributes, value};
 use super::comment::Comment;
 use super::object::{Family, Table};
+use crate::kernel::attribute::{Attributes, value};
 use crate::kernel::transport::attributes;
 
 const NFTA_SET_TABLE: u16 = 1;

@@ -1,7 +1,6 @@
 //! A small nf_tables client: tables, chains, rules and maps, changed in atomic batches and read back. Enough for the
 //! source NAT of host pairs and the port filters of a simulated VPC; no `nft` program is needed.
 
-pub(super) mod attribute;
 mod batch;
 mod body;
 mod client;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::attribute::{Attributes, text_value, u32_value, value};
+use crate::kernel::attribute::{Attributes, text_value, u32_value, value};
 
 const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;

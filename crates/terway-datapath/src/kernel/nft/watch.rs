@@ -5,13 +5,13 @@ use std::io;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
-use super::attribute::{text_value, value};
 use super::batch::{
     NFT_MSG_DELRULE, NFT_MSG_DELSETELEM, NFT_MSG_DELTABLE, NFTA_RULE_TABLE, NFTA_RULE_USERDATA, SUBSYSTEM,
 };
 use super::client::HEADER;
 use super::comment::Comment;
 use super::map;
+use crate::kernel::attribute::{text_value, value};
 use crate::kernel::error::KernelError;
 use crate::kernel::events::{Events, Heard};
 use crate::kernel::namespace::Netns;

@@ -12,13 +12,13 @@ use netlink_packet_route::link::{
 use terway_types::MacAddr;
 
 use super::{ADD, Request};
+use crate::kernel::attribute::{NESTED, attribute};
 use crate::kernel::namespace::Netns;
 
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INET_CONF: u16 = 1;
 const AF_INET: u16 = 2;
-const NESTED: u16 = 0x8000;
 
 /// Names a link of the namespace a request is sent in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -323,15 +323,6 @@ fn set_up(message: &mut LinkMessage, up: bool) {
 /// an attribute of no bytes for "none".
 fn alias(text: &str) -> LinkAttribute {
     LinkAttribute::Other(DefaultNla::new(IFLA_IFALIAS, text.as_bytes().to_vec()))
-}
-
-/// One attribute, padded as the next one wants it.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    #[expect(clippy::cast_possible_truncation, reason = "a few switches")]
-    let length = value.len() as u16 + 4;
-    let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
 }
 
 fn words(change: &LinkChange<'_>) -> Vec<String> {

@@ -2,7 +2,7 @@
 //! `linux/netfilter/nf_tables.h`; the numbers below are theirs, in the order libnftnl writes them).
 
 use super::{Comparison, Expr, MetaKey, NatKind, PayloadBase, Register, Verdict};
-use crate::kernel::nft::attribute::{Attributes, text_value, u32_value, value};
+use crate::kernel::attribute::{Attributes, text_value, u32_value, value};
 use crate::kernel::transport::attributes;
 
 const NFTA_LIST_ELEM: u16 = 1;

@@ -28,6 +28,10 @@ pub trait Handler {
     fn gc(&self, request: &GcRequest) -> Result<(), CniError>;
     /// Says whether an ADD could be served.
     fn status(&self, request: &StatusRequest) -> Result<(), CniError>;
+    /// What the protocol itself refuses, as this plugin words it; the code stays.
+    fn refused(&self, error: CniError) -> CniError {
+        error
+    }
 }
 
 /// What the process has to do at its end.
@@ -53,6 +57,7 @@ pub fn dispatch(handler: &impl Handler, env: &impl Environment, stdin: impl Read
         (_, Err(error)) => Err(error),
         (request, Ok(())) => request,
     };
+    let request = request.map_err(|error| handler.refused(error));
     match request.and_then(|request| serve(handler, &request, &version)) {
         Ok(None) => Outcome { stdout: Vec::new(), exit_code: 0 },
         Ok(Some(value)) => Outcome { stdout: line(&value), exit_code: 0 },

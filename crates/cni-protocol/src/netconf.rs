@@ -47,6 +47,10 @@ struct Standard {
 impl NetConf {
     /// Reads and checks the standard keys: types (code 6), version (code 1), name (code 7).
     pub(crate) fn read(stdin: &[u8]) -> Result<Self, CniError> {
+        if stdin.trim_ascii().is_empty() {
+            let msg = "there is no network configuration on standard input";
+            return Err(CniError::new(code::DECODING_FAILURE, msg));
+        }
         let raw: Map<String, Value> = from_slice(stdin)?;
         let standard: Standard = from_slice(stdin)?;
         let text = standard.version.as_deref().unwrap_or(Version::UNSAID);
@@ -121,11 +125,12 @@ pub(crate) fn typed<T: DeserializeOwned>(at: &str, value: Option<&Value>) -> Res
 }
 
 fn undecodable(at: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> CniError {
+    // A question mark is a place that was not read so far.
     let inner = error.path().to_string();
-    let path = match (at, inner.as_str()) {
-        ("", ".") => String::new(),
+    let path = match (at, inner.trim_end_matches(['?', '.'])) {
+        ("", "") => String::new(),
         ("", inner) => format!(" at {inner}"),
-        (at, ".") => format!(" at {at}"),
+        (at, "") => format!(" at {at}"),
         (at, inner) if inner.starts_with('[') => format!(" at {at}{inner}"),
         (at, inner) => format!(" at {at}.{inner}"),
     };
@@ -144,8 +149,10 @@ mod tests {
     #[test]
     fn e10_broken_json_is_code_6_with_the_place() {
         let faults = [
-            ("", "EOF"),
-            ("{", "line 1 column 1"),
+            ("", "no network configuration on standard input"),
+            (" \n", "no network configuration on standard input"),
+            ("{", "configuration: EOF while parsing an object at line 1 column 1"),
+            (r#"{"capabilities":{"bandwidth":"#, "at capabilities.bandwidth: EOF"),
             ("[]", "expected a map"),
             ("null", "expected a map"),
             ("{} x", "trailing characters"),

@@ -119,8 +119,8 @@ impl Request {
         let mut vars = Variables::new(env);
         let verb = vars.required("CNI_COMMAND", is_verb);
         let Some(verb) = Verb::parse(&verb) else {
-            vars.finish()?;
-            return Err(CniError::new(code::INVALID_ENVIRONMENT, "CNI_COMMAND is not set"));
+            let unset = CniError::new(code::INVALID_ENVIRONMENT, "CNI_COMMAND is not set");
+            return Err(vars.finish().err().unwrap_or(unset));
         };
         if verb == Verb::Version {
             return Ok(Self::Version);

@@ -1,9 +1,9 @@
 //! The verbs as the protocol calls them, and faults as runtimes read them.
 
 use cni_protocol::{
-    AddRequest, CheckRequest, CniError, CniResult, DelRequest, GcRequest, Handler, StatusRequest,
+    AddRequest, CheckRequest, CniError, CniResult, DelRequest, GcRequest, Handler, StatusRequest, code,
 };
-use terway_types::{Fault, Timestamp};
+use terway_types::{Fault, FaultCode, Timestamp};
 
 use crate::{add, check, del, gc, status};
 
@@ -34,6 +34,18 @@ impl Handler for Terway {
     fn status(&self, request: &StatusRequest) -> Result<(), CniError> {
         status::status(request).map_err(|fault| cni_error(&fault))
     }
+
+    fn refused(&self, error: CniError) -> CniError {
+        let code = match error.code {
+            code::INCOMPATIBLE_VERSION => FaultCode::CniVersion,
+            code::INVALID_ENVIRONMENT => FaultCode::CniEnvironment,
+            code::IO_FAILURE => FaultCode::CniInput,
+            code::DECODING_FAILURE => FaultCode::CniDecode,
+            code::INVALID_NETWORK_CONFIG => FaultCode::ConfigInvalid,
+            _ => return error,
+        };
+        cni_error(&Fault::new(code, error.msg).because(error.details))
+    }
 }
 
 /// A fault as an error object. Runtimes show `msg` and `details` and nothing of standard error, so all that
@@ -49,7 +61,25 @@ pub(crate) fn cni_error(fault: &Fault) -> CniError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use terway_types::FaultCode;
+
+    #[test]
+    fn what_the_protocol_refuses_has_name_and_remedy_too() {
+        let terway = Terway { now: Timestamp::default() };
+        for fault in [
+            FaultCode::CniVersion,
+            FaultCode::CniEnvironment,
+            FaultCode::CniInput,
+            FaultCode::CniDecode,
+            FaultCode::ConfigInvalid,
+        ] {
+            let refused = terway.refused(CniError::new(fault.cni_code(), "it").details("why"));
+            let details = format!("why; remedy: {}", fault.remedy());
+            let expected = CniError::new(fault.cni_code(), format!("{}: it", fault.name())).details(details);
+            assert_eq!(refused, expected);
+        }
+        let other = CniError::new(code::UNKNOWN_CONTAINER, "it");
+        assert_eq!(terway.refused(other.clone()), other);
+    }
 
     #[test]
     fn an_error_says_code_what_cause_and_remedy() {

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use terway_rpc::DEFAULT_SOCKET;
 
+/// Over what every command takes, in the help of each.
+const ANYWHERE: &str = "Options of all commands";
+
 /// Look into a node's pool of ENIs and its attachments.
 #[derive(Debug, Parser)]
 #[command(name = "terway-cli", version, arg_required_else_help = true)]
@@ -13,13 +16,13 @@ use terway_rpc::DEFAULT_SOCKET;
 )]
 pub(crate) struct CommandLine {
     /// The daemon's socket.
-    #[arg(long, global = true, env = "TERWAY_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH")]
+    #[arg(long, global = true, help_heading = ANYWHERE, env = "TERWAY_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH")]
     pub(crate) socket: PathBuf,
     /// How to print.
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(short, long, global = true, help_heading = ANYWHERE, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
     /// How long the daemon may take to answer, in seconds.
-    #[arg(long, global = true, default_value_t = 30, value_name = "SECONDS",
+    #[arg(long, global = true, help_heading = ANYWHERE, default_value_t = 30, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) timeout: u64,
     #[command(subcommand)]

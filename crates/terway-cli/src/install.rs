@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use terway_types::{Fault, FaultCode};
+
 /// Which step failed, on which file.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {step} {}", path.display())]
@@ -13,6 +15,13 @@ pub(crate) struct InstallError {
     step: &'static str,
     path: PathBuf,
     source: io::Error,
+}
+
+impl InstallError {
+    /// The failure as a person meets it.
+    pub(crate) fn fault(&self) -> Fault {
+        Fault::new(FaultCode::NotInstalled, "the program is not installed").caused_by(self)
+    }
 }
 
 fn failed<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> InstallError + use<'a> {
@@ -82,6 +91,8 @@ mod tests {
         let missing = dir.path().join("missing");
         let error = install(&missing, &place).unwrap_err();
         assert_eq!(error.to_string(), format!("failed to read {}", missing.display()));
+        let fault = error.fault();
+        assert!(fault.cause.contains("missing: No such file") && fault.remedy.contains("--from"), "{fault}");
         assert_eq!(fs::read_to_string(&place).unwrap(), "old");
         let nowhere = dir.path().join("no/such/folder");
         let error = install(&place, &nowhere).unwrap_err().to_string();

@@ -54,11 +54,7 @@ fn main() -> ExitCode {
 
 fn run(line: &CommandLine) -> Result<Verdict, Fault> {
     if let Command::Install { from, to } = &line.command {
-        let installed = install::install(from, to).map_err(|error| {
-            Fault::new(FaultCode::Internal, format!("failed to install {}", from.display()))
-                .caused_by(&error)
-                .remedy("check that the folder exists, is writable and has space")
-        })?;
+        let installed = install::install(from, to).map_err(|error| error.fault())?;
         Screen::new(line.output).line(&format!("installed {}", installed.display()))?;
         return Ok(Verdict::Fine);
     }

@@ -92,7 +92,7 @@ catalogue! {
     /// The cloud does not take a parameter.
     CloudInvalid = "cloud-invalid", 100, AfterMending, "mend the configuration value named";
     /// The cloud fails in a way that may pass.
-    CloudUnavailable = "cloud-unavailable", 11, Later, "none needed; the daemon tries again";
+    CloudUnavailable = "cloud-unavailable", 11, Later, "try again later, as the daemon does; if it lasts, check that this node reaches the address named";
     /// The ENI's netdev is not on the node.
     NicMissing = "nic-missing", 11, Later, "check that the ENI is attached to this instance and that its driver is loaded";
     /// More than one NIC has the MAC.
@@ -117,6 +117,8 @@ catalogue! {
     LedgerTooNew = "ledger-too-new", 104, AfterMending, "run the version that wrote it or a newer one";
     /// The ledger cannot be read.
     LedgerCorrupt = "ledger-corrupt", 104, AfterMending, "run `terwayd recover` with the flags of terwayd; it makes a new ledger from cloud and kernel";
+    /// A program could not be put into its place.
+    NotInstalled = "not-installed", 104, AfterMending, "check that --from names a program that can be read, and --to a folder that is there, can be written and has space";
     /// STATUS: no ADD can be served.
     NotReady = "not-ready", 50, Later, "see the cause";
     /// A defect of ours.

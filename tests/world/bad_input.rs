@@ -12,7 +12,7 @@ use terway_rig::reader;
 use terway_rig::world::{Plan, World};
 
 use crate::cloud_trouble::says;
-use crate::support::{LIMIT, Scenario, audit, booted, once, started, text, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, booted, events, once, started, text, wait_quiet};
 use terway_rig::eventually::eventually;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
@@ -23,6 +23,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         once("bad_input::a_state_directory_that_cannot_be_used", state_directory),
         once("bad_input::a_corrupt_ledger_is_refused_and_left_alone", broken_ledger),
         once("bad_input::a_second_daemon_on_one_node", second_daemon),
+        once("bad_input::a_cni_configuration_that_no_runtime_could_use", no_list_of_plugins),
     ]
 }
 
@@ -94,7 +95,7 @@ fn calls(plan: &Plan) -> Result<()> {
         let outcome = spoil(pod.call("ADD"), &pod).run()?;
         let (found, message) = outcome.expect_error(what)?;
         ensure!(found == *code || (*code == 7 && found == 101), "{what}: code {found}, {message}");
-        for word in *words {
+        for word in words.iter().chain(&["remedy: "]) {
             ensure!(message.contains(word), "{what}: no {word:?} in {message}");
         }
         ensure!(outcome.output["cniVersion"].is_string(), "{what}: {}", outcome.output);
@@ -140,6 +141,7 @@ fn refused(world: &World, conf: &[(&str, Value)]) -> Result<String> {
     node.configure(&spoiled)?;
     let said = ends_with_error(node.daemon_command(), &node.netns)?;
     node.configure(&sound)?;
+    ensure!(said.contains("config-invalid") && said.contains("remedy: mend the keys named in"), "{said}");
     Ok(said)
 }
 
@@ -180,10 +182,12 @@ fn configurations(plan: &Plan) -> Result<()> {
         let said = refused(&world, &[(key, value)])?;
         ensure!(said.contains(key) && said.contains(word), "{key}: {said}");
     }
-    let mut command = world.nodes[0].daemon_command();
-    command.arg("--config").arg("/nowhere/eni_conf");
-    let said = ends_with_error(command, &world.nodes[0].netns)?;
-    ensure!(said.contains("/nowhere/eni_conf") || said.contains("--config"), "{said}");
+    let node = &world.nodes[0];
+    fs::remove_file(node.path("eni_conf"))?;
+    let said = ends_with_error(node.daemon_command(), &node.netns)?;
+    for word in ["config-invalid", "eni_conf", "No such file", "remedy: ", "--config"] {
+        ensure!(said.contains(word), "no {word:?} in: {said}");
+    }
     Ok(())
 }
 
@@ -208,6 +212,19 @@ fn broken_ledger(plan: &Plan) -> Result<()> {
     world.nodes[0].start()?;
     says(&world, "ledger-corrupt")?;
     ensure!(fs::read(&path)? == vec![0x5a; 8192], "a refused ledger was changed");
+    Ok(())
+}
+
+/// It is not installed, which would keep the runtime from every pod, and the operator is told why.
+fn no_list_of_plugins(plan: &Plan) -> Result<()> {
+    let mut world = started(plan)?;
+    fs::write(world.nodes[0].path("10-terway.conflist"), "{")?;
+    world.boot()?;
+    let node = &world.nodes[0];
+    let told = || events(node, "CniConfNotInstalled").ok()?.into_iter().next();
+    let said = eventually("the operator is told", LIMIT, told).with_context(|| node.log_tail())?;
+    ensure!(said.contains("10-terway.conflist") && said.contains("is not JSON"), "{said}");
+    ensure!(!node.conflist().exists(), "it was installed");
     Ok(())
 }
 

@@ -134,12 +134,10 @@ impl BringUp {
         let mut ledger = Ledger::open(&self.state_dir.join(LEDGER)).map_err(|error| error.fault())?;
         let standing = Standing::of(&mut ledger, self.wanted)?;
         let configuration = self.configuration.changed().ok().flatten().unwrap_or(self.configuration.clone());
-        let settings = configuration.settings(standing.mode).map_err(|error| {
-            Fault::new(FaultCode::ConfigInvalid, error.to_string()).remedy("mend the keys named")
-        })?;
-        pod_ranges::check(&self.pod_ranges, standing.mode, &settings).map_err(|error| {
-            Fault::new(FaultCode::ConfigInvalid, error.to_string()).remedy("mend the flags named")
-        })?;
+        let settings =
+            configuration.settings(standing.mode).map_err(|error| error.fault("mend the keys named"))?;
+        pod_ranges::check(&self.pod_ranges, standing.mode, &settings)
+            .map_err(|error| error.fault("mend the flags named"))?;
         let Ground { cloud, calls, facts, remembered } =
             self.ground(node, standing.mode, &settings, learned).await?;
         standing.permit(&facts, settings.exclusive_min_enis)?;

@@ -18,28 +18,37 @@ pub struct Chain {
     pub refused: Vec<String>,
 }
 
-/// Leaves out what has no business on a node in this mode. What is no list of plugins is left as it is.
-pub fn allowed(source: Vec<u8>, mode: NodeMode) -> Chain {
-    let as_it_is = |content| Chain { content, refused: Vec::new() };
-    let parsed = match mode {
-        NodeMode::Exclusive => serde_json::from_slice::<Value>(&source).ok(),
-        NodeMode::Shared | NodeMode::VpcRoute => None,
-    };
-    let Some(mut list) = parsed else { return as_it_is(source) };
-    let Some(plugins) = list.get_mut("plugins").and_then(Value::as_array_mut) else {
-        return as_it_is(source);
-    };
+/// What no runtime could use.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// It is no JSON.
+    #[error("is not JSON")]
+    Json(#[from] serde_json::Error),
+    /// It is no list of plugins.
+    #[error("has no list `plugins`")]
+    NoPlugins,
+    /// One of the plugins is none; it is told by its place, from 0 on.
+    #[error("plugins[{0}] has no `type`")]
+    NoType(usize),
+}
+
+/// Leaves out what has no business on a node in this mode.
+pub fn allowed(source: Vec<u8>, mode: NodeMode) -> Result<Chain, ChainError> {
+    let mut list: Value = serde_json::from_slice(&source)?;
+    let plugins = list.get_mut("plugins").and_then(Value::as_array_mut).ok_or(ChainError::NoPlugins)?;
+    let kind = |plugin: &Value| plugin.get("type").and_then(Value::as_str).map(str::to_owned);
+    if let Some(place) = plugins.iter().position(|plugin| kind(plugin).is_none()) {
+        return Err(ChainError::NoType(place));
+    }
     let mut refused = Vec::new();
     plugins.retain(|plugin| {
-        let kind = plugin.get("type").and_then(Value::as_str).unwrap_or_default();
-        let stays = kind == "terway" || WELCOME.contains(&kind);
-        refused.extend((!stays).then(|| kind.to_owned()));
+        let kind = kind(plugin).unwrap_or_default();
+        let stays = mode != NodeMode::Exclusive || kind == "terway" || WELCOME.contains(&&*kind);
+        refused.extend((!stays).then_some(kind));
         stays
     });
-    match serde_json::to_vec_pretty(&list) {
-        Ok(content) if !refused.is_empty() => Chain { content, refused },
-        _ => as_it_is(source),
-    }
+    let content = if refused.is_empty() { source } else { serde_json::to_vec_pretty(&list)? };
+    Ok(Chain { content, refused })
 }
 
 /// What the operator is told; nothing if nothing was refused.
@@ -74,10 +83,11 @@ mod tests {
     #[test]
     fn a_custom_chain_is_refused_beside_whole_enis_only() {
         let source = list(&["terway", "portmap", "cilium-cni", "tuning", "calico"]);
-        let chain = allowed(source.clone(), NodeMode::Exclusive);
+        let chain = allowed(source.clone(), NodeMode::Exclusive).unwrap();
         assert_eq!(kinds(&chain.content), ["terway", "portmap", "tuning"]);
         assert_eq!(chain.refused, ["cilium-cni", "calico"]);
-        assert_eq!(allowed(source.clone(), NodeMode::Shared), Chain { content: source, refused: vec![] });
+        let beside_shared = allowed(source.clone(), NodeMode::Shared).unwrap();
+        assert_eq!(beside_shared, Chain { content: source, refused: vec![] });
         let told = complaint(&chain.refused).unwrap();
         for word in ["cilium-cni, calico", "exclusive mode", "NetworkPolicy", "shared ENIs"] {
             assert!(told.contains(word), "{told}");
@@ -85,11 +95,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_welcome_or_no_list_is_left_byte_by_byte() {
-        for source in [list(&["terway", "bandwidth"]), b"{\"type\": \"terway\"}".to_vec(), b"{".to_vec()] {
-            let chain = allowed(source.clone(), NodeMode::Exclusive);
-            assert_eq!(chain, Chain { content: source, refused: vec![] });
-        }
+    fn what_is_welcome_is_left_byte_by_byte() {
+        let source = list(&["terway", "bandwidth"]);
+        let chain = allowed(source.clone(), NodeMode::Exclusive).unwrap();
+        assert_eq!(chain, Chain { content: source, refused: vec![] });
         assert_eq!(complaint(&[]), None);
+    }
+
+    #[test]
+    fn what_no_runtime_could_use_is_refused_in_every_mode() {
+        for (source, why) in [
+            ("{", "is not JSON"),
+            (r#"{"type": "terway"}"#, "has no list `plugins`"),
+            (r#"{"plugins": [{"type": "terway"}, {"kind": "tuning"}]}"#, "plugins[1] has no `type`"),
+        ] {
+            for mode in [NodeMode::Exclusive, NodeMode::Shared, NodeMode::VpcRoute] {
+                assert_eq!(allowed(source.into(), mode).unwrap_err().to_string(), why, "{source}");
+            }
+        }
     }
 }

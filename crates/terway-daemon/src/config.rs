@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 use secrecy::SecretString;
 use serde::Deserialize;
+use terway_types::{Fault, FaultCode};
 
 use crate::json_keys::{Keys, Problem};
 
@@ -29,8 +30,16 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} problem(s) in the configuration", self.problems.len())?;
+        let count = self.problems.len();
+        write!(f, "{count} problem{} in the configuration", if count == 1 { "" } else { "s" })?;
         self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl ConfigError {
+    /// The failure as a person meets it.
+    pub fn fault(&self, remedy: impl Into<String>) -> Fault {
+        Fault::new(FaultCode::ConfigInvalid, self.to_string()).remedy(remedy)
     }
 }
 

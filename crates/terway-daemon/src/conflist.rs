@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use terway_types::NodeMode;
+use terway_types::{NodeMode, fault};
 
-use crate::chain::{self, Chain};
+use crate::chain::{self, Chain, ChainError};
 use crate::events::Events;
 use crate::watched_dir::WatchedDir;
 
@@ -47,16 +47,36 @@ pub struct Installed {
     pub refused: Vec<String>,
 }
 
+/// Why it is not installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The file cannot be read.
+    #[error("failed to read it")]
+    Read(#[source] io::Error),
+    /// No runtime could use it.
+    #[error("it is no list of plugins")]
+    Malformed(#[from] ChainError),
+    /// The runtime's directory cannot be written.
+    #[error("failed to write into {}", directory.display())]
+    Write {
+        /// The directory.
+        directory: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
 impl Conflist {
     /// Installs the configuration and puts it back whenever it vanishes or differs; runs until dropped.
     pub async fn keep(self, mode: NodeMode, events: Arc<Events>) {
-        let mut told = false;
+        let mut failed = None;
         let mut refused = Vec::new();
         loop {
             // Watch before looking, so that no change falls between.
             let watched = WatchedDir::new(&self.directory);
             match self.install(mode) {
                 Ok(installed) => {
+                    failed = None;
                     if installed.changed {
                         tracing::info!(directory = %self.directory.display(), "installed {NAME}");
                     }
@@ -67,11 +87,12 @@ impl Conflist {
                         refused = installed.refused;
                     }
                 }
-                Err(error) if told => tracing::debug!(%error, "failed to install {NAME} again"),
                 Err(error) => {
-                    tracing::error!(%error, source = %self.source.display(), directory = %self.directory.display(),
-                        "failed to install {NAME}; trying again every minute");
-                    told = true;
+                    let why = fault::chain(&error);
+                    if failed.as_ref() != Some(&why) {
+                        events.note("CniConfNotInstalled", self.complaint(&why));
+                        failed = Some(why);
+                    }
                 }
             }
             match watched {
@@ -81,9 +102,27 @@ impl Conflist {
         }
     }
 
+    fn complaint(&self, why: &str) -> String {
+        let (source, target) = (self.source.display(), self.directory.join(NAME));
+        format!(
+            "{source} is not installed as {}: {why}; what is there stays, and without one the runtime starts no pods. \
+             Looked at again every minute",
+            target.display()
+        )
+    }
+
     /// Installs the configuration unless it is in place.
-    pub fn install(&self, mode: NodeMode) -> io::Result<Installed> {
-        let Chain { content: wanted, refused } = chain::allowed(fs::read(&self.source)?, mode);
+    pub fn install(&self, mode: NodeMode) -> Result<Installed, InstallError> {
+        let source = fs::read(&self.source).map_err(InstallError::Read)?;
+        let Chain { content, refused } = chain::allowed(source, mode)?;
+        let changed = self
+            .put(&content)
+            .map_err(|source| InstallError::Write { directory: self.directory.clone(), source })?;
+        Ok(Installed { changed, refused })
+    }
+
+    /// Puts this content in place; whether anything was done for that.
+    fn put(&self, wanted: &[u8]) -> io::Result<bool> {
         let target = self.directory.join(NAME);
         let old = self.directory.join(OLD_NAME);
         let old_is_there = old.try_exists()?;
@@ -91,7 +130,7 @@ impl Conflist {
             && fs::metadata(&target).is_ok_and(|found| found.permissions().mode() & 0o777 == 0o644);
         if !in_place {
             let draft = self.directory.join(DRAFT);
-            write_durably(&draft, &wanted)?;
+            write_durably(&draft, wanted)?;
             fs::rename(&draft, &target)?;
         }
         if old_is_there {
@@ -100,7 +139,7 @@ impl Conflist {
         if !in_place || old_is_there {
             File::open(&self.directory)?.sync_all()?;
         }
-        Ok(Installed { changed: !in_place || old_is_there, refused })
+        Ok(!in_place || old_is_there)
     }
 }
 
@@ -120,11 +159,13 @@ mod tests {
 
     use super::*;
 
+    const LIST: &str = r#"{"name": "terway", "plugins": [{"type": "terway"}]}"#;
+
     fn scene() -> (TempDir, Conflist) {
         let root = tempfile::tempdir().unwrap();
         let conflist = Conflist { source: root.path().join("source"), directory: root.path().join("net.d") };
         fs::create_dir(&conflist.directory).unwrap();
-        fs::write(&conflist.source, "{\"name\": \"terway\"}").unwrap();
+        fs::write(&conflist.source, LIST).unwrap();
         (root, conflist)
     }
 
@@ -161,12 +202,30 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_source_leaves_what_is_installed() {
+    fn a_source_that_cannot_be_used_leaves_what_is_installed() {
         let (_root, conflist) = scene();
         install(&conflist);
+        let refused = |why: &str| {
+            let error = conflist.install(NodeMode::Shared).unwrap_err();
+            assert!(conflist.complaint(&fault::chain(&error)).contains(why), "{error:?}");
+            assert_eq!(fs::read_to_string(conflist.directory.join(NAME)).unwrap(), LIST);
+        };
+        fs::write(&conflist.source, "{").unwrap();
+        refused("source is not installed as");
+        refused("it is no list of plugins: is not JSON: EOF");
         fs::remove_file(&conflist.source).unwrap();
-        assert!(conflist.install(NodeMode::Shared).is_err());
-        assert!(conflist.directory.join(NAME).exists());
+        refused("failed to read it: No such file");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_named() {
+        let (_root, conflist) = scene();
+        fs::remove_dir(&conflist.directory).unwrap();
+        let error = conflist.install(NodeMode::Shared).unwrap_err();
+        assert!(
+            fault::chain(&error)
+                .starts_with(&format!("failed to write into {}", conflist.directory.display()))
+        );
     }
 
     #[tokio::test]
@@ -182,11 +241,11 @@ mod tests {
             }
         };
         let all = async {
-            appeared("{\"name\": \"terway\"}").await;
+            appeared(LIST).await;
             fs::remove_file(&target).unwrap();
-            appeared("{\"name\": \"terway\"}").await;
+            appeared(LIST).await;
             fs::write(&target, "{}").unwrap();
-            appeared("{\"name\": \"terway\"}").await;
+            appeared(LIST).await;
         };
         tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
         keeper.abort();

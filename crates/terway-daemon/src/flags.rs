@@ -75,8 +75,8 @@ pub struct Flags {
     #[arg(long, value_name = "NAME", env = "CLOUD_PROVIDER")]
     pub provider: Option<Provider>,
     /// Which of the cloud's endpoints to call: those inside the VPC, or public for those on the Internet
-    #[arg(long, value_name = "NETWORK", env = "ALICLOUD_ENDPOINT_TYPE", default_value = "vpc")]
-    pub endpoint_type: String,
+    #[arg(long, value_name = "NETWORK", env = "ALICLOUD_ENDPOINT_TYPE", default_value = "vpc", value_parser = endpoint_type)]
+    pub endpoint_type: EndpointType,
     /// The elastic compute API instead of the region's own
     #[arg(long, value_name = "URL", env = "ECS_ENDPOINT")]
     pub ecs_endpoint: Option<String>,
@@ -100,7 +100,7 @@ pub struct Flags {
 /// Makes a new ledger for a damaged or lost one, from what the cloud lists and what the kernel shows. Refuses while
 /// a terwayd uses the state directory, and where the ledger is sound. Puts the old file aside and deletes nothing.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "terwayd recover", version)]
+#[command(name = "terwayd recover", bin_name = "terwayd recover", version, after_help = "")]
 struct RecoverLine {
     #[command(flatten)]
     flags: Flags,
@@ -147,6 +147,15 @@ pub enum ExclusiveLabel {
     EniOnly,
 }
 
+/// Where the cloud's endpoints are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointType {
+    /// Inside the VPC.
+    Vpc,
+    /// On the Internet.
+    Public,
+}
+
 impl Flags {
     /// The mode they ask for.
     pub fn mode(&self) -> NodeMode {
@@ -164,6 +173,14 @@ fn daemon_mode(text: &str) -> Result<DaemonMode, String> {
         "ENIMultiIP" => Ok(DaemonMode::EniMultiIp),
         "VPC" => Ok(DaemonMode::Vpc),
         _ => Err("the modes are ENIOnly, ENIMultiIP and VPC".to_owned()),
+    }
+}
+
+fn endpoint_type(text: &str) -> Result<EndpointType, String> {
+    match text {
+        "" | "vpc" => Ok(EndpointType::Vpc),
+        "public" => Ok(EndpointType::Public),
+        _ => Err("the networks are vpc and public".to_owned()),
     }
 }
 
@@ -225,6 +242,23 @@ mod tests {
     fn modes_we_do_not_serve_are_refused_with_the_reason() {
         let error = parse(&["--daemon-mode", "x"]).unwrap_err();
         assert!(error.contains("the modes are ENIOnly, ENIMultiIP and VPC"), "{error}");
+    }
+
+    #[test]
+    fn a_slip_in_the_network_of_endpoints_is_refused() {
+        let of = |text| parse(&["--endpoint-type", text]).map(|flags| flags.endpoint_type);
+        assert_eq!([of("public"), of("vpc"), of("")].map(Result::unwrap), {
+            [EndpointType::Public, EndpointType::Vpc, EndpointType::Vpc]
+        });
+        assert!(of("Public").unwrap_err().contains("the networks are vpc and public"));
+    }
+
+    #[test]
+    fn the_help_of_a_recovery_says_how_to_call_it() {
+        let line = ["terwayd", "--help"];
+        let help = RecoverLine::try_parse_from(line).unwrap_err().to_string();
+        assert!(help.contains("Usage: terwayd recover [OPTIONS]"), "{help}");
+        assert!(help.contains("--dry-run") && !help.contains("recover --help"), "{help}");
     }
 
     #[test]

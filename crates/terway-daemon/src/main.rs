@@ -18,7 +18,7 @@ use terway_daemon::configuration::Configuration;
 use terway_daemon::conflist::Conflist;
 use terway_daemon::daemon::{Daemon, Guarding};
 use terway_daemon::driver::{Fuse, kill_self};
-use terway_daemon::flags::{self, Flags, RecoveryOptions};
+use terway_daemon::flags::{self, EndpointType, Flags, RecoveryOptions};
 use terway_daemon::instance_lock::InstanceLock;
 use terway_daemon::metrics::Metrics;
 use terway_daemon::node::Node;
@@ -47,16 +47,19 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            let config = error.downcast_ref::<ConfigError>().is_some();
-            if config { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
+            let fault = error.downcast_ref::<Fault>();
+            if fault.is_some_and(|fault| fault.code == FaultCode::ConfigInvalid) {
+                ExitCode::from(EX_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
 
 fn run(flags: Flags) -> anyhow::Result<()> {
     let (configuration, settings) = read_config(&flags)?;
-    let pod_ranges = pod_ranges::read(&flags.pod_cidrs)?;
-    let unheeded = pod_ranges::check(&pod_ranges, flags.mode(), &settings)?;
+    let (pod_ranges, unheeded) = read_ranges(&flags, &settings)?;
     for warning in settings.warnings.iter().chain(&unheeded) {
         tracing::warn!("{warning}");
     }
@@ -81,13 +84,30 @@ fn run(flags: Flags) -> anyhow::Result<()> {
     })
 }
 
-fn read_config(flags: &Flags) -> anyhow::Result<(Configuration, Settings)> {
-    let path = &flags.config;
-    let configuration =
-        Configuration::read(path.clone()).with_context(|| format!("failed to read {}", path.display()))?;
-    let settings =
-        configuration.settings(flags.mode()).with_context(|| format!("failed to use {}", path.display()))?;
+fn read_config(flags: &Flags) -> Result<(Configuration, Settings), Fault> {
+    let path = flags.config.display();
+    let configuration = Configuration::read(flags.config.clone()).map_err(|error| {
+        unusable(format!("failed to read {path}"), &error)
+            .remedy("say by --config where the operator's configuration is; deploy/eni-config.yaml shows one")
+    })?;
+    let settings = configuration
+        .settings(flags.mode())
+        .map_err(|error| error.fault(format!("mend the keys named in {path}")))?;
     Ok((configuration, settings))
+}
+
+/// What the VPC leads to this node, and what is to be said about it.
+fn read_ranges(flags: &Flags, settings: &Settings) -> Result<(Subnets, Option<String>), Fault> {
+    let read = pod_ranges::read(&flags.pod_cidrs).and_then(|ranges| {
+        let unheeded = pod_ranges::check(&ranges, flags.mode(), settings)?;
+        Ok((ranges, unheeded))
+    });
+    read.map_err(|error: ConfigError| error.fault("mend the flags named"))
+}
+
+/// A key or flag that cannot be used.
+fn unusable(what: impl Into<String>, error: &dyn std::error::Error) -> Fault {
+    Fault::new(FaultCode::ConfigInvalid, what).caused_by(error)
 }
 
 fn assemble(
@@ -95,7 +115,7 @@ fn assemble(
     configuration: Configuration,
     settings: &Settings,
     pod_ranges: Subnets,
-) -> anyhow::Result<Daemon> {
+) -> Result<Daemon, Fault> {
     let access = access(flags, settings)?;
     let cloud = Arc::clone(&access);
     let owner = Owner { cluster: flags.cluster_id.clone(), node: flags.node_name.clone() };
@@ -135,8 +155,9 @@ fn traces_of(nic_kinds: Vec<String>) -> Box<KernelTraces> {
 }
 
 /// The way to the cloud, whichever it is.
-fn access(flags: &Flags, settings: &Settings) -> anyhow::Result<Arc<Access>> {
-    let budget = Arc::new(Budget::new(&settings.rate_limit).context("failed to use `rate_limit`")?);
+fn access(flags: &Flags, settings: &Settings) -> Result<Arc<Access>, Fault> {
+    let budget = Budget::new(&settings.rate_limit)
+        .map_err(|error| unusable("failed to use the key `rate_limit`", &error))?;
     let key = settings.access_key.as_ref();
     let options = AccessOptions {
         provider: flags.provider,
@@ -146,19 +167,20 @@ fn access(flags: &Flags, settings: &Settings) -> anyhow::Result<Arc<Access>> {
         eflo_endpoint: flags.eflo_endpoint.clone(),
         addon_token: settings.credential_path.clone(),
         trust: trust(flags)?,
-        public: flags.endpoint_type == "public",
+        public: flags.endpoint_type == EndpointType::Public,
         key: key.map(|(id, secret)| (id.expose_secret().to_owned(), secret.clone())),
-        ..AccessOptions::new(budget)
+        ..AccessOptions::new(Arc::new(budget))
     };
-    Ok(Arc::new(Access::new(options).context("failed to use the cloud's endpoints")?))
+    let access = Access::new(options);
+    Ok(Arc::new(access.map_err(|error| unusable("failed to use the cloud's endpoints", &error))?))
 }
 
 /// Whose certificates the endpoints may show.
-fn trust(flags: &Flags) -> anyhow::Result<Trust> {
+fn trust(flags: &Flags) -> Result<Trust, Fault> {
     let Some(path) = &flags.cloud_ca_file else { return Ok(Trust::System) };
-    let failed =
-        || format!("failed to use the certificate authorities of --cloud-ca-file {}", path.display());
-    Trust::given(fs::read(path).with_context(failed)?).with_context(failed)
+    let what = || format!("failed to use the certificate authorities of --cloud-ca-file {}", path.display());
+    let pem = fs::read(path).map_err(|error| unusable(what(), &error))?;
+    Trust::given(pem).map_err(|error| unusable(what(), &error))
 }
 
 fn connect(
@@ -178,12 +200,11 @@ fn connect(
 /// `terwayd recover`: a new ledger from cloud and kernel.
 fn recover(flags: &Flags, options: RecoveryOptions) -> anyhow::Result<()> {
     let (_, settings) = read_config(flags)?;
-    let pod_ranges = pod_ranges::read(&flags.pod_cidrs)?;
-    pod_ranges::check(&pod_ranges, flags.mode(), &settings)?;
+    let (pod_ranges, _) = read_ranges(flags, &settings)?;
     let access = access(flags, &settings)?;
     let owner = Owner { cluster: flags.cluster_id.clone(), node: flags.node_name.clone() };
-    let traces = kernel_traces(&NicRule::with_kinds(flags.nic_kinds.clone()))
-        .context("failed to read the node's links and routes")?;
+    let traces =
+        kernel_traces(&NicRule::with_kinds(flags.nic_kinds.clone())).map_err(|error| error.fault())?;
     let recovery = Recovery {
         state_dir: flags.state_dir.clone(),
         mode: flags.mode(),

@@ -89,7 +89,7 @@ fn all_problems_come_at_once() {
     )
     .unwrap_err();
     assert_eq!(error.problems.len(), 4);
-    assert!(error.to_string().starts_with("4 problem(s) in the configuration\n  x: "), "{error}");
+    assert!(error.to_string().starts_with("4 problems in the configuration\n  x: "), "{error}");
 }
 
 #[test]

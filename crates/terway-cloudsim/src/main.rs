@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -18,19 +19,19 @@ struct Arguments {
     #[command(subcommand)]
     question: Option<Question>,
     /// The world description (JSON).
-    #[arg(long, required = true)]
+    #[arg(long, required = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where to put the control socket (HTTP).
-    #[arg(long)]
+    #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
     /// Make no links and namespaces: API and metadata service only, over plain TCP.
     #[arg(long)]
     no_fabric: bool,
     /// The TCP address without a fabric; port 0 takes a free one.
-    #[arg(long, requires = "no_fabric", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "no_fabric", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// What to log, e.g. `info` or `terway_cloudsim=debug`.
-    #[arg(long, default_value = "info")]
+    #[arg(long, value_name = "FILTER", default_value = "info")]
     log_level: String,
 }
 
@@ -40,14 +41,23 @@ enum Question {
     /// Shows the whole VPC: vSwitches, nodes, ENIs, calls, faults.
     Status {
         /// The simulation's control socket.
-        #[arg(long)]
+        #[arg(long, value_name = "PATH")]
         control: PathBuf,
     },
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(Question::Status { control }) = &arguments.question {
         let page = status::page(control)?;
         return std::io::stdout().write_all(page.as_bytes()).context("failed to show the page");

@@ -33,7 +33,12 @@ mod vendors;
 mod workspace;
 
 #[derive(Parser)]
-#[command(about = "Developer tasks of Terway", version, arg_required_else_help = true)]
+#[command(
+    bin_name = "cargo xtask",
+    about = "Developer tasks of Terway",
+    version,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     task: Task,
@@ -41,18 +46,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Show two simulated nodes giving pods whole ENIs that talk to each other; --cloud aliyun or tencent.
+    /// Show two simulated nodes giving pods whole ENIs that talk to each other.
+    #[command(after_help = rig::DEMO_OPTIONS)]
     Demo(rig::Arguments),
     /// Measure ADD, DEL and the daemon against the kernel's floor and the reference plugins.
     #[command(after_help = rig::BENCH_OPTIONS)]
     Bench(rig::Arguments),
-    /// Count the instructions of plugin and daemon and hold them against the committed budget; --update yes writes it.
+    /// Count the instructions of plugin and daemon and hold them against the committed budget.
+    #[command(after_help = rig::INSTRUCTIONS_OPTIONS)]
     Instructions(rig::Arguments),
     /// Hold the node against every fault of every cloud action, and tell how long it takes to recover.
+    #[command(after_help = rig::FAULTS_OPTIONS)]
     Faults(rig::Arguments),
     /// Try with real packets who reaches whom in every mode, and write the table into README.md.
+    #[command(after_help = rig::MATRIX_OPTIONS)]
     Matrix(rig::Arguments),
     /// Run everything: format, lints, rules, unit, kernel and world tests.
+    #[command(after_help = test::stages_for_people())]
     Test(test::Arguments),
     /// Run the data path's tests inside another kernel: user-mode Linux, as Debian packages it.
     Lab(lab::Arguments),

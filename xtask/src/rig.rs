@@ -16,8 +16,8 @@ use crate::{build, lab};
 /// Everything behind the task's name goes to the program.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Passed on to the program as they are.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// Options of the program, as below.
+    #[arg(value_name = "OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<OsString>,
 }
 
@@ -37,18 +37,30 @@ pub(crate) const DEMO: Program =
 /// `cargo xtask bench`
 pub(crate) const BENCH: Program =
     Program { name: "terway-bench", needs: tools::BENCH, record: Some("bench/bench.json"), page: None };
-/// What the bench can be told; its own file, so that this cannot say something else than it does.
-pub(crate) const BENCH_OPTIONS: &str = concat!(
-    "Measures for several minutes, after a release build; nothing else should run on the machine. What can be told:\n\n",
-    include_str!("../../tests/src/bin/terway-bench/options.txt")
-);
 /// `cargo xtask matrix`
 const MATRIX: Program =
     Program { name: "terway-matrix", needs: tools::MATRIX, record: None, page: Some("README.md") };
-
 /// `cargo xtask faults`
 pub(crate) const FAULTS: Program =
     Program { name: "terway-faults", needs: tools::DEMO, record: Some("faults.json"), page: None };
+
+/// What a program can be told: its own file, so that this cannot say something else than it does.
+macro_rules! options_of {
+    ($program:literal) => {
+        concat!(
+            "What can be told:\n\n",
+            include_str!(concat!("../../tests/src/bin/", $program, "/options.txt"))
+        )
+    };
+}
+pub(crate) const BENCH_OPTIONS: &str = concat!(
+    "Measures for several minutes, after a release build; nothing else should run on the machine. ",
+    options_of!("terway-bench")
+);
+pub(crate) const DEMO_OPTIONS: &str = options_of!("terway-demo");
+pub(crate) const FAULTS_OPTIONS: &str = options_of!("terway-faults");
+pub(crate) const MATRIX_OPTIONS: &str = options_of!("terway-matrix");
+pub(crate) const INSTRUCTIONS_OPTIONS: &str = options_of!("terway-instructions");
 
 /// Builds everything the program needs and becomes it.
 pub(crate) fn exec(workspace: &Workspace, program: &Program, arguments: &Arguments) -> Result<()> {

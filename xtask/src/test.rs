@@ -107,6 +107,12 @@ const STAGES: &[Stage<Workspace>] = &[
     },
 ];
 
+/// The stages in their order, for `--help`.
+pub(crate) fn stages_for_people() -> String {
+    let lines = STAGES.iter().map(|Stage { name, about, .. }| format!("\n  {name:<12}  {about}"));
+    format!("Stages, in their order:\n{}", lines.collect::<String>())
+}
+
 /// Runs the chosen stages.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let choice = Choice { only: arguments.only.clone(), skip: arguments.skip.clone() };

@@ -20,6 +20,9 @@ fn main() -> ExitCode {
     })
 }
 
+/// What can be told, for people; `cargo xtask demo --help` shows it as well.
+const OPTIONS: &str = include_str!("options.txt");
+
 struct Options {
     /// `--bin-dir DIR`: the folder with the shipped programs; by default the one this program lies in.
     binaries: PathBuf,
@@ -33,11 +36,12 @@ impl Options {
         let binaries = own.parent().context("this program lies in no folder")?.to_owned();
         let mut options = Self { binaries, cloud: Cloud::default() };
         while let Some(word) = words.next() {
-            let value = words.next().with_context(|| format!("{word} needs a value"))?;
+            let value =
+                words.next().with_context(|| format!("{word} needs a value; the options are\n{OPTIONS}"))?;
             match word.as_str() {
                 "--bin-dir" => options.binaries = value.into(),
                 "--cloud" => options.cloud = value.parse()?,
-                _ => bail!("unknown option {word}; there are --cloud and --bin-dir"),
+                _ => bail!("unknown option {word}; the options are\n{OPTIONS}"),
             }
         }
         Ok(options)

@@ -38,7 +38,9 @@ fn main() -> ExitCode {
     })
 }
 
-/// `--bin-dir DIR --out FILE --cloud NAME --only WORDS --workers N`; WORDS are part of "action manner".
+/// What can be told, for people; `cargo xtask faults --help` shows it as well.
+const OPTIONS: &str = include_str!("options.txt");
+
 struct Options {
     binaries: PathBuf,
     out: PathBuf,
@@ -58,16 +60,19 @@ impl Options {
             workers: 3,
         };
         while let Some(word) = words.next() {
-            let value = words.next().with_context(|| format!("{word} needs a value"))?;
+            let value =
+                words.next().with_context(|| format!("{word} needs a value; the options are\n{OPTIONS}"))?;
             match word.as_str() {
                 "--bin-dir" => options.binaries = value.into(),
                 "--out" => options.out = value.into(),
                 "--cloud" => options.cloud = Some(value.parse()?),
                 "--only" => options.only = value,
-                "--workers" => options.workers = value.parse().context("--workers needs a number")?,
-                _ => {
-                    bail!("unknown option {word}; there are --cloud, --only, --workers, --out and --bin-dir")
+                "--workers" => {
+                    let number = value.parse().ok().filter(|number| *number > 0);
+                    options.workers = number
+                        .with_context(|| format!("--workers needs a number from 1 on, not {value:?}"))?;
                 }
+                _ => bail!("unknown option {word}; the options are\n{OPTIONS}"),
             }
         }
         Ok(options)

@@ -10,7 +10,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use terway_rig::sandbox;
 
 use budget::Budget;
@@ -31,6 +31,9 @@ fn main() -> ExitCode {
     })
 }
 
+/// What can be told, for people; `cargo xtask instructions --help` shows it as well.
+const OPTIONS: &str = include_str!("options.txt");
+
 struct Options {
     /// `--bin-dir DIR`: the folder with the shipped programs.
     binaries: PathBuf,
@@ -48,14 +51,21 @@ impl Options {
     fn read(mut words: impl Iterator<Item = String>) -> Result<Self> {
         let (mut binaries, mut plugin, mut target, mut budget, mut update) = (None, None, None, None, false);
         while let Some(word) = words.next() {
-            let value = words.next().with_context(|| format!("{word} needs a value"))?;
+            let value =
+                words.next().with_context(|| format!("{word} needs a value; the options are\n{OPTIONS}"))?;
             match word.as_str() {
                 "--bin-dir" => binaries = Some(value),
                 "--plugin" => plugin = Some(value),
                 "--target" => target = Some(value),
                 "--budget" => budget = Some(value),
-                "--update" => update = value == "yes",
-                _ => bail!("unknown option {word}"),
+                "--update" => {
+                    ensure!(
+                        value == "yes",
+                        "--update needs the word yes, not {value:?}; leave it out to only compare"
+                    );
+                    update = true;
+                }
+                _ => bail!("unknown option {word}; the options are\n{OPTIONS}"),
             }
         }
         let absolute = |path: Option<String>, name: &str| {

@@ -108,6 +108,9 @@ fn tell_failures(modes: &[(&str, Vec<Row>)]) -> bool {
     failed
 }
 
+/// What can be told, for people; `cargo xtask matrix --help` shows it as well.
+const OPTIONS: &str = include_str!("options.txt");
+
 struct Options {
     /// `--bin-dir DIR`: the folder with the shipped programs; by default the one this program lies in.
     binaries: PathBuf,
@@ -125,13 +128,14 @@ impl Options {
         let binaries = own.parent().context("this program lies in no folder")?.to_owned();
         let mut options = Self { binaries, page: None, out: None, beside: Vec::new() };
         while let Some(word) = words.next() {
-            let value = words.next().with_context(|| format!("{word} needs a value"))?;
+            let value =
+                words.next().with_context(|| format!("{word} needs a value; the options are\n{OPTIONS}"))?;
             match word.as_str() {
                 "--bin-dir" => options.binaries = value.into(),
                 "--page" => options.page = Some(value.into()),
                 "--out" => options.out = Some(value.into()),
                 "--beside" => options.beside.push(value.into()),
-                _ => bail!("unknown option {word}; there are --bin-dir, --page, --out and --beside"),
+                _ => bail!("unknown option {word}; the options are\n{OPTIONS}"),
             }
         }
         Ok(options)

@@ -101,7 +101,8 @@ fn read_all(stdin: impl Read) -> Result<Vec<u8>, CniError> {
 }
 
 fn line(value: &Value) -> Vec<u8> {
-    let mut bytes = value.to_string().into_bytes();
+    #[expect(clippy::expect_used, reason = "all keys of a value are texts, and memory takes all bytes")]
+    let mut bytes = serde_json::to_vec(value).expect("a value can be printed");
     bytes.push(b'\n');
     bytes
 }

@@ -101,9 +101,9 @@ pub fn smc_network(device: &str) -> Option<String> {
 
 /// The SHA-1 of a text in 40 digits.
 pub(crate) fn sha1_hex(text: &str) -> String {
-    Sha1::digest(text.as_bytes())
-        .iter()
-        .fold(String::with_capacity(40), |hex, byte| hex + &format!("{byte:02x}"))
+    let digest = Sha1::digest(text.as_bytes());
+    let halves = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    halves.filter_map(|half| char::from_digit(half.into(), 16)).collect()
 }
 
 #[cfg(test)]

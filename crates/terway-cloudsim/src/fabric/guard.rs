@@ -27,7 +27,7 @@ pub(super) fn remove(port: &str, how: Deletion) -> Batch {
 }
 
 fn table(port: &str) -> Table {
-    Table::new(Family::Netdev, port)
+    Table::new(Family::Netdev, port.to_owned())
 }
 
 /// What may pass; the last rule counts and drops the rest. The unspecified addresses are those of ARP

@@ -28,9 +28,9 @@ impl Asked<'_, '_> {
     /// What it does, as a refusal tells it.
     pub fn what(&self) -> String {
         match self {
-            Self::Request(request) => request.what().to_owned(),
+            Self::Request(request) => request.what(),
             Self::Switch(path, _) => (*path).to_owned(),
-            Self::Change(batch, number) => batch.what(*number).to_owned(),
+            Self::Change(batch, number) => batch.what(*number),
         }
     }
 

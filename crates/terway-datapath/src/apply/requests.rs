@@ -7,7 +7,7 @@ use ipnetwork::Ipv6Network;
 use super::StepError;
 use crate::describe::{Layout, Link, LinkKind, NamespaceLayout, Route, Table};
 use crate::kernel::objects as kernel;
-use crate::kernel::{LinkChange, Netlink, Netns, NewLink, Request};
+use crate::kernel::{LinkChange, Netlink, Netns, NewLink, Request, Words};
 use crate::{names, rules};
 
 /// Makes the links that do not exist yet, each at once in its namespace. Sent in the host.
@@ -200,17 +200,17 @@ fn on_links(wanted: &NamespaceLayout, by_name: &ByName<'_>) -> Result<Vec<Reques
     for link in &wanted.links {
         let (alias, group) = (Some(link.mark.as_str()), link.group);
         let change = LinkChange { up: Some(true), alias, group, ..LinkChange::default() };
-        let what = format!("mark and set up link {}", link.name);
-        requests.push(Request::set_link(by_name.index(&link.name)?, &change).described(what));
+        let request = Request::set_link(by_name.index(&link.name)?, &change);
+        requests.push(request.described(Words::about("mark and set up link", &link.name)));
     }
     for address in &wanted.addresses {
         let request = Request::add_address(by_name.index(&address.link)?, address.address);
-        requests.push(request.described(format!("add {address}")));
+        requests.push(request.described(Words::about("add", address)));
     }
     for neighbour in &wanted.neighbours {
         let index = by_name.index(&neighbour.link)?;
         let request = Request::replace_neighbour(index, neighbour.address, neighbour.mac);
-        requests.push(request.described(format!("add {neighbour}")));
+        requests.push(request.described(Words::about("add", neighbour)));
     }
     Ok(requests)
 }
@@ -241,7 +241,7 @@ fn route(route: &Route, by_name: &ByName<'_>) -> Result<Request, StepError> {
     } else {
         Request::add_route(&wanted)
     };
-    Ok(request.described(format!("add {route}")))
+    Ok(request.described(Words::about("add", route)))
 }
 
 fn new<'a>(link: &'a Link, netns: Option<&'a Netns>) -> NewLink<'a> {

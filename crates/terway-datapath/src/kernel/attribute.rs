@@ -5,6 +5,8 @@ use super::transport::attributes;
 
 /// Says of an attribute that its value is attributes; not every family asks for it.
 pub(super) const NESTED: u16 = 0x8000;
+/// Most runs of attributes are no longer, in bytes.
+const USUAL: usize = 128;
 
 /// A run of attributes under construction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,16 +14,11 @@ pub(super) struct Attributes(pub(super) Vec<u8>);
 
 impl Attributes {
     pub(super) fn new() -> Self {
-        Self::default()
+        Self(Vec::with_capacity(USUAL))
     }
 
-    pub(super) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "what we write is far below 64 KiB")]
-        self.0.extend((value.len() as u16 + 4).to_ne_bytes());
-        self.0.extend(kind.to_ne_bytes());
-        self.0.extend(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
-        self
+    pub(super) fn bytes(self, kind: u16, value: &[u8]) -> Self {
+        self.ended(kind, value, &[])
     }
 
     /// In the order of nf_tables, the network's.
@@ -35,11 +32,21 @@ impl Attributes {
     }
 
     pub(super) fn text(self, kind: u16, value: &str) -> Self {
-        self.bytes(kind, &[value.as_bytes(), &[0]].concat())
+        self.ended(kind, value.as_bytes(), &[0])
     }
 
     pub(super) fn nest(self, kind: u16, inner: &Self) -> Self {
         self.bytes(kind | NESTED, &inner.0)
+    }
+
+    fn ended(mut self, kind: u16, value: &[u8], end: &[u8]) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "what we write is far below 64 KiB")]
+        let length = (value.len() + end.len()) as u16 + 4;
+        for part in [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value, end] {
+            self.0.extend_from_slice(part);
+        }
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self
     }
 }
 

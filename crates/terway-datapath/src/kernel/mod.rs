@@ -26,6 +26,7 @@ mod rule_list;
 mod support;
 mod traffic;
 mod transport;
+mod words;
 
 pub use error::{Cause, KernelError};
 pub use filter::{Action, Filter, Hook, InstalledFilter, Match};
@@ -40,3 +41,4 @@ pub use support::QdiscKind;
 pub use tbf::Tbf;
 pub use traffic::{Traffic, traffic};
 pub use watch::wait_for_nic;
+pub use words::Words;

@@ -34,7 +34,10 @@ pub(super) type Answer = Option<Result<(), Refusal>>;
 pub(super) struct Transport {
     socket: Socket,
     sequence: u32,
+    /// Room for a datagram; what was never filled costs no page.
     buffer: Vec<u8>,
+    /// Whether there may be answers that nobody has read.
+    unread: bool,
 }
 
 impl Transport {
@@ -60,7 +63,7 @@ impl Transport {
         socket.bind(&SocketAddr::new(0, groups))?;
         // A connected netlink socket takes messages from the kernel alone.
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; READ_BUFFER] })
+        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(READ_BUFFER), unread: false })
     }
 
     /// Has rtnetlink apply the filters of dumps, or refuse those it cannot apply (since Linux 4.20; before, it
@@ -82,28 +85,34 @@ impl Transport {
             self.push(&mut bytes, frame);
             answers.push(None);
         }
+        let mut awaited = answers.len();
         if answers.is_empty() {
             // Sending nothing is refused.
             return Ok(answers);
         }
         self.send(&bytes)?;
-        // The kernel works within the send, so every answer is queued when it returns. One that is not
-        // there then will never come.
-        loop {
+        // The kernel works within the send, so every answer is queued when it returns, behind the objects of its
+        // request. One that is not there then will never come.
+        while awaited > 0 {
             let done = self.receive(|message| {
                 let place = message.sequence.wrapping_sub(first) as usize;
                 match answers.get_mut(place) {
-                    Some(answer) if message.kind == NLMSG_ERROR => *answer = Some(message.refusal()),
+                    Some(answer) if message.kind == NLMSG_ERROR => {
+                        awaited -= usize::from(answer.is_none());
+                        *answer = Some(message.refusal());
+                    }
                     Some(_) => each(message),
                     None => {}
                 }
             });
             match done {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(answers),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
+        self.unread = false;
+        Ok(answers)
     }
 
     /// Asks for all objects of a sort. `each` sees every object; `begin` is called before each attempt, to forget
@@ -149,6 +158,7 @@ impl Transport {
                 Err(error) => return Err(Cause::Socket(error)),
             }
         }
+        self.unread = false;
         match end {
             Some(Err(Refusal { errno: Errno::EINTR, .. })) => Ok(false),
             Some(Err(refusal)) => Err(refusal.into()),
@@ -185,7 +195,8 @@ impl Transport {
     /// Reads one datagram without waiting and hands out its messages.
     pub(super) fn receive(&mut self, mut each: impl FnMut(&Message<'_>)) -> io::Result<()> {
         let flags = (MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC).bits();
-        let length = self.socket.recv(&mut &mut self.buffer[..], flags)?;
+        self.buffer.clear();
+        let length = self.socket.recv(&mut self.buffer, flags)?;
         traffic::told(length);
         let mut rest = self.buffer.get(..length).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, format!("a datagram of {length} bytes was cut off"))
@@ -201,14 +212,15 @@ impl Transport {
         traffic::asked();
         self.sequence = self.sequence.wrapping_add(1);
         let start = bytes.len();
-        bytes.extend(&frame.0);
+        bytes.extend_from_slice(&frame.0);
         bytes[start + 8..start + 12].copy_from_slice(&self.sequence.to_ne_bytes());
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         // Answers to an earlier exchange that failed half way must not be taken for ours. Their sequence
         // numbers differ; a pending overrun would hide real answers, so it is cleared here.
-        while self.receive(|_| {}).is_ok() {}
+        while self.unread && self.receive(|_| {}).is_ok() {}
+        self.unread = true;
         self.socket.send(bytes, 0).map(drop)
     }
 }

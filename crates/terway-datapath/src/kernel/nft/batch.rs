@@ -7,6 +7,7 @@ use super::map::{self, Element, Map};
 use super::object::{Chain, Family, Table};
 use crate::kernel::attribute::Attributes;
 use crate::kernel::transport::Frame;
+use crate::kernel::words::Words;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_NONREC};
 use std::net::IpAddr;
@@ -67,7 +68,7 @@ pub struct Batch {
 /// One change and what it does in words.
 #[derive(Clone, Debug)]
 pub(super) struct Command {
-    pub(super) what: String,
+    pub(super) what: Words,
     pub(super) frame: Frame,
 }
 
@@ -88,8 +89,8 @@ impl Batch {
     }
 
     /// What the change with this number does, as the end of "failed to ...".
-    pub fn what(&self, number: usize) -> &str {
-        self.commands.get(number).map_or("", |command| &command.what)
+    pub fn what(&self, number: usize) -> String {
+        self.commands.get(number).map(|command| command.what.to_string()).unwrap_or_default()
     }
 
     /// Makes a change one that every kernel refuses: of a kind there is none of. For tests of what a refusal leads to.
@@ -111,47 +112,54 @@ impl Batch {
     #[must_use]
     pub fn add_table(self, table: &Table) -> Self {
         let attributes = Attributes::new().text(NFTA_TABLE_NAME, &table.name).u32(NFTA_TABLE_FLAGS, 0);
-        self.push(format!("add table {table}"), NFT_MSG_NEWTABLE, NLM_F_CREATE, table.family, &attributes)
+        self.push(Words::about("add table", table), NFT_MSG_NEWTABLE, NLM_F_CREATE, table.family, &attributes)
     }
 
     /// Deletes a table.
     #[must_use]
     pub fn delete_table(self, table: &Table, how: Deletion) -> Self {
         let attributes = Attributes::new().text(NFTA_TABLE_NAME, &table.name);
-        self.push(format!("delete table {table}"), NFT_MSG_DELTABLE, how.flags(), table.family, &attributes)
+        self.push(
+            Words::about("delete table", table),
+            NFT_MSG_DELTABLE,
+            how.flags(),
+            table.family,
+            &attributes,
+        )
     }
 
     /// Makes a chain, unless it is there.
     #[must_use]
     pub fn add_chain(self, chain: &Chain) -> Self {
-        let what = format!("add chain {chain}");
+        let what = Words::about("add chain", chain);
         self.push(what, NFT_MSG_NEWCHAIN, NLM_F_CREATE, chain.table.family, &chain.encode())
     }
 
     /// Deletes a chain.
     #[must_use]
     pub fn delete_chain(self, chain: &Chain, how: Deletion) -> Self {
-        let what = format!("delete chain {chain}");
+        let what = Words::about("delete chain", chain);
         self.push(what, NFT_MSG_DELCHAIN, how.flags(), chain.table.family, &chain.encode_name())
     }
 
     /// Makes a map, unless it is there.
     #[must_use]
     pub fn add_map(self, map: &Map) -> Self {
-        self.push(format!("add map {map}"), NFT_MSG_NEWSET, NLM_F_CREATE, map.table.family, &map.encode())
+        self.push(Words::about("add map", map), NFT_MSG_NEWSET, NLM_F_CREATE, map.table.family, &map.encode())
     }
 
     /// Deletes a map, which no rule may look up.
     #[must_use]
     pub fn delete_map(self, map: &Map, how: Deletion) -> Self {
-        let what = format!("delete map {map}");
+        let what = Words::about("delete map", map);
         self.push(what, NFT_MSG_DELSET, how.flags(), map.table.family, &map.encode_name())
     }
 
     /// Adds an element to a map that has none of its key; else the whole batch fails with `EEXIST` or `EBUSY`.
     #[must_use]
     pub fn add_element(self, map: &Map, element: &Element) -> Self {
-        let what = format!("add {} to map {map}", element.key);
+        let (key, to) = (element.key, map.clone());
+        let what = move || format!("add {key} to map {to}");
         let flags = NLM_F_CREATE | NLM_F_EXCL;
         self.push(what, NFT_MSG_NEWSETELEM, flags, map.table.family, &map.encode_with(&element.encode()))
     }
@@ -159,7 +167,8 @@ impl Batch {
     /// Deletes the element with this key.
     #[must_use]
     pub fn delete_element(self, map: &Map, key: IpAddr) -> Self {
-        let what = format!("delete {key} from map {map}");
+        let from = map.clone();
+        let what = move || format!("delete {key} from map {from}");
         let attributes = map.encode_with(&map::key(key));
         self.push(what, NFT_MSG_DELSETELEM, 0, map.table.family, &attributes)
     }
@@ -167,10 +176,13 @@ impl Batch {
     /// Adds a rule at the end of a chain.
     #[must_use]
     pub fn add_rule(self, chain: &Chain, rule: &RuleBody, comment: Option<&Comment>) -> Self {
-        let mut what = format!("add a rule to chain {chain}");
+        let (to, marked) = (chain.clone(), comment.cloned());
+        let what = move || match &marked {
+            Some(comment) => format!("add a rule to chain {to} for {}", comment.as_str()),
+            None => format!("add a rule to chain {to}"),
+        };
         let mut attributes = rule_of(chain).nest(NFTA_RULE_EXPRESSIONS, &encode_all(&rule.expressions));
         if let Some(comment) = comment {
-            what = format!("{what} for {}", comment.as_str());
             attributes = attributes.bytes(NFTA_RULE_USERDATA, &comment.encode());
         }
         self.push(what, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, chain.table.family, &attributes)
@@ -179,21 +191,23 @@ impl Batch {
     /// Deletes the rule with this handle, as read by [`Nft::rules`](super::Nft::rules).
     #[must_use]
     pub fn delete_rule(self, chain: &Chain, handle: u64) -> Self {
-        let what = format!("delete rule {handle} of chain {chain}");
+        let of = chain.clone();
+        let what = move || format!("delete rule {handle} of chain {of}");
         let attributes = rule_of(chain).u64(NFTA_RULE_HANDLE, handle);
         self.push(what, NFT_MSG_DELRULE, 0, chain.table.family, &attributes)
     }
 
     fn push(
         mut self,
-        what: String,
+        what: impl Into<Words>,
         message: u16,
         flags: u16,
         family: Family,
         attributes: &Attributes,
     ) -> Self {
         let payload = [&nfgenmsg(family.number(), 0)[..], &attributes.0].concat();
-        self.commands.push(Command { what, frame: Frame::acked(SUBSYSTEM << 8 | message, flags, &payload) });
+        let frame = Frame::acked(SUBSYSTEM << 8 | message, flags, &payload);
+        self.commands.push(Command { what: what.into(), frame });
         self
     }
 }

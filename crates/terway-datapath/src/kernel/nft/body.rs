@@ -275,7 +275,7 @@ impl RuleBody {
     fn snat_by(self, side: Side, map: &Map) -> Self {
         let (register, ipv6) = (Register::FIRST, map.is_ipv6());
         let loaded = load(PayloadBase::Network, side.offset(ipv6), if ipv6 { 16 } else { 4 });
-        let found = Expr::Lookup { map: map.name.clone(), key: register, to: register };
+        let found = Expr::Lookup { map: map.name.to_string(), key: register, to: register };
         self.then([loaded, found, Expr::Nat { kind: NatKind::Source, ipv6, address: register, port: None }])
     }
 

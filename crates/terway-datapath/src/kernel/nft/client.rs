@@ -76,7 +76,7 @@ impl Nft {
         let (about_all, about_each) = answers.split_first().unwrap_or((&None, &[]));
         for (command, answer) in batch.commands.iter().zip(about_each) {
             if let Some(Err(refusal)) = answer {
-                return Err(KernelError::new(command.what.clone(), refusal.clone()));
+                return Err(KernelError::new(command.what.to_string(), refusal.clone()));
             }
         }
         // A refusal of the batch as a whole comes as the answer to its first frame.
@@ -86,7 +86,7 @@ impl Nft {
         let unanswered =
             batch.commands.iter().zip(about_each).find(|(_, answer): &(_, &Answer)| answer.is_none());
         match unanswered {
-            Some((command, _)) => Err(KernelError::new(command.what.clone(), Cause::Unanswered)),
+            Some((command, _)) => Err(KernelError::new(command.what.to_string(), Cause::Unanswered)),
             None => Ok(()),
         }
     }

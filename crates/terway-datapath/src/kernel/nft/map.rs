@@ -1,6 +1,7 @@
 //! Maps from address to address that rules look up, so that a rule costs the same however many elements there are. Each
 //! element carries its owner's comment.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -39,7 +40,7 @@ pub struct Map {
     /// Its table.
     pub table: Table,
     /// Its name, unique in the table.
-    pub name: String,
+    pub name: Cow<'static, str>,
 }
 
 /// An element of a map.
@@ -55,7 +56,7 @@ pub struct Element {
 
 impl Map {
     /// Names a map.
-    pub fn new(table: &Table, name: impl Into<String>) -> Self {
+    pub fn new(table: &Table, name: impl Into<Cow<'static, str>>) -> Self {
         Self { table: table.clone(), name: name.into() }
     }
 

@@ -1,5 +1,6 @@
 //! Tables and chains.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::kernel::attribute::{Attributes, text_value, u32_value, value};
@@ -68,12 +69,12 @@ pub struct Table {
     /// Its family.
     pub family: Family,
     /// Its name, unique in the family.
-    pub name: String,
+    pub name: Cow<'static, str>,
 }
 
 impl Table {
     /// Names a table.
-    pub fn new(family: Family, name: impl Into<String>) -> Self {
+    pub fn new(family: Family, name: impl Into<Cow<'static, str>>) -> Self {
         Self { family, name: name.into() }
     }
 }
@@ -90,7 +91,7 @@ pub struct Chain {
     /// Its table.
     pub table: Table,
     /// Its name, unique in the table.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// Where packets enter it; none for a chain that is only jumped to.
     pub base: Option<Base>,
 }
@@ -148,7 +149,7 @@ pub enum Policy {
 
 impl Chain {
     /// A chain at a hook.
-    pub fn base(table: &Table, name: impl Into<String>, base: Base) -> Self {
+    pub fn base(table: &Table, name: impl Into<Cow<'static, str>>, base: Base) -> Self {
         Self { table: table.clone(), name: name.into(), base: Some(base) }
     }
 
@@ -182,7 +183,7 @@ impl Chain {
     /// Reads a chain of the given family; none if it is at a hook we have no word for.
     pub(super) fn decode(family: Family, bytes: &[u8]) -> Option<Self> {
         let table = Table::new(family, text_value(bytes, NFTA_CHAIN_TABLE)?);
-        let name = text_value(bytes, NFTA_CHAIN_NAME)?;
+        let name = text_value(bytes, NFTA_CHAIN_NAME)?.into();
         let Some(hook) = value(bytes, NFTA_CHAIN_HOOK) else {
             return Some(Self { table, name, base: None });
         };

@@ -14,19 +14,19 @@ use crate::kernel::decode::family_number;
 impl Request {
     /// Adds an address to the link with this index.
     pub fn add_address(index: u32, network: IpNetwork) -> Self {
-        let what = format!("add address {network} to link #{index}");
+        let what = move || format!("add address {network} to link #{index}");
         Self::new(what, ADD, &RouteNetlinkMessage::NewAddress(message(index, network)))
     }
 
     /// Adds an address, or renews the one that is there.
     pub fn replace_address(index: u32, network: IpNetwork) -> Self {
-        let what = format!("add address {network} to link #{index}");
+        let what = move || format!("add address {network} to link #{index}");
         Self::new(what, REPLACE, &RouteNetlinkMessage::NewAddress(message(index, network)))
     }
 
     /// Takes an address from a link.
     pub fn delete_address(index: u32, network: IpNetwork) -> Self {
-        let what = format!("delete address {network} of link #{index}");
+        let what = move || format!("delete address {network} of link #{index}");
         Self::new(what, 0, &RouteNetlinkMessage::DelAddress(message(index, network)))
     }
 }

@@ -20,6 +20,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use super::error::{Cause, KernelError};
 use super::namespace::Netns;
 use super::transport::Frame;
+use super::words::Words;
 
 /// Make it; refuse if it is there.
 const ADD: u16 = NLM_F_CREATE | NLM_F_EXCL;
@@ -29,20 +30,20 @@ const REPLACE: u16 = NLM_F_CREATE | NLM_F_REPLACE;
 /// One change for [`Netlink::transact`](super::Netlink::transact).
 #[derive(Clone, Debug)]
 pub struct Request {
-    what: String,
+    what: Words,
     pub(super) frame: Frame,
     /// Namespaces the message names by descriptor; they must stay open until it is sent.
     held: Vec<Netns>,
 }
 
 impl Request {
-    fn new(what: String, flags: u16, message: &RouteNetlinkMessage) -> Self {
+    fn new(what: impl Into<Words>, flags: u16, message: &RouteNetlinkMessage) -> Self {
         let (kind, payload) = encode(message);
         Self::raw(what, Frame::acked(kind, flags, &payload))
     }
 
-    fn raw(what: String, frame: Frame) -> Self {
-        Self { what, frame, held: Vec::new() }
+    fn raw(what: impl Into<Words>, frame: Frame) -> Self {
+        Self { what: what.into(), frame, held: Vec::new() }
     }
 
     fn holding<'a>(mut self, namespaces: impl IntoIterator<Item = &'a Netns>) -> Self {
@@ -51,8 +52,8 @@ impl Request {
     }
 
     /// What it does, as the end of "failed to ...".
-    pub fn what(&self) -> &str {
-        &self.what
+    pub fn what(&self) -> String {
+        self.what.to_string()
     }
 
     /// Makes it one that every kernel refuses: of a kind there is none of. For tests of what a refusal leads to.
@@ -66,13 +67,13 @@ impl Request {
 
     /// Says what it does in better words, for example with names instead of indexes.
     #[must_use]
-    pub fn described(mut self, what: impl Into<String>) -> Self {
+    pub fn described(mut self, what: impl Into<Words>) -> Self {
         self.what = what.into();
         self
     }
 
     pub(super) fn failed(&self, cause: Cause) -> KernelError {
-        KernelError::new(self.what.clone(), cause)
+        KernelError::new(self.what(), cause)
     }
 }
 

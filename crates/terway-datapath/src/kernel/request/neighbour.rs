@@ -16,13 +16,13 @@ impl Request {
         let mut message = message(index, address);
         message.header.state = NeighbourState::Permanent;
         message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
-        let what = format!("set neighbour {address} at {mac} on link #{index}");
+        let what = move || format!("set neighbour {address} at {mac} on link #{index}");
         Self::new(what, REPLACE, &RouteNetlinkMessage::NewNeighbour(message))
     }
 
     /// Forgets a neighbour.
     pub fn delete_neighbour(index: u32, address: IpAddr) -> Self {
-        let what = format!("delete neighbour {address} of link #{index}");
+        let what = move || format!("delete neighbour {address} of link #{index}");
         Self::new(what, 0, &RouteNetlinkMessage::DelNeighbour(message(index, address)))
     }
 }

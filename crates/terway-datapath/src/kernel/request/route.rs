@@ -6,26 +6,26 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 
-use super::{ADD, REPLACE, Request};
+use super::{ADD, REPLACE, Request, Words};
 use crate::kernel::decode::family_number;
 use crate::kernel::objects::{Route, RouteKind, Scope};
 
 impl Request {
     /// Adds a route; refused if one with the same destination, table and metric is there.
     pub fn add_route(route: &Route) -> Self {
-        Self::new(format!("add route {route}"), ADD, &RouteNetlinkMessage::NewRoute(message(route)))
+        Self::new(Words::about("add route", route), ADD, &RouteNetlinkMessage::NewRoute(message(route)))
     }
 
     /// Adds a route or puts it in the place of the one with the same destination, table and metric, whatever
     /// link that one used.
     pub fn replace_route(route: &Route) -> Self {
-        Self::new(format!("set route {route}"), REPLACE, &RouteNetlinkMessage::NewRoute(message(route)))
+        Self::new(Words::about("set route", route), REPLACE, &RouteNetlinkMessage::NewRoute(message(route)))
     }
 
     /// Makes the route of the same destination, table and metric like this; refused if there is none.
     pub fn change_route(route: &Route) -> Self {
         Self::new(
-            format!("change route {route}"),
+            Words::about("change route", route),
             NLM_F_REPLACE,
             &RouteNetlinkMessage::NewRoute(message(route)),
         )
@@ -38,7 +38,7 @@ impl Request {
             // The kernel compares scopes unless told that any will do.
             message.header.scope = RouteScope::NoWhere;
         }
-        Self::new(format!("delete route {route}"), 0, &RouteNetlinkMessage::DelRoute(message))
+        Self::new(Words::about("delete route", route), 0, &RouteNetlinkMessage::DelRoute(message))
     }
 }
 

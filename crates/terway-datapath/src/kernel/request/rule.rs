@@ -6,7 +6,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 
-use super::{ADD, Request};
+use super::{ADD, Request, Words};
 use crate::kernel::decode::family_number;
 use crate::kernel::objects::Rule;
 
@@ -16,12 +16,12 @@ const FRA_OIFNAME: u16 = 17;
 impl Request {
     /// Adds a rule; refused if the same is there (without that the kernel would store it twice).
     pub fn add_rule(rule: &Rule) -> Self {
-        Self::new(format!("add rule {rule}"), ADD, &RouteNetlinkMessage::NewRule(message(rule)))
+        Self::new(Words::about("add rule", rule), ADD, &RouteNetlinkMessage::NewRule(message(rule)))
     }
 
     /// Deletes the first rule that is like this one in everything said, its protocol too.
     pub fn delete_rule(rule: &Rule) -> Self {
-        Self::new(format!("delete rule {rule}"), 0, &RouteNetlinkMessage::DelRule(message(rule)))
+        Self::new(Words::about("delete rule", rule), 0, &RouteNetlinkMessage::DelRule(message(rule)))
     }
 
     /// Deletes the first rule of this priority about these addresses, wherever it leads and whoever made it.
@@ -32,7 +32,7 @@ impl Request {
         };
         message.attributes.retain(|attribute| !is_free(attribute));
         Self::new(
-            format!("delete what stands in place of rule {rule}"),
+            Words::about("delete what stands in place of rule", rule),
             0,
             &RouteNetlinkMessage::DelRule(message),
         )

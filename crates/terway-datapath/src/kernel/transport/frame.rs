@@ -23,11 +23,11 @@ impl Frame {
         let length = HEADER + payload.len();
         let mut bytes = Vec::with_capacity(length.next_multiple_of(4));
         #[expect(clippy::cast_possible_truncation, reason = "a frame is a few KiB")]
-        bytes.extend((length as u32).to_ne_bytes());
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend((flags | NLM_F_REQUEST).to_ne_bytes());
-        bytes.extend([0; 8]);
-        bytes.extend(payload);
+        bytes.extend_from_slice(&(length as u32).to_ne_bytes());
+        bytes.extend_from_slice(&kind.to_ne_bytes());
+        bytes.extend_from_slice(&(flags | NLM_F_REQUEST).to_ne_bytes());
+        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend_from_slice(payload);
         bytes.resize(length.next_multiple_of(4), 0);
         Self(bytes)
     }

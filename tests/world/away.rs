@@ -17,6 +17,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         once("away::running_pods_notice_nothing", running),
         once("away::a_del_is_spooled_and_picked_up", spooled),
         once("away::an_add_fails_with_try_again", refused),
+        once("away::an_add_waits_for_a_daemon_that_starts_and_nobody_else_does", awaited),
         once("away::the_conflist_appears_when_ready_and_stays", conflist),
         once("away::a_custom_chain_is_refused_beside_whole_enis", custom_chain),
         once("away::a_broken_spool_file_blocks_nothing", broken_spool),
@@ -76,7 +77,8 @@ fn refused(plan: &Plan) -> Result<()> {
     world.nodes[0].stop()?;
     let mut pod = world.nodes[0].pod("web")?;
     let before = (reader::recording(&pod.host)?, reader::recording(&pod.netns)?);
-    let (code, text) = pod.call("ADD").run()?.expect_error("ADD without a daemon")?;
+    let impatient = pod.call("ADD").configured("allocate_timeout", json!(1));
+    let (code, text) = impatient.run()?.expect_error("ADD without a daemon")?;
     ensure!(
         code == 11 && text.contains("daemon-unreachable") && text.contains("eni.socket"),
         "code {code}, {text}"
@@ -89,6 +91,40 @@ fn refused(plan: &Plan) -> Result<()> {
     world.nodes[0].wait_ready()?;
     pod.add()?;
     Ok(())
+}
+
+/// Whether the daemon was killed, and its socket is still there, or ended by itself.
+fn awaited(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (3, 6), ..plan.clone() })?;
+    let node = &mut world.nodes[0];
+    for end in [Node::kill, Node::stop] {
+        let mut old = node.pod("old")?;
+        old.add()?;
+        end(node)?;
+        let early = node.pod("early")?;
+        let mut add = early.call("ADD").start()?;
+        eventually("the ADD listens for a socket", LIMIT, || listens(add.id()).then_some(()))?;
+        for (verb, code) in [("STATUS", 50), ("CHECK", 11)] {
+            let (found, text) = old.call_with_result(verb).run()?.expect_error(verb)?;
+            ensure!(found == code, "{verb}: {found}, {text}");
+        }
+        old.del()?;
+        ensure!(spool(node)? == 1, "the release is not in the spool");
+        ensure!(add.try_wait()?.is_none(), "the ADD did not wait: {:?}", add.wait_with_output()?);
+        node.start()?;
+        let output = add.wait_with_output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        node.wait_ready()?;
+        early.call("DEL").run()?.expect_ok("DEL")?;
+    }
+    wait_quiet(node)?;
+    audit(&world)
+}
+
+/// Whether a process hears of changes of a folder.
+fn listens(process: u32) -> bool {
+    let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|file| file.ends_with("anon_inode:inotify"))
 }
 
 fn conflist(plan: &Plan) -> Result<()> {

@@ -81,7 +81,10 @@ const CALLS: &[Spoiled] = &[
     ),
     (
         "socket that is not there",
-        |call, _| call.configured("socket_path", json!("/run/nowhere.socket")),
+        |call, _| {
+            call.configured("socket_path", json!("/run/nowhere.socket"))
+                .configured("allocate_timeout", json!(1))
+        },
         11,
         &["daemon-unreachable", "/run/nowhere.socket"],
     ),

@@ -22,7 +22,7 @@ use crate::subject::{Subject, refuse_unknown_args};
 use crate::teardown::{Known, tear_down};
 use crate::virtual_function::make_ready;
 use crate::virtual_type::{fall_back, kernel_has_ipvlan, wants_ipvlan};
-use crate::{outcome, spool, timeline};
+use crate::{daemon_start, outcome, spool, timeline};
 
 /// How long an older call for the same attachment may take to end.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
     spool::withdraw(&paths.spool(), &subject.key)?;
 
     timeline::until("prepare");
-    let daemon = Daemon::connect(&paths.socket)?;
+    let daemon = daemon_start::connect(&paths.socket, until)?;
     timeline::until("connect");
     let mut node = Node::default();
     let asked = subject.allocate_request(&request.netns, context);

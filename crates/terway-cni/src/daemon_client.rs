@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use terway_rpc::{BlockingClient, wire};
+use terway_rpc::{BlockingClient, ConnectError, wire};
 use terway_types::{Fault, FaultCode};
 
 /// For everything that needs no cloud.
@@ -21,6 +21,11 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Connects; fails at once if nobody listens.
     pub(crate) fn connect(socket: &Path) -> Result<Self, Fault> {
+        Ok(Self::open(socket)?)
+    }
+
+    /// The same, for whoever looks at why it failed.
+    pub(crate) fn open(socket: &Path) -> Result<Self, ConnectError> {
         let client = BlockingClient::connect(socket, PATIENCE)?;
         Ok(Self { socket: socket.to_owned(), client: RefCell::new(Some(client)) })
     }

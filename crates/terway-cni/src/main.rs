@@ -6,6 +6,7 @@ mod annotations;
 mod blueprint;
 mod check;
 mod daemon_client;
+mod daemon_start;
 mod del;
 mod erdma;
 #[cfg(test)]

@@ -152,12 +152,13 @@ fn what_is_wrong_is_found_before_anything_is_touched() {
 fn a_daemon_that_is_away_is_told_apart_by_how() {
     let node = Node::new();
     let socket = node.dir.path().join("eni.socket");
-    node.call("ADD").fails(11, &["daemon-unreachable", "eni.socket", "there is no socket"]);
+    let add = || node.call("ADD").key("allocate_timeout", json!(1));
+    add().fails(11, &["daemon-unreachable", "eni.socket", "there is no socket"]);
     node.call("CHECK").key("prevResult", json!({})).fails(11, &["daemon-unreachable"]);
     node.call("STATUS").fails(50, &["not-ready", "eni.socket"]);
     node.call("GC").key("cni.dev/valid-attachments", json!([])).fails(11, &["daemon-unreachable"]);
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-    node.call("ADD").fails(11, &["nobody listens"]);
+    add().fails(11, &["nobody listens"]);
     assert_eq!(node.spooled(), Vec::<Value>::new(), "nothing was allocated, so nothing is to be released");
 }
 

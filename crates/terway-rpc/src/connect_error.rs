@@ -61,6 +61,11 @@ impl From<ConnectError> for Fault {
 }
 
 impl ConnectError {
+    /// Whether it is what a daemon that is about to listen looks like.
+    pub fn may_be_starting(&self) -> bool {
+        matches!(self, Self::NoSocket { .. } | Self::NobodyListens { .. })
+    }
+
     /// What the system's word means, if it is one of those with a remedy of their own.
     pub(crate) fn of_kind(path: &Path, kind: io::ErrorKind) -> Option<Self> {
         let path = path.to_owned();

@@ -1,5 +1,5 @@
-//! Programs that set up a link's queues, as tuned and shapers do, which throw away those there are, or flush routes: a
-//! script stands for them.
+//! Programs that set up a link's queues, as tuned and shapers do, which throw away those there are, or flush routes: `tc`
+//! and `ip` stand for them, started by nothing that takes time itself.
 
 use std::time::Instant;
 
@@ -10,7 +10,6 @@ use terway_rig::reader;
 
 use crate::networkd::PROMISED;
 use crate::node::{LIMIT, check, of_pods, pods, restored, shared_nic, told, world};
-use crate::service::Service;
 
 /// Pods have classes at the ENI they share, which is known of them by what is there alone.
 pub(crate) fn a_shaper(name: &str) -> Result<()> {
@@ -35,7 +34,7 @@ pub(crate) fn a_shaper(name: &str) -> Result<()> {
     let mut gone = Vec::new();
     for _ in 0..3 {
         let began = Instant::now();
-        Service::run(node, &format!("tc qdisc del dev {nic} root"))?;
+        reader::text(&host, "tc", &["qdisc", "del", "dev", &nic, "root"])?;
         eventually("the classes are there again", LIMIT, || (shown()? == whole).then_some(()))?;
         gone.push(began.elapsed());
         check(&pods)?;
@@ -59,14 +58,20 @@ pub(crate) fn a_flush(name: &str) -> Result<()> {
     let local = "local 169.254.20.10 dev";
     ensure!(before.contains(local), "no local route for the agent on the node:\n{before}");
     // It knows them once it has seen them; so it has when it put back what else the pods have.
-    Service::run(node, "while ip -4 rule del priority 2048; do true; done")?;
+    let ip = |words: &[&str]| reader::text(&node.netns, "ip", words);
+    for _ in &pods {
+        ip(&["-4", "rule", "del", "priority", "2048"])?;
+    }
     restored(node, &before)?;
-    let mut gone = Vec::new();
+    let ways = ["table", "all", "proto", "157", "type", "local"];
+    let locals = || ip(&[&["-4", "route", "show"], &ways[..]].concat());
+    let (whole, mut gone) = (locals()?, Vec::new());
     for _ in 0..3 {
         let began = Instant::now();
-        Service::run(node, "ip -4 route flush table all proto 157 type local")?;
-        restored(node, &before)?;
+        ip(&[&["-4", "route", "flush"], &ways[..]].concat())?;
+        eventually("the local routes are there again", LIMIT, || (locals().ok()? == whole).then_some(()))?;
         gone.push(began.elapsed());
+        restored(node, &before)?;
         check(&pods)?;
     }
     gone.sort();

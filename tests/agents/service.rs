@@ -43,14 +43,6 @@ impl Service {
         Ok(Self { child: namespace::spawn(netns, command)? })
     }
 
-    /// Runs a script to its end.
-    pub(crate) fn run(node: &Node, script: &str) -> Result<()> {
-        let mut service = Self::start(node, script)?;
-        let status = service.child.wait()?;
-        ensure!(status.success(), "{script}: {status}");
-        Ok(())
-    }
-
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

@@ -31,6 +31,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         once("guard::without_a_way_out_of_one_family_the_other_is_guarded", one_family),
         once("guard::an_eni_gets_back_what_it_asks_for_its_gateway_with", link_local),
         once("guard::the_check_of_sources_comes_back", sources),
+        once("guard::check_waits_for_its_first_look", first_look),
         once("guard::nobody_is_fought", fought),
         once("guard::who_did_it_is_named", named),
         once("guard::what_the_plugin_works_on_is_left_to_it", locked),
@@ -96,6 +97,31 @@ fn sources(plan: &Plan) -> Result<()> {
         reader::text(&host, "nft", words)?;
         let back = eventually("it is there again", SOON, || whole().filter(|now| *now == before));
         back.with_context(|| world.nodes[0].log_tail())?;
+    }
+    Ok(())
+}
+
+/// An upgrade finds links of pods in no group of links, as programs made them that knew no check of sources: CHECK is asked
+/// while the daemon starts, and says that all is well once it says anything of the pod.
+fn first_look(plan: &Plan) -> Result<()> {
+    let mut world = sharing(plan)?;
+    let node = &mut world.nodes[0];
+    let mut pods = ["a", "b", "c", "d"].map(|name| node.pod(name)).into_iter().collect::<Result<Vec<_>>>()?;
+    pods.iter_mut().try_for_each(|pod| pod.add().map(drop))?;
+    node.kill()?;
+    for link in pod_links(&node.netns)? {
+        reader::text(&node.netns, "ip", &["link", "set", &link, "group", "0"])?;
+    }
+    node.start()?;
+    for pod in &pods {
+        let mut said = String::new();
+        eventually("CHECK is answered", LIMIT, || {
+            let answer = pod.call_with_result("CHECK").run().ok()?;
+            said = answer.expect_error("CHECK").map(|(_, text)| text).unwrap_or_default();
+            (said.is_empty() || said.contains("drift")).then_some(())
+        })
+        .with_context(|| said.clone())?;
+        ensure!(said.is_empty(), "{said}");
     }
     Ok(())
 }

@@ -28,13 +28,13 @@ pub(crate) fn check(request: &CheckRequest) -> Result<(), Fault> {
     let paths = Paths::read(conf)?;
     let subject = Subject::of(&request.attachment, &request.context)?;
     let sandbox = Sandbox::open(&request.netns)?;
-    let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
-
     timeline::until("prepare");
     let daemon = Daemon::connect(&paths.socket)?;
     timeline::until("connect");
     let reply = daemon.info(&subject.info_request())?;
     timeline::until("daemon");
+    // Not before: a daemon that has just started looks at the attachment first, which takes the lock.
+    let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
     let mut plans = plans(reply.r#type, &reply.interfaces, &subject.key, &options)?;
     if plans.is_empty() {
         let what = format!("terwayd knows no attachment {}", subject.key);

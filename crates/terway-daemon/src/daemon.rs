@@ -80,12 +80,14 @@ impl Guarding {
             node.events.note("HostGuardOff", "what others take away of pods' state on the node stays away");
             return;
         }
+        node.looked.send_replace(false);
         let guard = HostGuard {
             driver: serving.driver.clone(),
             interface: serving.interface.clone(),
             run_dir: self.run_dir,
             root: self.root,
             node_wide: touched,
+            looked: Arc::clone(&node.looked),
             events: Arc::clone(&node.events),
             metrics: Arc::clone(&node.metrics),
         };

@@ -20,7 +20,7 @@ use terway_datapath::host_agent;
 use terway_datapath::interference::{Interference, Touched};
 use terway_datapath::kernel::{Netns, NicRule};
 use terway_types::fault::chain;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::concern::resolve;
@@ -54,6 +54,8 @@ pub struct HostGuard {
     pub root: PathBuf,
     /// Whoever looks after what is no attachment's.
     pub node_wide: Arc<Notify>,
+    /// Where it tells that it has looked at everybody once, or cannot.
+    pub looked: Arc<watch::Sender<bool>>,
     /// Where the operator hears of it.
     pub events: Arc<Events>,
     /// Where it is counted.
@@ -77,6 +79,7 @@ impl HostGuard {
                 Ok((Err(error), _)) => chain(&error),
                 Err(error) => chain(&error),
             };
+            self.looked.send_replace(true);
             if !told {
                 let message =
                     format!("cannot hear of changes of the node's links, routes and rules: {failed}");
@@ -112,6 +115,7 @@ impl HostGuard {
                     let round = self.round(std::mem::take(&mut heard), &host, memory);
                     let (kept, report) = heard.meanwhile(&mut interference, round).await?;
                     memory = kept;
+                    self.looked.send_replace(true);
                     let gathered = (!heard.is_empty()).then(|| Instant::now() + GATHER);
                     due = self.conclude(&report, &mut heard).into_iter().chain(gathered).min();
                 }

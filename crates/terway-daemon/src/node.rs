@@ -117,6 +117,8 @@ pub struct Node {
     pub started: Timestamp,
     /// Where the configuration is.
     pub config: PathBuf,
+    /// Whether what is on the node for pods has been looked at since the start, if somebody does.
+    pub looked: Arc<watch::Sender<bool>>,
 }
 
 impl Node {
@@ -125,7 +127,8 @@ impl Node {
         let fault = Fault::new(FaultCode::DaemonStarting, "terwayd is starting");
         let (sender, state) = watch::channel(State::Starting(fault));
         let events = Arc::new(Events::new(clock::system));
-        (Self { state, turns: Turns::default(), metrics, events, started, config }, sender)
+        let looked = Arc::new(watch::Sender::new(true));
+        (Self { state, turns: Turns::default(), metrics, events, started, config, looked }, sender)
     }
 
     /// What there is while the pool runs, for a caller who wants something done. Whatever the daemon waits
@@ -150,6 +153,13 @@ impl Node {
         // Out of time, or the daemon gone: what it is now is the answer.
         let _ = timeout_at(until.into(), state.wait_for(told)).await;
         self.serving()
+    }
+
+    /// Waits until what is on the node for pods has been looked at since the start, until then at the longest.
+    pub async fn looked_by(&self, until: Instant) {
+        let mut looked = self.looked.subscribe();
+        // Out of time: then it is told as it is.
+        let _ = timeout_at(until.into(), looked.wait_for(|looked| *looked)).await;
     }
 
     /// What there is while the pool runs, or what it waits for.
@@ -260,5 +270,23 @@ mod tests {
         assert_eq!(at_once.1, cause);
         state.send_replace(State::Stopping);
         assert_eq!(wait(Duration::from_hours(1)).await.unwrap().0, FaultCode::DaemonUnreachable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_about_a_pod_waits_for_the_first_look_at_it() {
+        let (node, _state) = Node::new(Arc::default(), Timestamp::default(), PathBuf::new());
+        let node = Arc::new(node);
+        node.looked_by(Instant::now()).await;
+        node.looked.send_replace(false);
+        let wait = |patience| {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move { node.looked_by(Instant::now() + patience).await })
+        };
+        wait(Duration::from_secs(1)).await.unwrap();
+        let waiting = wait(Duration::from_hours(1));
+        yield_now().await;
+        assert!(!waiting.is_finished());
+        node.looked.send_replace(true);
+        waiting.await.unwrap();
     }
 }

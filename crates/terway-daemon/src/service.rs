@@ -24,6 +24,8 @@ mod inquiry;
 
 /// Longest wait for the own turn by calls that hold nobody up.
 const SHORT: Duration = Duration::from_secs(10);
+/// Longest wait for the first look at pods' state on the node.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
 
 /// The service, over a daemon in whatever state it is.
 #[derive(Clone, Debug)]
@@ -148,6 +150,8 @@ impl Backend {
         let key = attachment_key(&message.network, &message.container_id, &message.ifname)
             .map_err(|error| unnamed(&error))?;
         let serving = self.node.serving()?;
+        // What an earlier program made otherwise, and what was taken while nobody guarded, is put right first.
+        self.node.looked_by(until.min(Instant::now() + FIRST_LOOK)).await;
         let _turn = self.node.turns.take(&key, until).await?;
         let held = serving
             .driver

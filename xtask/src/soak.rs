@@ -11,23 +11,27 @@ use crate::workspace::{Workspace, run as run_command};
 /// How long a piece should take, so that there is news now and then.
 const PIECE: Duration = Duration::from_secs(20);
 
+/// The kinds of histories: each is a test `soak_KIND` of the pool.
+const KINDS: [&str; 9] =
+    ["exclusive", "looks", "meddling", "demands", "claims", "everything", "shared", "addresses", "routed"];
+
 /// How far to go.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Histories of each kind.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     histories: u64,
     /// The number of the first one; each history is its number's.
     #[arg(long, default_value_t = 1_000_000)]
     seed: u64,
     /// Steps of a history at most; thousands make fewer and deeper histories.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     /// Stop after this time, at the end of a piece.
     #[arg(long)]
     minutes: Option<u64>,
-    /// Only histories of this kind, e.g. exclusive.
-    #[arg(long)]
+    /// Only histories of this kind.
+    #[arg(long, value_parser = KINDS)]
     kind: Option<String>,
     /// Explore the small worlds instead, to the end, with so many faults more than in an ordinary run.
     #[arg(long)]
@@ -58,8 +62,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         if arguments.minutes.is_some_and(|minutes| passed >= Duration::from_secs(minutes * 60)) {
             break;
         }
-        piece = (per_second(done, passed) * PIECE.as_secs()).clamp(100, arguments.histories - done + 1);
-        piece = piece.min(arguments.histories - done);
+        piece = next_piece(per_second(done, passed), arguments.histories - done);
     }
     Ok(())
 }
@@ -88,9 +91,36 @@ fn per_second(count: u64, time: Duration) -> u64 {
     count.saturating_mul(1_000) / millis
 }
 
+/// As many as a piece should have at this pace, and no more than are left.
+fn next_piece(per_second: u64, left: u64) -> u64 {
+    per_second.saturating_mul(PIECE.as_secs()).max(100).min(left)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn there_is_a_test_for_each_kind_and_no_other() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/terway-pool/src/histories");
+        let text: String = ["mod.rs", "routed.rs", "shared/mod.rs"]
+            .iter()
+            .map(|file| fs::read_to_string(root.join(file)).unwrap())
+            .collect();
+        let kinds = text.lines().filter_map(|line| line.strip_prefix("fn soak_")?.strip_suffix("() {"));
+        assert_eq!(kinds.collect::<BTreeSet<_>>(), BTreeSet::from(KINDS));
+    }
+
+    #[test]
+    fn a_piece_takes_its_time_and_no_more_than_is_left() {
+        assert_eq!(next_piece(200, 1_000_000), 4_000);
+        assert_eq!(next_piece(1, 1_000_000), 100);
+        assert_eq!(next_piece(200, 50), 50);
+    }
 
     #[test]
     fn the_pace_is_per_second() {

@@ -295,7 +295,8 @@ fn addon_key(number: usize) -> Value {
 /// Starts the simulated cloud and waits for the line that says it is ready.
 fn start_cloud(binaries: &Path, directory: &Path, control: &Path) -> Result<Child> {
     let log = File::create(directory.join("cloudsim.log"))?;
-    let mut child = Command::new(binaries.join("terway-cloudsim"))
+    let program = binaries.join("terway-cloudsim");
+    let mut child = Command::new(&program)
         .arg("--config")
         .arg(directory.join("world.json"))
         .arg("--control")
@@ -304,7 +305,7 @@ fn start_cloud(binaries: &Path, directory: &Path, control: &Path) -> Result<Chil
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()
-        .context("failed to start terway-cloudsim")?;
+        .with_context(|| format!("failed to start {}", program.display()))?;
     let mut line = String::new();
     BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
     if !line.contains("\"ready\":true") {

@@ -79,6 +79,8 @@ fn verdict(subject: &Subject, drifts: &[String]) -> Result<(), Fault> {
     if drifts.is_empty() {
         return Ok(());
     }
-    let what = format!("attachment {} is not as it was made, in {} respects", subject.key, drifts.len());
+    let count = drifts.len();
+    let respects = if count == 1 { "respect" } else { "respects" };
+    let what = format!("attachment {} is not as it was made, in {count} {respects}", subject.key);
     Err(Fault::new(FaultCode::Drift, what).because(drifts.join("; ")))
 }

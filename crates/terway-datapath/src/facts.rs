@@ -172,11 +172,6 @@ impl HostFacts {
     pub fn nic(&self, mac: MacAddr) -> Option<&NicFacts> {
         self.nics.iter().find(|nic| nic.mac == mac)
     }
-
-    /// Whether the uplink takes router advertisements, and would stop doing so when it begins to forward.
-    pub fn uplink_takes_advertisements_as_host(&self) -> bool {
-        self.uplink_accept_ra == Some(1)
-    }
 }
 
 /// The network that the node's owner has put a device into goes before ours.

@@ -66,12 +66,6 @@ impl DaemonClient {
         }
     }
 
-    /// The same connection with another deadline for calls.
-    #[must_use]
-    pub fn with_deadline(&self, deadline: Duration) -> Self {
-        Self { channel: self.channel.clone(), deadline }
-    }
-
     /// The service the plugin uses, for calls this type has no method for.
     pub fn backend(&self) -> TerwayBackendClient<Channel> {
         TerwayBackendClient::new(self.channel.clone())

@@ -113,11 +113,6 @@ impl KernelError {
     pub fn is_busy(&self) -> bool {
         self.errno() == Some(Errno::EBUSY)
     }
-
-    /// The kernel lacks the feature or module.
-    pub fn is_unsupported(&self) -> bool {
-        matches!(self.errno(), Some(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT))
-    }
 }
 
 #[cfg(test)]

@@ -148,5 +148,5 @@ fn facts() {
     assert_eq!((facts.uplink.as_str(), facts.uplink_index), ("eth0", eth0));
     assert_eq!(facts.addresses.v4, "10.0.1.9".parse().ok());
     assert_eq!(facts.addresses.v6, "fd00::9".parse().ok());
-    assert!(facts.uplink_takes_advertisements_as_host(), "the kernel's default");
+    assert_eq!(facts.uplink_accept_ra, Some(1), "the kernel's default");
 }

@@ -112,12 +112,6 @@ impl RuleBody {
         self.address(Side::Destination, Comparison::Eq, prefix)
     }
 
-    /// The destination address is not in the prefix.
-    #[must_use]
-    pub fn not_daddr(self, prefix: IpNetwork) -> Self {
-        self.address(Side::Destination, Comparison::Ne, prefix)
-    }
-
     /// The Ethernet source is another one.
     #[must_use]
     pub fn not_ether_saddr(self, mac: MacAddr) -> Self {

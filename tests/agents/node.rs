@@ -63,12 +63,15 @@ pub(crate) fn restored(node: &Node, before: &str) -> Result<()> {
     outcome.with_context(|| format!("was:\n{before}\nis:\n{now}\n{}", node.log_tail()))
 }
 
-/// The ENI that pods share, as the node calls it.
+/// The ENI that pods share, as the node calls it: their way out leads there, once it is back where a service at work takes
+/// it away.
 pub(crate) fn shared_nic(node: &Node) -> Result<String> {
-    let routes = reader::json(&node.netns, "ip", &["-4", "route", "show", "table", "all", "proto", "157"])?;
-    let mut ways = routes.as_array().into_iter().flatten();
-    let out = ways.find(|route| route["dst"] == "default").context("pods have no way out")?;
-    Ok(out["dev"].as_str().context("a way out without a link")?.to_owned())
+    eventually("pods have a way out", LIMIT, || {
+        let words = ["-4", "route", "show", "table", "all", "proto", "157"];
+        let routes = reader::json(&node.netns, "ip", &words).ok()?;
+        let out = routes.as_array()?.iter().find(|route| route["dst"] == "default")?;
+        Some(out["dev"].as_str()?.to_owned())
+    })
 }
 
 /// The messages of the node's events of this kind.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use terway_datapath::kernel::{Netlink, Netns, NicRule, SmcEntry, SmcMember, SmcTable, find_nic};
 use terway_datapath::names::{self, ENI_MAC_GROUP};
-use terway_datapath::{Removal, remove};
+use terway_datapath::{ApplyError, Layout, Removal, Step, apply, remove};
 use terway_types::IpFamily;
 
 use crate::shared::{self, SharedEni};
@@ -84,11 +84,12 @@ pub(crate) fn the_eni_is_found_beside_it() {
     assert_eq!(world.check(&pod, &layout), Vec::<String>::new());
 }
 
-/// The pod's entry in SMC-R's table comes and goes with its link; nobody else's is touched. The kernel takes entries of
-/// devices in the first namespace only, which the node is not here.
+/// The pod's entry in SMC-R's table comes and goes with its link, also where the ADD fails; nobody else's is touched. The
+/// kernel takes entries of devices in the first namespace only, which the node is not here.
 pub(crate) fn its_link_is_of_the_devices_network() {
     let world = World::new();
-    let mut eni = shared::eni(&world, 4, 1);
+    let mut eni = shared::eni(&world, 4, 2);
+    shared::used(&world, &mut eni);
     let pod = pod(&mut eni, &world);
     let table = || SmcTable::open(&pod.netns).unwrap().unwrap();
     let entry = |network: &str, link: &str| SmcEntry {
@@ -102,8 +103,24 @@ pub(crate) fn its_link_is_of_the_devices_network() {
     let mut layout = world
         .layout_with(&pod, |facts| facts.find_rdma(&node_with_device(&eni), &world.node, eni.mac).unwrap());
     assert_eq!(layout.host.smc.len(), 1);
+    let before = (world.record(), pod.record());
+    let undone = |layout: &Layout, stop: Step| {
+        let stopping = |step| {
+            let made = table().entries().unwrap().contains(&entry("0", "eth0"));
+            assert_eq!(made, step > Step::Pod, "{step}");
+            if step == stop { Err("as asked".to_owned()) } else { Ok(()) }
+        };
+        let error = apply(layout, &world.context(&pod, Some(&stopping))).unwrap_err();
+        assert!(matches!(error, ApplyError::Step { undo: None, .. }), "{error:?}");
+        assert_eq!(table().entries().unwrap(), there);
+        similar(&before.0, &world.record());
+        similar(&before.1, &pod.record());
+    };
     layout.host.smc.clear();
-    terway_datapath::apply(&layout, &world.context(&pod, None)).unwrap();
+    for stop in [Step::Pod, Step::Host, Step::Loopback] {
+        undone(&layout, stop);
+    }
+    apply(&layout, &world.context(&pod, None)).unwrap();
     assert_eq!(table().entries().unwrap(), [&there[..], &[entry("0", "eth0")]].concat());
     assert_eq!(world.check(&pod, &layout), Vec::<String>::new());
     assert!(table().add(&entry("0", "eth0")).unwrap_err().is_exists());

@@ -1,9 +1,14 @@
 //! Kernel settings under `/proc/sys/net`. They belong to the namespace of the thread that opens the file, so
 //! the functions here act on the calling thread's: call them inside [`Netns::run`](super::Netns::run).
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
 
 /// A setting that could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -36,22 +41,25 @@ pub enum SysctlError {
     },
 }
 
-/// The settings of one `/proc/sys`.
-#[derive(Clone, Debug)]
+/// The settings of one namespace. The way into its folders is walked once: the kernel keeps the folders of a family of all
+/// namespaces in one list, so each walk costs more with every pod of a node that has settings.
+#[derive(Debug)]
 pub struct Sysctl {
     root: PathBuf,
+    ipv4: OnceLock<OwnedFd>,
+    ipv6: OnceLock<OwnedFd>,
 }
 
 impl Sysctl {
     /// The settings under a root folder, normally `/proc/sys`.
     pub fn at(root: impl AsRef<Path>) -> Self {
-        Self { root: root.as_ref().to_owned() }
+        Self { root: root.as_ref().to_owned(), ipv4: OnceLock::new(), ipv6: OnceLock::new() }
     }
 
     /// Reads a setting. Parts are separated by `/`, because a link's name may contain dots:
     /// `net/ipv4/conf/eth0.100/rp_filter`.
     pub fn get(&self, name: &str) -> Result<String, SysctlError> {
-        match fs::read_to_string(self.root.join(name)) {
+        match self.open(name, OFlag::O_RDONLY).and_then(io::read_to_string) {
             Ok(text) => Ok(text.trim().to_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(SysctlError::Missing { name: name.to_owned() })
@@ -68,8 +76,23 @@ impl Sysctl {
         }
         let unwritable =
             |source| SysctlError::Unwritable { name: name.to_owned(), value: value.to_owned(), source };
-        fs::write(self.root.join(name), value).map_err(unwritable)?;
+        let written = self.open(name, OFlag::O_WRONLY | OFlag::O_TRUNC);
+        written.and_then(|mut file| file.write_all(value.as_bytes())).map_err(unwritable)?;
         Ok(true)
+    }
+
+    fn open(&self, name: &str, how: OFlag) -> io::Result<File> {
+        for (family, folder) in [("net/ipv4/", &self.ipv4), ("net/ipv6/", &self.ipv6)] {
+            let Some(rest) = name.strip_prefix(family) else { continue };
+            let folder = if let Some(folder) = folder.get() {
+                folder
+            } else {
+                let opened = File::open(self.root.join(family))?.into();
+                folder.get_or_init(|| opened)
+            };
+            return Ok(openat(folder, rest, how | OFlag::O_CLOEXEC, Mode::empty())?.into());
+        }
+        Ok(open(&self.root.join(name), how | OFlag::O_CLOEXEC, Mode::empty())?.into())
     }
 }
 
@@ -92,7 +115,22 @@ pub fn ipv6_conf(link: &str, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn the_way_into_the_folders_of_a_family_is_walked_once() {
+        let root = tempfile::tempdir().unwrap();
+        let name = ipv6_conf("eth0", "accept_ra");
+        let file = root.path().join(&name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "1\n").unwrap();
+        let sysctl = Sysctl::at(root.path());
+        assert_eq!(sysctl.get(&name).unwrap(), "1");
+        fs::rename(root.path().join("net"), root.path().join("elsewhere")).unwrap();
+        assert!(sysctl.set(&name, "2").unwrap());
+        assert!(Sysctl::at(root.path()).get(&name).is_err(), "nothing is there any more");
+    }
 
     #[test]
     fn a_value_that_is_there_is_not_written() {

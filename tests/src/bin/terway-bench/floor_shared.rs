@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -30,6 +31,9 @@ const TABLE: u32 = 1999;
 const TO_POD: u32 = 512;
 const FROM_POD: u32 = 2048;
 
+/// The pods of all floors so far: their namespaces stay.
+static PODS: AtomicUsize = AtomicUsize::new(0);
+
 /// How a pod is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -49,7 +53,6 @@ pub(crate) struct Floor {
     nic: u32,
     socket: Netlink,
     filter: Nft,
-    pods: usize,
 }
 
 impl Floor {
@@ -61,13 +64,13 @@ impl Floor {
         let (mut socket, mut filter) = (Netlink::open(&host)?, Nft::open(&host)?);
         filter.commit(&of_all_pods())?;
         let nic = socket.link_by_name(NIC)?.context("the NIC is not there")?.index;
-        Ok(Self { kind, nic, socket, filter, pods: 0 })
+        Ok(Self { kind, nic, socket, filter })
     }
 
     /// One ADD and one DEL for a fresh namespace.
     pub(crate) fn round(&mut self) -> Result<Round> {
-        self.pods += 1;
-        let name = format!("/run/netns/floor-{:?}-{}", self.kind, self.pods).replace(['(', ')'], "");
+        let pod = PODS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("/run/netns/floor-{:?}-{pod}", self.kind).replace(['(', ')'], "");
         let pod = Netns::create_named(name)?;
         let start = Instant::now();
         self.links(&pod)?;

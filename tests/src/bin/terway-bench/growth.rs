@@ -1,11 +1,19 @@
-//! How costs grow with the pods on a node, up to hundreds on shared ENIs.
+//! How costs grow with the pods on a node, up to hundreds on shared ENIs: ours, and beside them the kernel's own for the same
+//! requests from a bare loop on the same node.
+
+use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Result;
+use terway_datapath::kernel::namespace::Netns;
+use terway_datapath::kernel::netlink::Netlink;
 use terway_rig::node::Node;
 use terway_rig::pod::Pod;
 use terway_rig::world::Plan;
 
 use crate::Options;
+use crate::floor::{POD4, POD6};
+use crate::floor_shared::{Floor, Kind};
 use crate::plot;
 use crate::stats::Samples;
 use crate::subject;
@@ -15,6 +23,21 @@ use crate::table::Table;
 const ADDRESSES: u32 = 50;
 /// At each end of the curve, how many pods its cost is taken from.
 const ENDS: usize = 50;
+/// How many pods come or go between two looks at what else costs more with them.
+const EVERY: usize = 5;
+
+/// What was measured on the way from an empty node to a full one and back.
+#[derive(Default)]
+struct Curve {
+    add: Samples,
+    check: Samples,
+    del: Samples,
+    /// The kernel's own part of ADD and DEL.
+    floor_add: Samples,
+    floor_del: Samples,
+    /// The kernel's own part of what a CHECK reads of all pods: the list of rules.
+    rules: Samples,
+}
 
 /// ADD, CHECK and DEL of one pod after the other, from an empty node to a full one and back.
 pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
@@ -31,57 +54,88 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
         ..Plan::default()
     };
     let mut world = subject::world(&plan, options)?;
+    let vpc = world.vpc.clone();
     let node = &mut world.nodes[0];
     subject::warm_addresses(node, pods)?;
-    let mut add = Samples::new();
+    let mut floor = Floor::new(Kind::PolicyRoute, &node.netns, &vpc)?;
     let mut all =
         (0..pods).map(|number| node.pod(&format!("growth{number}"))).collect::<Result<Vec<Pod>>>()?;
-    for pod in &mut all {
-        add.add(pod.add()?.elapsed);
-    }
-    let check = checks(&all, options.rounds)?;
+    let mut curve = up(&mut all, &mut floor, &node.netns)?;
     let scrape = scrapes(node, options.rounds)?;
-    let mut del = Samples::new();
-    for pod in &mut all {
-        del.add(pod.del()?.elapsed);
-    }
-    tell(table, &add, &check, &del);
+    down(&mut all, &mut floor, &mut curve)?;
+    curve.tell(table);
     table.figure(
         "a scrape of the metrics, p50",
         format!("{:.2} ms with {pods} attachments", scrape.quantile(0.5)),
     );
-    for (name, samples) in
-        [("growth_add", &add), ("growth_check", &check), ("growth_del", &del), ("scrape", &scrape)]
-    {
+    for (name, samples) in curve.series().into_iter().chain([("scrape", &scrape)]) {
         table.raw(name, samples.json());
     }
     plot::curve(
         &options.folder().join("growth.svg"),
         "ADD and DEL on shared ENIs, as pods come to the node and leave it",
         "pods so far",
-        &[("ADD", &add), ("DEL, from full to empty", &del)],
+        &[("ADD", &curve.add), ("DEL, from full to empty", &curve.del)],
     )
 }
 
-fn tell(table: &mut Table, add: &Samples, check: &Samples, del: &Samples) {
-    let (count, ends) = (add.all().len(), ENDS.min(add.all().len() / 2));
-    let (first, last) = (add.part(0..ends).quantile(0.5), add.part(count - ends..count).quantile(0.5));
-    table.figure(
-        "ADD with all pods on the node / with none",
-        format!("{last:.1} / {first:.1} ms = {:.2}, {count} pods", last / first),
-    );
-    table.figure(
-        "DEL, CHECK with many pods on the node, p50",
-        format!("{:.1} ms, {:.1} ms", del.quantile(0.5), check.quantile(0.5)),
-    );
+fn up(pods: &mut [Pod], floor: &mut Floor, host: &Path) -> Result<Curve> {
+    let mut curve = Curve::default();
+    let mut list = Netlink::open(&Netns::open(host)?)?;
+    for (number, pod) in pods.iter_mut().enumerate() {
+        curve.add.add(pod.add()?.elapsed);
+        if number % EVERY == 0 {
+            curve.floor_add.add(floor.round()?.add);
+            curve.check.add(pod.call_with_result("CHECK").run()?.expect_ok("CHECK")?.elapsed);
+            let start = Instant::now();
+            list.rules_about(&[POD4, POD6])?;
+            curve.rules.add(start.elapsed());
+        }
+    }
+    Ok(curve)
 }
 
-fn checks(pods: &[Pod], rounds: usize) -> Result<Samples> {
-    let mut samples = Samples::new();
-    for pod in pods.iter().cycle().take(rounds) {
-        samples.add(pod.call_with_result("CHECK").run()?.expect_ok("CHECK")?.elapsed);
+fn down(pods: &mut [Pod], floor: &mut Floor, curve: &mut Curve) -> Result<()> {
+    for (number, pod) in pods.iter_mut().enumerate() {
+        if number % EVERY == 0 {
+            curve.floor_del.add(floor.round()?.del);
+        }
+        curve.del.add(pod.del()?.elapsed);
     }
-    Ok(samples)
+    Ok(())
+}
+
+impl Curve {
+    fn series(&self) -> [(&'static str, &Samples); 6] {
+        [
+            ("growth_add", &self.add),
+            ("growth_check", &self.check),
+            ("growth_del", &self.del),
+            ("growth_floor_add", &self.floor_add),
+            ("growth_floor_del", &self.floor_del),
+            ("growth_rules", &self.rules),
+        ]
+    }
+
+    fn tell(&self, table: &mut Table) {
+        let pods = self.add.all().len();
+        let of_all = |what: &str| format!("{what} with {pods} pods on the node / with none, p50");
+        table.figure(of_all("ADD"), ratio(&self.add, ENDS, false));
+        table.figure("the same of the floor", ratio(&self.floor_add, ENDS / EVERY, false));
+        table.figure(of_all("DEL"), ratio(&self.del, ENDS, true));
+        table.figure("the same of the floor", ratio(&self.floor_del, ENDS / EVERY, true));
+        table.figure(of_all("CHECK"), ratio(&self.check, ENDS / EVERY, false));
+        table.figure("of it the kernel's lists of rules", ratio(&self.rules, ENDS / EVERY, false));
+    }
+}
+
+/// What it took at the full end of the curve, and at the empty one; `falls` says that the full end came first.
+fn ratio(samples: &Samples, ends: usize, falls: bool) -> String {
+    let (count, ends) = (samples.all().len(), ends.min(samples.all().len() / 2));
+    let (first, last) =
+        (samples.part(0..ends).quantile(0.5), samples.part(count - ends..count).quantile(0.5));
+    let (full, empty) = if falls { (first, last) } else { (last, first) };
+    format!("{full:.1} / {empty:.1} ms = {:.2}", full / empty)
 }
 
 fn scrapes(node: &Node, rounds: usize) -> Result<Samples> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cni_protocol::{AddRequest, CniResult};
-use terway_datapath::apply::{Applied, AttachmentContext, Step};
+use terway_datapath::apply::{Applied, AttachmentContext, Step, apply_over};
 use terway_datapath::attachment_lock;
 use terway_rpc::wire;
 use terway_types::{Fault, FaultCode, Timestamp};
@@ -36,7 +36,7 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
     let paths = Paths::read(&context.config)?;
     let subject = Subject::of(&request.attachment, context)?;
     refuse_unknown_args(context)?;
-    let sandbox = Sandbox::open(&request.netns)?;
+    let mut sandbox = Sandbox::open(&request.netns)?;
     let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
     sandbox.require_free(&subject.key.ifname)?;
     spool::withdraw(&paths.spool(), &subject.key)?;
@@ -50,7 +50,7 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
     daemon.hang_up();
     timeline::until("daemon");
     let built = match reply {
-        Ok(reply) => build(&reply, &subject, &options, &sandbox, (&daemon, node)),
+        Ok(reply) => build(&reply, &subject, &options, &mut sandbox, (&daemon, node)),
         // It may have been given without our hearing of it.
         Err(fault) if is_away(&fault) => Err(fault),
         Err(fault) => return Err(fault),
@@ -69,7 +69,7 @@ fn build(
     reply: &wire::AllocateReply,
     subject: &Subject,
     options: &Options,
-    sandbox: &Sandbox,
+    sandbox: &mut Sandbox,
     (daemon, node): (&Daemon, Node),
 ) -> Result<CniResult, Fault> {
     let mut plans = plans(reply.r#type, &reply.interfaces, &subject.key, options)?;
@@ -114,7 +114,7 @@ fn build(
     Ok(result)
 }
 
-fn apply(blueprint: &Blueprint, sandbox: &Sandbox) -> Result<Applied, Fault> {
+fn apply(blueprint: &Blueprint, sandbox: &mut Sandbox) -> Result<Applied, Fault> {
     let context = AttachmentContext {
         host: &sandbox.host,
         pod: &sandbox.pod,
@@ -123,7 +123,7 @@ fn apply(blueprint: &Blueprint, sandbox: &Sandbox) -> Result<Applied, Fault> {
         deadline: Instant::now() + NIC_PATIENCE,
         before_step: Some(&timeline::steps()),
     };
-    let applied = terway_datapath::apply(&blueprint.layout, &context);
+    let applied = apply_over(&mut sandbox.connections, &blueprint.layout, &context);
     timeline::until(timeline::name(Step::Loopback));
     applied.map_err(|error| error.fault())
 }

@@ -1,6 +1,7 @@
 //! The pod's network namespace, proven to be one, and proven not to be the host's.
 
-use terway_datapath::kernel::{Netlink, Netns, NetnsError};
+use terway_datapath::apply::Connections;
+use terway_datapath::kernel::{KernelError, Netlink, Netns, NetnsError};
 use terway_types::{Fault, FaultCode, IfName};
 
 /// Both sides of an attachment.
@@ -10,6 +11,8 @@ pub(crate) struct Sandbox {
     pub(crate) host: Netns,
     /// The pod's.
     pub(crate) pod: Netns,
+    /// To both.
+    pub(crate) connections: Connections,
 }
 
 impl Sandbox {
@@ -17,25 +20,31 @@ impl Sandbox {
     /// away from it, so that is found out before anything is touched.
     pub(crate) fn open(path: &str) -> Result<Self, Fault> {
         let host = host()?;
-        let pod = open(path).map_err(|error| {
+        let unusable = |error: NetnsError| {
             Fault::new(FaultCode::NetnsInvalid, format!("CNI_NETNS {path:?} cannot be used"))
                 .caused_by(&error)
-        })?;
+        };
+        let pod = Netns::open(path).map_err(unusable)?;
         if pod.is_same(&host) {
             let what = format!("CNI_NETNS {path:?} is the host's own network namespace");
             return Err(Fault::new(FaultCode::NetnsInvalid, what));
         }
-        Ok(Self { host, pod })
+        let refused = |error: KernelError| {
+            Fault::new(FaultCode::KernelRefused, "failed to talk with the kernel").caused_by(&error)
+        };
+        // To be entered is the proof that it is of the network kind: the others look alike until then.
+        let inside = pod.run(Netlink::here).map_err(unusable)?.map_err(refused)?;
+        let connections = Connections { host: Netlink::open(&host).map_err(refused)?, pod: inside };
+        Ok(Self { host, pod, connections })
     }
 
     /// Fails if the pod has a link of this name already.
-    pub(crate) fn require_free(&self, ifname: &IfName) -> Result<(), Fault> {
-        let kernel = |error: &dyn std::error::Error| {
+    pub(crate) fn require_free(&mut self, ifname: &IfName) -> Result<(), Fault> {
+        let kernel = |error: KernelError| {
             Fault::new(FaultCode::KernelRefused, format!("failed to look for {ifname} in the pod"))
-                .caused_by(error)
+                .caused_by(&error)
         };
-        let mut netlink = Netlink::open(&self.pod).map_err(|error| kernel(&error))?;
-        match netlink.link_by_name(ifname.as_str()).map_err(|error| kernel(&error))? {
+        match self.connections.pod.link_by_name(ifname.as_str()).map_err(kernel)? {
             None => Ok(()),
             Some(link) => {
                 let owner = link.alias.map_or_else(String::new, |alias| format!(", marked {alias:?}"));

@@ -11,15 +11,15 @@ use crate::remove::RemoveError;
 /// The steps of applying a layout, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
+    /// Links moved and made.
+    Links,
     /// Switches of the node that other attachments share.
     NodeSwitches,
-    /// Links made and moved, and source translation.
-    Links,
     /// Switches of those links.
     LinkSwitches,
     /// Everything on the links in the pod.
     Pod,
-    /// Everything on the links in the host.
+    /// Everything on the links in the host, and source translation.
     Host,
     /// The pod's `lo`.
     Loopback,
@@ -28,14 +28,14 @@ pub enum Step {
 impl Step {
     /// All steps, in order.
     pub const ALL: [Self; 6] =
-        [Self::NodeSwitches, Self::Links, Self::LinkSwitches, Self::Pod, Self::Host, Self::Loopback];
+        [Self::Links, Self::NodeSwitches, Self::LinkSwitches, Self::Pod, Self::Host, Self::Loopback];
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Links => "move and make the links",
             Self::NodeSwitches => "set the node's switches",
-            Self::Links => "make and move the links, or translate sources",
             Self::LinkSwitches => "set the links' switches",
             Self::Pod => "set up the pod's side",
             Self::Host => "set up the host's side",

@@ -9,8 +9,6 @@ mod requests;
 mod switches;
 
 use std::collections::BTreeSet;
-use std::panic::resume_unwind;
-use std::thread;
 use std::time::Instant;
 
 pub use asked::Asked;
@@ -50,10 +48,28 @@ pub struct Applied {
     pub pci: Option<String>,
 }
 
+/// A connection to each side of an attachment.
+#[derive(Debug)]
+pub struct Connections {
+    /// To the node's namespace.
+    pub host: Netlink,
+    /// To the pod's.
+    pub pod: Netlink,
+}
+
 /// Makes the layout. On failure everything is as before, except what the error says could not be undone, and
 /// except a stale host link of an older sandbox, which is gone.
 pub fn apply(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Applied, ApplyError> {
     apply_spoiled(layout, context, &|_| {})
+}
+
+/// The same, over connections that are open already.
+pub fn apply_over(
+    connections: &mut Connections,
+    layout: &Layout,
+    context: &AttachmentContext<'_>,
+) -> Result<Applied, ApplyError> {
+    apply_through(connections, layout, context, &|_| {})
 }
 
 /// The same, where everything that is asked of the kernel goes through `spoil` before. For tests of the way back.
@@ -62,16 +78,25 @@ pub fn apply_spoiled(
     context: &AttachmentContext<'_>,
     spoil: &dyn Fn(Asked<'_, '_>),
 ) -> Result<Applied, ApplyError> {
+    let mut connections =
+        Connections { host: Netlink::open(context.host)?, pod: Netlink::open(context.pod)? };
+    apply_through(&mut connections, layout, context, spoil)
+}
+
+fn apply_through(
+    Connections { host, pod }: &mut Connections,
+    layout: &Layout,
+    context: &AttachmentContext<'_>,
+    spoil: &dyn Fn(Asked<'_, '_>),
+) -> Result<Applied, ApplyError> {
     if context.pod.is_same(context.host) {
         return Err(ApplyError::HostNamespace);
     }
-    let mut host = Netlink::open(context.host)?;
-    let mut pod = Netlink::open(context.pod)?;
     let there = pod.links()?;
-    check::default_routes_are_free(layout, &there, &mut pod)?;
+    check::default_routes_are_free(layout, &there, pod)?;
     check::names_are_free(layout, &there)?;
-    let nic = check::find_nic(layout, context, &mut host)?;
-    check::clear_host_name(layout, &mut host)?;
+    let nic = check::find_nic(layout, context, host)?;
+    check::clear_host_name(layout, host)?;
     let moved = nic.as_ref().filter(|_| matches!(layout.eni(), Some(Eni::Moved(_))));
     let mut work = Work { layout, context, spoil, host, pod, eni: nic.as_ref(), moved };
     match work.all_steps() {
@@ -87,8 +112,8 @@ struct Work<'a> {
     layout: &'a Layout,
     context: &'a AttachmentContext<'a>,
     spoil: Spoil<'a>,
-    host: Netlink,
-    pod: Netlink,
+    host: &'a mut Netlink,
+    pod: &'a mut Netlink,
     /// The ENI's netdev.
     eni: Option<&'a kernel::Link>,
     /// The ENI's netdev, if it moves.
@@ -98,8 +123,8 @@ struct Work<'a> {
 impl Work<'_> {
     /// The steps in order; gives the index of the pod's interface.
     fn all_steps(&mut self) -> Result<u32, (Step, StepError)> {
-        self.step(Step::NodeSwitches, Self::node_switches)?;
         self.step(Step::Links, Self::links)?;
+        self.step(Step::NodeSwitches, Self::node_switches)?;
         self.step(Step::LinkSwitches, Self::link_switches)?;
         let index = self.step(Step::Pod, Self::pod_side)?;
         self.step(Step::Host, Self::host_side)?;
@@ -116,43 +141,29 @@ impl Work<'_> {
         allowed.map_err(StepError::Stopped).and_then(|()| work(self)).map_err(|error| (step, error))
     }
 
-    /// The node's own switches stay as they are set: other attachments need them too.
-    fn node_switches(&mut self) -> Result<(), StepError> {
-        switches::of_node(&self.layout.host, &self.layout.uplink, self.context.host, self.spoil)
-    }
-
-    /// Every link to its place: the pair made with its far end in the pod, the ENI moved, renamed and marked in
-    /// one request. The move is by far the slowest of all requests: it waits for the kernel's readers, tens of
-    /// milliseconds on some kernels. Source translation needs neither the links nor their lock, but waits for
-    /// readers too, so both wait at the same time.
+    /// Every link to its place: the ENI moved, renamed and marked in one request, the pair made with its far end in the
+    /// pod. The move is by far the slowest of all requests, and comes first: on several processors it ends after whatever
+    /// the kernel has put off for its readers by then, and each tick of the clock before it may begin a wait that it must
+    /// sit out before its own.
     fn links(&mut self) -> Result<(), StepError> {
-        let mut batch = requests::make_children(self.layout, self.eni, self.context.pod)?;
-        batch.extend(requests::make_links(self.layout, self.context.pod));
-        batch.extend(switches::by_netlink(&self.layout.host));
+        let mut batch = Vec::new();
         if let (Some(Eni::Moved(link)), Some(nic)) = (self.layout.eni(), self.moved) {
             batch.push(requests::move_nic(link, nic, self.context.pod));
         }
-        let (layout, netns) = (self.layout, self.context.host);
-        let wanted = &layout.host.source_nat;
-        let mark = Mark::of(&layout.key);
-        let mut additions: Vec<_> =
-            wanted.iter().map(|nat| (*nat, source_nat::addition(nat, &mark))).collect();
-        for (_, addition) in &mut additions {
-            for number in 0..addition.len() {
-                (self.spoil)(Asked::Change(addition, number));
-            }
+        batch.extend(requests::make_children(self.layout, self.eni, self.context.pod)?);
+        batch.extend(requests::make_links(self.layout, self.context.pod));
+        batch.extend(switches::by_netlink(&self.layout.host));
+        self.host.transact(&spoiled(batch, self.spoil))?;
+        if self.layout.pod.links.iter().any(|link| link.kind.is_child()) {
+            let names = requests::name_children(self.layout, &self.pod.links()?);
+            self.pod.transact(&spoiled(names, self.spoil))?;
         }
-        thread::scope(|scope| {
-            let translate = move || source_nat::install(&additions, &mark, netns);
-            let translation = (!wanted.is_empty()).then(|| scope.spawn(translate));
-            self.host.transact(&spoiled(batch, self.spoil))?;
-            if layout.pod.links.iter().any(|link| link.kind.is_child()) {
-                let names = requests::name_children(layout, &self.pod.links()?);
-                self.pod.transact(&spoiled(names, self.spoil))?;
-            }
-            let Some(translation) = translation else { return Ok(()) };
-            Ok(translation.join().unwrap_or_else(|panic| resume_unwind(panic))?)
-        })
+        Ok(())
+    }
+
+    /// The node's own switches stay as they are set: other attachments need them too.
+    fn node_switches(&mut self) -> Result<(), StepError> {
+        switches::of_node(&self.layout.host, &self.layout.uplink, self.context.host, self.spoil)
     }
 
     fn link_switches(&mut self) -> Result<(), StepError> {
@@ -162,11 +173,11 @@ impl Work<'_> {
 
     fn pod_side(&mut self) -> Result<u32, StepError> {
         let links = self.pod.links()?;
-        let rules = rules_there(&self.layout.pod, &mut self.pod)?;
+        let rules = rules_there(&self.layout.pod, self.pod)?;
         let batch = spoiled(requests::inside(&self.layout.pod, &links, &rules)?, self.spoil);
         self.pod.transact(&batch)?;
         for link in queues::links(&self.layout.pod, &links) {
-            let batch = spoiled(queues::missing(&mut self.pod, link, &self.layout.pod)?, self.spoil);
+            let batch = spoiled(queues::missing(self.pod, link, &self.layout.pod)?, self.spoil);
             self.pod.transact(&batch)?;
         }
         smc::add_missing(&self.layout.pod.smc, self.context.pod)?;
@@ -182,20 +193,37 @@ impl Work<'_> {
             links.extend(self.host.link_by_name(name)?);
         }
         // Rules of a node grow with its pods: what stands in the way is deleted unseen.
-        rules::clear(&mut self.host, &requests::rules(host, &links)?)?;
+        rules::clear(self.host, &requests::rules(host, &links)?)?;
         let batch = spoiled(requests::inside(host, &links, &[])?, self.spoil);
         self.host.transact(&batch)?;
         for link in queues::links(host, &links) {
-            let batch = spoiled(queues::missing(&mut self.host, link, host)?, self.spoil);
+            let batch = spoiled(queues::missing(self.host, link, host)?, self.spoil);
             self.host.transact(&batch)?;
         }
-        let batch = spoiled(requests::link_locals(host, &links, &mut self.host)?, self.spoil);
+        let batch = spoiled(requests::link_locals(host, &links, self.host)?, self.spoil);
         self.host.transact(&batch)?;
         for (link, tagging) in tags::by_index(host, &links) {
-            let batch = spoiled(tags::missing(&mut self.host, link, tagging)?, self.spoil);
+            let batch = spoiled(tags::missing(self.host, link, tagging)?, self.spoil);
             self.host.transact(&batch)?;
         }
-        Ok(smc::add_missing(&host.smc, self.context.host)?)
+        smc::add_missing(&host.smc, self.context.host)?;
+        self.translate()
+    }
+
+    fn translate(&self) -> Result<(), StepError> {
+        let wanted = &self.layout.host.source_nat;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mark = Mark::of(&self.layout.key);
+        let mut additions: Vec<_> =
+            wanted.iter().map(|nat| (*nat, source_nat::addition(nat, &mark))).collect();
+        for (_, addition) in &mut additions {
+            for number in 0..addition.len() {
+                (self.spoil)(Asked::Change(addition, number));
+            }
+        }
+        Ok(source_nat::install(&additions, &mark, self.context.host)?)
     }
 
     /// Last, because it needs no undoing then: the runtime or another plugin may have set it up before.
@@ -250,7 +278,7 @@ impl Work<'_> {
             let index = self.host.link_by_name(link)?.map(|link| link.index);
             tables.extend(route.table.number(|_| index));
         }
-        rules::free(&mut self.host, &tables)
+        rules::free(self.host, &tables)
     }
 
     /// DEL finds the trunk by the rule that leads there, too.
@@ -261,7 +289,7 @@ impl Work<'_> {
             Tagging::On { source, .. } => Some((link, source)),
             Tagging::Off => None,
         });
-        tags::remove(&mut self.host, &sources.collect())
+        tags::remove(self.host, &sources.collect())
     }
 
     /// And a child's parent by the child.
@@ -271,7 +299,7 @@ impl Work<'_> {
         for class in classes {
             links.extend(self.host.link_by_name(&class.link)?.map(|link| link.index));
         }
-        queues::remove(&mut self.host, &links, &classes.iter().map(|class| class.source).collect())
+        queues::remove(self.host, &links, &classes.iter().map(|class| class.source).collect())
     }
 
     fn restore_mtu(&mut self) -> Result<(), KernelError> {

@@ -10,12 +10,11 @@ use anyhow::Context as _;
 use terway_rpc::wire::terway_backend_server::TerwayBackendServer;
 use terway_rpc::wire::terway_tracing_server::TerwayTracingServer;
 use terway_types::NodeMode;
-use tokio::net::UnixListener;
 use tokio::sync::{oneshot, watch};
-use tokio_stream::wrappers::UnixListenerStream;
 
 use crate::bring_up::BringUp;
 use crate::conflist::Conflist;
+use crate::connections::Connections;
 use crate::flags::Listen;
 use crate::health;
 use crate::host_guard::HostGuard;
@@ -103,9 +102,10 @@ impl Daemon {
         state: watch::Sender<State>,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let listener = socket::listen(&self.socket)?;
+        let connections = Connections::of(socket::listen(&self.socket)?)
+            .with_context(|| format!("failed to wait for connections at {}", self.socket.display()))?;
         let (farewell, farewell_heard) = oneshot::channel::<()>();
-        let mut server = tokio::spawn(serve(listener, Arc::clone(&node), farewell_heard));
+        let mut server = tokio::spawn(serve(connections, Arc::clone(&node), farewell_heard));
         if let Some(readonly) = self.readonly {
             let node = Arc::clone(&node);
             tokio::spawn(async move {
@@ -135,14 +135,14 @@ impl Daemon {
 }
 
 async fn serve(
-    listener: UnixListener,
+    connections: Connections,
     node: Arc<Node>,
     farewell: oneshot::Receiver<()>,
 ) -> Result<(), tonic::transport::Error> {
     tonic::transport::Server::builder()
         .add_service(TerwayBackendServer::new(Backend::new(Arc::clone(&node))))
         .add_service(TerwayTracingServer::new(Inspection::new(node)))
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async {
+        .serve_with_incoming_shutdown(connections, async {
             let _ = farewell.await;
         })
         .await

@@ -23,6 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod configuration;
 pub mod conflist;
+pub mod connections;
 pub mod credentials;
 pub mod daemon;
 pub mod deadline;

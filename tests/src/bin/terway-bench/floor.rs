@@ -71,20 +71,20 @@ impl Floor {
 
     /// One ADD and one DEL for a fresh namespace.
     pub(crate) fn round(&mut self) -> Result<Round> {
-        self.round_after(|| Ok(()))
+        self.round_after(|| ())
     }
 
-    /// The same, with something done just before.
-    pub(crate) fn round_after(&mut self, before: impl FnOnce() -> Result<()>) -> Result<Round> {
+    /// The same, after a rest that the namespace lies before.
+    pub(crate) fn round_after(&mut self, rest: impl FnOnce()) -> Result<Round> {
         let number = PODS.fetch_add(1, Ordering::Relaxed);
         let pod = Netns::create_named(format!("/run/netns/floor-{number}"))?;
         let nic = self.socket.link_by_name(NIC)?.context("the NIC is not at home")?.index;
-        before()?;
+        rest();
         let start = Instant::now();
+        let own = self.give(nic, &pod)?;
         let far = NewLink { name: "veth1", mtu: Some(1500), netns: Some(&pod), ..NewLink::default() };
         let near = NewLink { name: "califloor", up: true, mtu: Some(1500), ..NewLink::default() };
         self.socket.transact(&[Request::add_veth(&near, &far)])?;
-        let own = self.give(nic, &pod)?;
         let links = start.elapsed();
         let mut inside = Netlink::open(&pod)?;
         let requests = in_pod(&mut inside, self.own)?;

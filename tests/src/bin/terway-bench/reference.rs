@@ -71,8 +71,14 @@ impl Reference {
 
     /// One ADD and one DEL; a new sandbox each time, with its loopback as runtimes leave it.
     pub(crate) fn round(&self, container: &str) -> Result<(Duration, Duration)> {
+        self.round_after(container, || ())
+    }
+
+    /// The same, after a rest that the sandbox lies before.
+    pub(crate) fn round_after(&self, container: &str, rest: impl FnOnce()) -> Result<(Duration, Duration)> {
         let netns = Path::new("/run/netns").join(container);
         namespace::create(&netns)?;
+        rest();
         let add = self.call("ADD", container, &netns)?.elapsed;
         let del = self.call("DEL", container, &netns)?.elapsed;
         Ok((add, del))

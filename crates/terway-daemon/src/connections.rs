@@ -20,8 +20,9 @@ use tokio::time::sleep;
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
-/// Longer than the kernel takes to move a NIC.
-const WHILE: Duration = Duration::from_millis(500);
+/// Longer than the kernel takes to move a NIC, and long enough that this is seldom: those that ended meanwhile are let go
+/// together, and somebody else's NIC may be on its way just then.
+const WHILE: Duration = Duration::from_secs(5);
 /// With more than so many sockets at hand nobody waits: a process has a bounded number.
 const MOST: usize = 256;
 

@@ -2,10 +2,12 @@
 //! the daemon's memory, files and sockets, not its ledger.
 
 use std::fs;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
+use terway_rig::eventually::eventually;
 use terway_rig::node::Node;
 use terway_rig::world::{Plan, World};
 
@@ -25,6 +27,9 @@ const MORE_MEMORY: f64 = 1.1;
 /// What a pod may leave in the ledger, in bytes: its history, which is bounded, and is written in whole pages.
 const LEDGER_PER_POD: u64 = 2 * 1024;
 
+/// In which time the daemon has let go of what has ended.
+const SETTLED: Duration = Duration::from_secs(12);
+
 /// What may grow.
 struct Held {
     resident_kib: u64,
@@ -40,6 +45,19 @@ impl Held {
             files: fs::read_dir(format!("/proc/{pid}/fd")).context("the daemon is gone")?.count(),
             ledger: fs::metadata(node.path("state/ledger.redb")).context("no ledger")?.len(),
         })
+    }
+}
+
+/// What is held once nothing of it goes away any more.
+fn settled(node: &Node) -> Result<Held> {
+    let mut before = Held::by(node)?;
+    loop {
+        thread::sleep(SETTLED / 2);
+        let now = Held::by(node)?;
+        if now.files >= before.files {
+            return Ok(now);
+        }
+        before = now;
     }
 }
 
@@ -59,14 +77,18 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
     for _ in 0..WARM_UP {
         round(node, &mut warm_up)?;
     }
-    let before = Held::by(node)?;
+    let before = settled(node)?;
     let calls = changes(&world)?;
     let node = &mut world.nodes[0];
     let (mut samples, begin) = (Samples::new(), Instant::now());
     while begin.elapsed() < options.churn || samples.all().len() < WARM_UP {
         round(node, &mut samples)?;
     }
-    let after = Held::by(node)?;
+    // The daemon lets the sockets of ended connections go after seconds, here as before the churn.
+    let after = eventually("open files are as many as before", SETTLED, || {
+        Held::by(node).ok().filter(|after| after.files <= before.files)
+    })
+    .or_else(|_| Held::by(node))?;
     let drift = drift(&samples);
     let pods = samples.all().len();
     table.promise(

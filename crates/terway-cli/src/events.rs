@@ -58,13 +58,13 @@ mod tests {
         let reply = EventsReply {
             events: vec![
                 event("EniVanished", "eni-a is gone", 90_000),
-                event("ConfigRefused", "2 problem(s)\nmax_eni: 1\nmin_eni: 2", 1_000),
+                event("ConfigRefused", "2 problems\nmax_eni: 1\nmin_eni: 2", 1_000),
             ],
         };
         assert_snapshot!(text(&view(&reply), Timestamp(NOW)), @r"
         AGO    REASON         MESSAGE
         1m30s  EniVanished    eni-a is gone
-        1s     ConfigRefused  2 problem(s); max_eni: 1; min_eni: 2
+        1s     ConfigRefused  2 problems; max_eni: 1; min_eni: 2
         ");
     }
 }

@@ -14,7 +14,7 @@ fn a_valid_change_takes_effect_and_an_invalid_one_does_not() {
         r#"{"security_groups": ["sg-1"], "min_pool_size": 3, "max_pool_size": 2, "eni_quarantine": "x"}"#,
     );
     let refused = life.until_event("ConfigRefused");
-    assert!(refused.contains("2 problem(s)"), "{refused}");
+    assert!(refused.contains("2 problems in the configuration"), "{refused}");
     assert!(refused.contains("min_pool_size: 3 is more than max_pool_size, 2"), "{refused}");
     assert!(refused.contains("eni_quarantine: ") && refused.contains("what was in force stays"), "{refused}");
     assert_eq!(life.run(life.status()).unwrap().pool.unwrap().max_idle, 1);

@@ -55,7 +55,8 @@ impl Site {
         let site = Self { directory, cloud, mode, pod_ranges: Subnets::default(), macs };
         site.configure(config);
         std::fs::create_dir(site.path("net.d")).unwrap();
-        std::fs::write(site.path("source.conflist"), "{}").unwrap();
+        let list = r#"{"cniVersion": "1.0.0", "name": "terway", "plugins": [{"type": "terway"}]}"#;
+        std::fs::write(site.path("source.conflist"), list).unwrap();
         site
     }
 

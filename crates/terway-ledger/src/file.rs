@@ -1,8 +1,8 @@
 //! The ledger's file: how it begins, how it is opened, how a damaged one is put aside. No file is ever written
 //! over or deleted, drafts excepted.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database};
@@ -79,17 +79,7 @@ fn create(path: &Path, edits: &Edits, mode: Option<NodeMode>) -> Result<(), Open
 }
 
 fn write_draft(draft: &Path, edits: &Edits, mode: Option<NodeMode>) -> Result<(), redb::Error> {
-    fill(&builder().create(draft)?, edits, mode)?;
-    Ok(take_room(draft)?)
-}
-
-/// Writes every block of the file, those too that hold nothing yet. A block that was never written gets its place on the
-/// disk at its first commit, which then waits for the file system's journal as well, as long again.
-fn take_room(draft: &Path) -> io::Result<()> {
-    let bytes = fs::read(draft)?;
-    let mut file = File::options().write(true).open(draft)?;
-    file.write_all(&bytes)?;
-    file.sync_all()
+    fill(&builder().create(draft)?, edits, mode)
 }
 
 /// Makes a ledger of an empty database.
@@ -132,7 +122,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// A rename is durable only when its directory is.
 fn sync_directory(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
+        Some(parent) if !parent.as_os_str().is_empty() => fs::File::open(parent)?.sync_all(),
+        _ => fs::File::open(".")?.sync_all(),
     }
 }

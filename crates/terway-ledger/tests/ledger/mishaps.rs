@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -32,19 +32,6 @@ fn a_new_ledger_is_empty_and_stays_so() {
     assert_eq!(Ledger::open(&path).unwrap().snapshot().unwrap(), LedgerSnapshot::default());
     assert_eq!(Ledger::open(&path).unwrap().snapshot().unwrap(), LedgerSnapshot::default());
     assert_eq!(names(dir.path()), ["ledger.redb"], "no draft is left behind");
-}
-
-#[test]
-fn a_new_ledger_has_the_place_of_all_its_blocks() {
-    let (_dir, path) = place();
-    drop(Ledger::open(&path).unwrap());
-    let file = fs::metadata(&path).unwrap();
-    assert!(
-        file.blocks() * 512 >= file.len(),
-        "{} blocks of 512 bytes for {} bytes",
-        file.blocks(),
-        file.len()
-    );
 }
 
 #[test]

@@ -209,6 +209,28 @@ mod tests {
         }
     }
 
+    /// At a listener that blocks, to accept somebody who is not there would never end.
+    #[test]
+    fn nobody_is_accepted_in_vain() {
+        let (done, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime
+                .block_on(async {
+                    let folder = tempfile::tempdir().unwrap();
+                    let path = folder.path().join("socket");
+                    let mut connections = Connections::of(UnixListener::bind(&path).unwrap()).unwrap();
+                    connections.listener.get_ref().set_nonblocking(false).unwrap();
+                    let _theirs = UnixStream::connect(&path).await.unwrap();
+                    let _ours = connections.next().await.unwrap().unwrap();
+                    poll_fn(|context| Poll::Ready(Pin::new(&mut connections).poll_next(context).is_pending()))
+                        .await
+                })
+                .then(|| done.send(()))
+        });
+        heard.recv_timeout(Duration::from_secs(10)).expect("nobody is waited for inside `accept`");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_socket_outlives_its_connection_and_the_other_side_hears_of_the_end_at_once() {
         let (ended, to_let_go) = unbounded_channel();

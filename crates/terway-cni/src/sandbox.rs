@@ -32,9 +32,11 @@ impl Sandbox {
         let refused = |error: KernelError| {
             Fault::new(FaultCode::KernelRefused, "failed to talk with the kernel").caused_by(&error)
         };
+        let pod = pod.returning_to(&host);
         // To be entered is the proof that it is of the network kind: the others look alike until then.
         let inside = pod.run(Netlink::here).map_err(unusable)?.map_err(refused)?;
-        let connections = Connections { host: Netlink::open(&host).map_err(refused)?, pod: inside };
+        let host_side = Netlink::open(&host).map_err(refused)?;
+        let connections = Connections { host: host_side, pod: inside, there: None };
         Ok(Self { host, pod, connections })
     }
 
@@ -44,7 +46,10 @@ impl Sandbox {
             Fault::new(FaultCode::KernelRefused, format!("failed to look for {ifname} in the pod"))
                 .caused_by(&error)
         };
-        match self.connections.pod.link_by_name(ifname.as_str()).map_err(kernel)? {
+        let links = self.connections.pod.links().map_err(kernel)?;
+        let taken = links.iter().find(|link| link.name == ifname.as_str()).cloned();
+        self.connections.there = Some(links);
+        match taken {
             None => Ok(()),
             Some(link) => {
                 let owner = link.alias.map_or_else(String::new, |alias| format!(", marked {alias:?}"));

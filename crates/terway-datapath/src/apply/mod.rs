@@ -55,6 +55,8 @@ pub struct Connections {
     pub host: Netlink,
     /// To the pod's.
     pub pod: Netlink,
+    /// The pod's links, if they were looked at since anything changed: the next layout is applied by these.
+    pub there: Option<Vec<kernel::Link>>,
 }
 
 /// Makes the layout. On failure everything is as before, except what the error says could not be undone, and
@@ -79,12 +81,12 @@ pub fn apply_spoiled(
     spoil: &dyn Fn(Asked<'_, '_>),
 ) -> Result<Applied, ApplyError> {
     let mut connections =
-        Connections { host: Netlink::open(context.host)?, pod: Netlink::open(context.pod)? };
+        Connections { host: Netlink::open(context.host)?, pod: Netlink::open(context.pod)?, there: None };
     apply_through(&mut connections, layout, context, spoil)
 }
 
 fn apply_through(
-    Connections { host, pod }: &mut Connections,
+    Connections { host, pod, there }: &mut Connections,
     layout: &Layout,
     context: &AttachmentContext<'_>,
     spoil: &dyn Fn(Asked<'_, '_>),
@@ -92,7 +94,7 @@ fn apply_through(
     if context.pod.is_same(context.host) {
         return Err(ApplyError::HostNamespace);
     }
-    let there = pod.links()?;
+    let there = there.take().map_or_else(|| pod.links(), Ok)?;
     check::default_routes_are_free(layout, &there, pod)?;
     check::names_are_free(layout, &there)?;
     let nic = check::find_nic(layout, context, host)?;

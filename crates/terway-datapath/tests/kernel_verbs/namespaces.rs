@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 
 use libtest_mimic::Trial;
 use terway_datapath::kernel::sysctl::Sysctl;
@@ -14,6 +15,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("a_named_namespace_is_found_again_until_it_is_removed", named),
         trial("what_is_no_namespace_is_refused_by_type", refused),
         trial("work_in_a_namespace_leaves_the_caller_where_it_was", run),
+        trial("a_caller_without_other_threads_goes_in_itself_and_comes_back", go_and_come_back),
         trial("a_setting_belongs_to_the_namespace_it_is_set_in", settings),
     ]
 }
@@ -60,6 +62,21 @@ fn run() {
     assert!(Netns::current().unwrap().is_same(&before));
     let panic = std::panic::catch_unwind(|| other.run(|| std::panic::resume_unwind(Box::new("mine"))));
     assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"mine"), "a panic comes back to the caller");
+}
+
+fn go_and_come_back() {
+    let home = Netns::current().unwrap();
+    let is_home = || Netns::current().unwrap().is_same(&home);
+    let other = netns().returning_to(&home);
+    let inside = || (thread::current().id(), Netns::current().unwrap());
+    let (who, there) = other.run(inside).unwrap();
+    assert_eq!(who, thread::current().id());
+    assert!(there.is_same(&other) && is_home());
+    let panic = std::panic::catch_unwind(|| other.run(|| std::panic::resume_unwind(Box::new("mine"))));
+    assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"mine"));
+    assert!(is_home(), "also after a panic");
+    let refusal = Netns::open("/proc/self/ns/uts").unwrap().returning_to(&home).run(|| ()).unwrap_err();
+    assert!(matches!(refusal, NetnsError::NotANetns { .. }) && is_home(), "{refusal}");
 }
 
 fn settings() {

@@ -9,6 +9,7 @@ use std::io::{self, BufReader, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
@@ -161,6 +162,8 @@ impl Connection {
             unsent = self.push_body(call, unsent);
             self.flush(deadline)?;
             if let Some(work) = meanwhile.take() {
+                // The server may have been woken on this very processor, and would begin when the work is done.
+                thread::yield_now();
                 work();
             }
             let frame = self.receive(deadline)?;

@@ -36,13 +36,15 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
     let paths = Paths::read(&context.config)?;
     let subject = Subject::of(&request.attachment, context)?;
     refuse_unknown_args(context)?;
+    // It takes the daemon as long to accept as this side to look at the pod.
+    let early = Daemon::open(&paths.socket);
     let mut sandbox = Sandbox::open(&request.netns)?;
     let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
     sandbox.require_free(&subject.key.ifname)?;
     spool::withdraw(&paths.spool(), &subject.key)?;
 
     timeline::until("prepare");
-    let daemon = daemon_start::connect(&paths.socket, until)?;
+    let daemon = early.or_else(|_| daemon_start::connect(&paths.socket, until))?;
     timeline::until("connect");
     let mut node = Node::default();
     let asked = subject.allocate_request(&request.netns, context);

@@ -159,6 +159,7 @@ fn a_daemon_that_is_away_is_told_apart_by_how() {
     node.call("GC").key("cni.dev/valid-attachments", json!([])).fails(11, &["daemon-unreachable"]);
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     add().fails(11, &["nobody listens"]);
+    add().env("CNI_NETNS", "/run/netns/gone").fails(8, &["netns-invalid"]);
     assert_eq!(node.spooled(), Vec::<Value>::new(), "nothing was allocated, so nothing is to be released");
 }
 

@@ -13,6 +13,7 @@ mod remembered;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use terway_pool::{
@@ -126,8 +127,7 @@ pub fn start<H: Hands + 'static>(
         revision,
         capacity,
     };
-    let thread =
-        std::thread::Builder::new().name("driver".to_owned()).spawn(move || driver.run(&messages))?;
+    let thread = thread::Builder::new().name("driver".to_owned()).spawn(move || driver.run(&messages))?;
     handle.owns(thread);
     Ok(handle)
 }
@@ -249,7 +249,7 @@ impl<H: Hands> Driver<H> {
         }
     }
 
-    /// Makes every change of the batch durable, then does the rest in order.
+    /// Makes every change of the batch durable, then answers, then does the rest in order.
     fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), End> {
         if effects.is_empty() {
             return Ok(());
@@ -274,7 +274,14 @@ impl<H: Hands> Driver<H> {
         if last_breath {
             return Err(End::FuseBurnt);
         }
-        effects.into_iter().try_for_each(|effect| self.perform(effect))
+        // Somebody waits for an answer, and nobody for the rest: whoever passes it on may need this very processor.
+        let (answers, rest): (Vec<_>, Vec<_>) =
+            effects.into_iter().partition(|effect| matches!(effect, Effect::Reply { .. }));
+        if !answers.is_empty() {
+            answers.into_iter().try_for_each(|effect| self.perform(effect))?;
+            thread::yield_now();
+        }
+        rest.into_iter().try_for_each(|effect| self.perform(effect))
     }
 
     fn commit(&mut self, changes: &[LedgerChange]) -> Result<(), Fault> {

@@ -1,7 +1,7 @@
 //! The driver alone: a disk that refuses, and cloud operations of a pool that was thrown away.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use terway_daemon::clock;
@@ -86,6 +86,10 @@ impl Notebook {
 }
 
 fn start(disk: &Disk, notebook: &Notebook) -> DriverHandle {
+    driver::start(parts(disk), |_| notebook.clone()).unwrap()
+}
+
+fn parts(disk: &Disk) -> Parts {
     let settings = PoolSettings {
         mode: Mode::Exclusive,
         min_idle: 1,
@@ -112,15 +116,14 @@ fn start(disk: &Disk, notebook: &Notebook) -> DriverHandle {
         seed: 0,
     };
     let metrics = Arc::new(Metrics::default());
-    let parts = Parts {
+    Parts {
         ledger: Box::new(disk.clone()),
         settings,
         clock: clock::system,
         metrics,
         events: Arc::new(Events::new(clock::system)),
         fuse: Fuse::NONE,
-    };
-    driver::start(parts, |_| notebook.clone()).unwrap()
+    }
 }
 
 fn created() -> CloudAnswer {
@@ -175,6 +178,41 @@ async fn a_full_disk_fails_the_call_and_the_pool_starts_again_from_what_is_durab
     };
     assert_eq!(held.eni.mac, Some(MAC));
     assert_eq!(disk.0.lock().unwrap().0.attachments.len(), 1, "durable before visible");
+    driver.stop();
+}
+
+/// Starts nothing before somebody was answered.
+struct Reluctant(Notebook, mpsc::Receiver<()>);
+
+impl Hands for Reluctant {
+    fn start(&mut self, ticket: Ticket, action: CloudAction, intent: Option<IntentToken>) {
+        self.1.recv_timeout(Duration::from_secs(10)).expect("the answer comes first");
+        self.0.start(ticket, action, intent);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_is_answered_before_anything_else_is_done() {
+    let (disk, notebook) = (Disk::default(), Notebook::default());
+    let (answered, wait) = mpsc::channel();
+    let driver = driver::start(parts(&disk), |_| Reluctant(notebook.clone(), wait)).unwrap();
+    // Three beginnings until an ENI is there for which nobody has asked yet.
+    let made = [Some(created()), Some(CloudAnswer::Attached), None];
+    for (number, outcome) in made.into_iter().enumerate() {
+        if outcome.is_some() {
+            answered.send(()).unwrap();
+        } else {
+            driver.link(MAC, true);
+            // The ENI that takes the place of the one given is begun in the turn that gives.
+            assert!(matches!(allocate(&driver).await, Answer::Allocated(_)));
+            answered.send(()).unwrap();
+        }
+        let (ticket, action) = notebook.wait(number).await;
+        match outcome {
+            Some(outcome) => driver.done(ticket, Ok(outcome)),
+            None => assert!(matches!(action, CloudAction::Create { .. }), "{action:?}"),
+        }
+    }
     driver.stop();
 }
 

@@ -33,6 +33,7 @@ pub mod evidence;
 pub mod facts_cache;
 pub mod flags;
 pub mod gateway_check;
+pub mod grace;
 pub mod health;
 pub mod host_guard;
 pub mod inspection;

@@ -19,6 +19,7 @@ use tokio::time::timeout_at;
 use crate::clock;
 use crate::driver::DriverHandle;
 use crate::events::Events;
+use crate::grace::Grace;
 use crate::inventory::Inspector;
 use crate::links::Places;
 use crate::live::Live;
@@ -113,6 +114,8 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// What the operator should have heard of.
     pub events: Arc<Events>,
+    /// Makes moves of NICs shorter.
+    pub grace: Grace,
     /// When this process started.
     pub started: Timestamp,
     /// Where the configuration is.
@@ -128,7 +131,8 @@ impl Node {
         let (sender, state) = watch::channel(State::Starting(fault));
         let events = Arc::new(Events::new(clock::system));
         let looked = Arc::new(watch::Sender::new(true));
-        (Self { state, turns: Turns::default(), metrics, events, started, config, looked }, sender)
+        let (turns, grace) = (Turns::default(), Grace::default());
+        (Self { state, turns, metrics, events, grace, started, config, looked }, sender)
     }
 
     /// What there is while the pool runs, for a caller who wants something done. Whatever the daemon waits

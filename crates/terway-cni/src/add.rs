@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cni_protocol::{AddRequest, CniResult};
-use terway_datapath::apply::{Applied, AttachmentContext, Step, apply_over};
+use terway_datapath::apply::{Applied, AttachmentContext, Connections, Step, apply_over};
 use terway_datapath::attachment_lock;
+use terway_datapath::kernel::Netlink;
 use terway_rpc::wire;
 use terway_types::{Fault, FaultCode, Timestamp};
 
@@ -31,13 +32,13 @@ const NIC_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fault> {
     let context = &request.context;
-    let options = Options::read(&context.config)?;
-    let until = Instant::now() + options.allocate_timeout;
     let paths = Paths::read(&context.config)?;
-    let subject = Subject::of(&request.attachment, context)?;
-    refuse_unknown_args(context)?;
     // It takes the daemon as long to accept as this side to look at the pod.
     let early = Daemon::open(&paths.socket);
+    let options = Options::read(&context.config)?;
+    let until = Instant::now() + options.allocate_timeout;
+    let subject = Subject::of(&request.attachment, context)?;
+    refuse_unknown_args(context)?;
     let mut sandbox = Sandbox::open(&request.netns)?;
     let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
     sandbox.require_free(&subject.key.ifname)?;
@@ -72,7 +73,7 @@ fn build(
     subject: &Subject,
     options: &Options,
     sandbox: &mut Sandbox,
-    (daemon, node): (&Daemon, Node),
+    (daemon, mut node): (&Daemon, Node),
 ) -> Result<CniResult, Fault> {
     let mut plans = plans(reply.r#type, &reply.interfaces, &subject.key, options)?;
     if !reply.success || plans.is_empty() {
@@ -88,6 +89,7 @@ fn build(
     for (vf, mac) in virtual_functions(&reply.interfaces) {
         make_ready(Path::new("/"), vf, mac, &sandbox.host)?;
     }
+    let mut outside = node.connection(&sandbox.host).map_err(|error| error.fault())?;
     let seen = seen_at(&reply.interfaces);
     let deadline = Instant::now() + NIC_PATIENCE;
     let blueprints = lay_out(plans, subject, (&sandbox.host, node), options.auto_mtu, &seen, deadline)?;
@@ -98,7 +100,7 @@ fn build(
     timeline::until("facts");
     let mut on_the_bus = Vec::new();
     for (at, blueprint) in blueprints.iter().enumerate() {
-        match apply(blueprint, sandbox) {
+        match apply(blueprint, sandbox, &mut outside) {
             Ok(applied) => on_the_bus.extend(applied.pci.map(|pci| (blueprint.plan.mac.to_string(), pci))),
             Err(fault) => {
                 // A failed one has undone itself; those before it are complete.
@@ -116,7 +118,7 @@ fn build(
     Ok(result)
 }
 
-fn apply(blueprint: &Blueprint, sandbox: &mut Sandbox) -> Result<Applied, Fault> {
+fn apply(blueprint: &Blueprint, sandbox: &mut Sandbox, host: &mut Netlink) -> Result<Applied, Fault> {
     let context = AttachmentContext {
         host: &sandbox.host,
         pod: &sandbox.pod,
@@ -125,7 +127,8 @@ fn apply(blueprint: &Blueprint, sandbox: &mut Sandbox) -> Result<Applied, Fault>
         deadline: Instant::now() + NIC_PATIENCE,
         before_step: Some(&timeline::steps()),
     };
-    let applied = apply_over(&mut sandbox.connections, &blueprint.layout, &context);
+    let connections = Connections { host, pod: &mut sandbox.inside, there: sandbox.there.take() };
+    let applied = apply_over(connections, &blueprint.layout, &context);
     timeline::until(timeline::name(Step::Loopback));
     applied.map_err(|error| error.fault())
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use terway_datapath::kernel::{Netns, NicRule};
+use terway_datapath::kernel::{KernelError, Netlink, Netns, NicRule};
 use terway_datapath::{HostFacts, Layout, layout};
 use terway_types::{Fault, InterfacePlan, IpFamily, MacAddr};
 
@@ -33,13 +33,21 @@ impl Blueprint {
 /// are quickly read when it is known which.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
+    connection: Option<Netlink>,
     facts: Option<HostFacts>,
 }
 
 impl Node {
-    /// Looks. What fails is looked at again by whoever needs it, and told then.
+    /// Looks. What fails is tried again by whoever needs it, and told then.
     pub(crate) fn look(host: &Netns) -> Self {
-        Self { facts: HostFacts::observe(host, IpFamily::BOTH).ok() }
+        let mut connection = Netlink::open(host).ok();
+        let look = |netlink: &mut Netlink| HostFacts::observe_over(netlink, host, IpFamily::BOTH).ok();
+        Self { facts: connection.as_mut().and_then(look), connection }
+    }
+
+    /// The connection to the node by which it was looked at, or a new one.
+    pub(crate) fn connection(&mut self, host: &Netns) -> Result<Netlink, KernelError> {
+        self.connection.take().map_or_else(|| Netlink::open(host), Ok)
     }
 }
 

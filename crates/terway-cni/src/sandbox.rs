@@ -1,6 +1,6 @@
 //! The pod's network namespace, proven to be one, and proven not to be the host's.
 
-use terway_datapath::apply::Connections;
+use terway_datapath::kernel::objects::Link;
 use terway_datapath::kernel::{KernelError, Netlink, Netns, NetnsError};
 use terway_types::{Fault, FaultCode, IfName};
 
@@ -11,8 +11,10 @@ pub(crate) struct Sandbox {
     pub(crate) host: Netns,
     /// The pod's.
     pub(crate) pod: Netns,
-    /// To both.
-    pub(crate) connections: Connections,
+    /// A connection to the pod's.
+    pub(crate) inside: Netlink,
+    /// The pod's links, once they were looked at.
+    pub(crate) there: Option<Vec<Link>>,
 }
 
 impl Sandbox {
@@ -35,9 +37,7 @@ impl Sandbox {
         let pod = pod.returning_to(&host);
         // To be entered is the proof that it is of the network kind: the others look alike until then.
         let inside = pod.run(Netlink::here).map_err(unusable)?.map_err(refused)?;
-        let host_side = Netlink::open(&host).map_err(refused)?;
-        let connections = Connections { host: host_side, pod: inside, there: None };
-        Ok(Self { host, pod, connections })
+        Ok(Self { host, pod, inside, there: None })
     }
 
     /// Fails if the pod has a link of this name already.
@@ -46,9 +46,9 @@ impl Sandbox {
             Fault::new(FaultCode::KernelRefused, format!("failed to look for {ifname} in the pod"))
                 .caused_by(&error)
         };
-        let links = self.connections.pod.links().map_err(kernel)?;
+        let links = self.inside.links().map_err(kernel)?;
         let taken = links.iter().find(|link| link.name == ifname.as_str()).cloned();
-        self.connections.there = Some(links);
+        self.there = Some(links);
         match taken {
             None => Ok(()),
             Some(link) => {

@@ -11,6 +11,7 @@ use terway_rpc::wire::terway_backend_server::TerwayBackendServer;
 use terway_rpc::wire::terway_tracing_server::TerwayTracingServer;
 use terway_types::NodeMode;
 use tokio::sync::{oneshot, watch};
+use tokio_stream::StreamExt as _;
 
 use crate::bring_up::BringUp;
 use crate::conflist::Conflist;
@@ -139,6 +140,11 @@ async fn serve(
     node: Arc<Node>,
     farewell: oneshot::Receiver<()>,
 ) -> Result<(), tonic::transport::Error> {
+    let looks_ahead = Arc::clone(&node);
+    let connections = connections.map(move |connection| {
+        looks_ahead.before_a_move();
+        connection
+    });
     tonic::transport::Server::builder()
         .add_service(TerwayBackendServer::new(Backend::new(Arc::clone(&node))))
         .add_service(TerwayTracingServer::new(Inspection::new(node)))

@@ -15,8 +15,8 @@ use nix::time::{ClockId, clock_getres, clock_gettime};
 use rustix::thread::{MembarrierCommand, membarrier};
 use tokio::task::spawn_blocking;
 
-/// How long it takes from a plugin's question to its move, if the ENI is at hand.
-const TO_THE_MOVE: Duration = Duration::from_micros(1_500);
+/// How long it takes from when a plugin connects to its move, if the ENI is at hand.
+const TO_THE_MOVE: Duration = Duration::from_micros(1_600);
 /// Says whether to wait for a period begins one; where it does not, the next tick does.
 const BEGUN_BY_A_WAIT: &str = "/sys/module/rcutree/parameters/rcu_normal_wake_from_gp";
 
@@ -70,8 +70,8 @@ mod tests {
         let distance = Duration::from_millis(4);
         let comes = |micros| comes_before_the_move(Duration::from_micros(micros), distance);
         assert!(!comes(4_000_000), "it has just come");
-        assert!(!comes(4_002_500));
-        assert!(comes(4_002_501));
+        assert!(!comes(4_002_400));
+        assert!(comes(4_002_401));
         assert!(comes(4_003_999));
         assert!(!comes_before_the_move(Duration::from_secs(1), Duration::ZERO), "a clock without a distance");
     }

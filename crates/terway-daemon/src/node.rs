@@ -115,7 +115,7 @@ pub struct Node {
     /// What the operator should have heard of.
     pub events: Arc<Events>,
     /// Makes moves of NICs shorter.
-    pub grace: Grace,
+    grace: Grace,
     /// When this process started.
     pub started: Timestamp,
     /// Where the configuration is.
@@ -157,6 +157,15 @@ impl Node {
         // Out of time, or the daemon gone: what it is now is the answer.
         let _ = timeout_at(until.into(), state.wait_for(told)).await;
         self.serving()
+    }
+
+    /// To be called when somebody connects: where pods have ENIs of their own, that is mostly a plugin that is about to
+    /// move one.
+    pub fn before_a_move(&self) {
+        let moves = |serving: Arc<Serving>| serving.interface.mode == NodeMode::Exclusive;
+        if self.progress().is_ok_and(moves) {
+            self.grace.begin_before_a_tick();
+        }
     }
 
     /// Waits until what is on the node for pods has been looked at since the start, until then at the longest.

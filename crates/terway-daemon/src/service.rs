@@ -8,7 +8,7 @@ use terway_pool::{Answer, EniView, Event, Pool, Wants};
 use terway_rpc::wire::terway_backend_server::TerwayBackend;
 use terway_rpc::{attachment_key, status_of, wire};
 use terway_types::{
-    AttachmentKey, AttachmentRecord, EniRecord, Fault, FaultCode, NameError, NetworkName, NodeMode, PodRef,
+    AttachmentKey, AttachmentRecord, EniRecord, Fault, FaultCode, NameError, NetworkName, PodRef,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -80,9 +80,6 @@ impl Backend {
             uid: (!pod_uid.is_empty()).then_some(pod_uid),
         };
         let serving = self.node.serving_by(until).await?;
-        if serving.interface.mode == NodeMode::Exclusive {
-            self.node.grace.begin_before_a_tick();
-        }
         let _turn = self.node.turns.take(&key, until).await?;
         let start = Instant::now();
         let deadline = clock::system() + until.saturating_duration_since(start);

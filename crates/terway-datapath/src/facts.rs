@@ -102,12 +102,20 @@ impl FactsError {
 impl HostFacts {
     /// Reads the facts of the families in use from the node's namespace.
     pub fn observe(host: &Netns, families: impl IntoIterator<Item = IpFamily>) -> Result<Self, FactsError> {
-        let mut netlink = Netlink::open(host)?;
+        Self::observe_over(&mut Netlink::open(host)?, host, families)
+    }
+
+    /// The same, over a connection to the node that is open already.
+    pub fn observe_over(
+        netlink: &mut Netlink,
+        host: &Netns,
+        families: impl IntoIterator<Item = IpFamily>,
+    ) -> Result<Self, FactsError> {
         let mut facts = Self::default();
         // Nearly always both families leave by one link.
         let mut seen: Option<(Link, Vec<Address>)> = None;
         for family in families {
-            let index = default_link(&mut netlink, family)?.ok_or(FactsError::NoDefaultRoute(family))?;
+            let index = default_link(netlink, family)?.ok_or(FactsError::NoDefaultRoute(family))?;
             let known = seen.take().filter(|(link, _)| link.index == index);
             let (link, addresses) = if let Some(known) = known {
                 known

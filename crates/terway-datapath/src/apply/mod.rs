@@ -48,14 +48,14 @@ pub struct Applied {
     pub pci: Option<String>,
 }
 
-/// A connection to each side of an attachment.
+/// Connections to both sides of an attachment, and what was seen by them.
 #[derive(Debug)]
-pub struct Connections {
+pub struct Connections<'a> {
     /// To the node's namespace.
-    pub host: Netlink,
+    pub host: &'a mut Netlink,
     /// To the pod's.
-    pub pod: Netlink,
-    /// The pod's links, if they were looked at since anything changed: the next layout is applied by these.
+    pub pod: &'a mut Netlink,
+    /// The pod's links, if they were looked at and nothing was changed since.
     pub there: Option<Vec<kernel::Link>>,
 }
 
@@ -67,7 +67,7 @@ pub fn apply(layout: &Layout, context: &AttachmentContext<'_>) -> Result<Applied
 
 /// The same, over connections that are open already.
 pub fn apply_over(
-    connections: &mut Connections,
+    connections: Connections<'_>,
     layout: &Layout,
     context: &AttachmentContext<'_>,
 ) -> Result<Applied, ApplyError> {
@@ -80,13 +80,12 @@ pub fn apply_spoiled(
     context: &AttachmentContext<'_>,
     spoil: &dyn Fn(Asked<'_, '_>),
 ) -> Result<Applied, ApplyError> {
-    let mut connections =
-        Connections { host: Netlink::open(context.host)?, pod: Netlink::open(context.pod)?, there: None };
-    apply_through(&mut connections, layout, context, spoil)
+    let (host, pod) = (&mut Netlink::open(context.host)?, &mut Netlink::open(context.pod)?);
+    apply_through(Connections { host, pod, there: None }, layout, context, spoil)
 }
 
 fn apply_through(
-    Connections { host, pod, there }: &mut Connections,
+    Connections { host, pod, there }: Connections<'_>,
     layout: &Layout,
     context: &AttachmentContext<'_>,
     spoil: &dyn Fn(Asked<'_, '_>),
@@ -94,7 +93,7 @@ fn apply_through(
     if context.pod.is_same(context.host) {
         return Err(ApplyError::HostNamespace);
     }
-    let there = there.take().map_or_else(|| pod.links(), Ok)?;
+    let there = there.map_or_else(|| pod.links(), Ok)?;
     check::default_routes_are_free(layout, &there, pod)?;
     check::names_are_free(layout, &there)?;
     let nic = check::find_nic(layout, context, host)?;

@@ -29,8 +29,9 @@ const PAIRS: usize = 100;
 const GLANCE: usize = 20;
 /// Where the plugin writes its timeline: in memory, for on a disk that would cost each call a tenth of a millisecond.
 const TIMELINE: &str = "/run/timeline";
-/// Before each ADD that is compared: several of the kernel's waits for its readers.
-const REST: Duration = Duration::from_millis(60);
+/// Before each ADD that is compared: the kernel takes the namespace of the one before apart, which is many of its waits for
+/// readers one after the other.
+const REST: Duration = Duration::from_millis(200);
 /// Those waits end with ticks of the kernel's clock, and so does what came before a rest: without something on top, of up to
 /// a tick of 100 Hz, all ADDs of a run would begin at the same distance from the next one.
 const SPREAD_US: usize = 10_000;

@@ -9,11 +9,11 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_getres, clock_gettime};
 use rustix::thread::{MembarrierCommand, membarrier};
-use tokio::task::spawn_blocking;
 
 /// How long it takes from when a plugin connects to its move, if the ENI is at hand.
 const TO_THE_MOVE: Duration = Duration::from_micros(1_600);
@@ -35,11 +35,16 @@ impl Grace {
         }
         if !self.waits.swap(true, Ordering::Relaxed) {
             let waits = Arc::clone(&self.waits);
-            spawn_blocking(move || {
+            // A thread that ends: one of the runtime's would stay, and be memory.
+            let waiter = thread::Builder::new().name("grace".to_owned()).stack_size(64 << 10);
+            let begun = waiter.spawn(move || {
                 // Where it is refused nothing is begun, and moves take their time.
                 let _ = membarrier(MembarrierCommand::Global);
                 waits.store(false, Ordering::Relaxed);
             });
+            if begun.is_err() {
+                self.waits.store(false, Ordering::Relaxed);
+            }
         }
     }
 
@@ -76,16 +81,16 @@ mod tests {
         assert!(!comes_before_the_move(Duration::from_secs(1), Duration::ZERO), "a clock without a distance");
     }
 
-    #[tokio::test]
-    async fn one_waits_at_a_time_and_another_one_after_it() {
+    #[test]
+    fn one_waits_at_a_time_and_another_one_after_it() {
         let grace = Grace { is_begun_by_a_wait: OnceLock::from(true), ..Grace::default() };
         for _ in 0..2 {
             while !grace.waits.load(Ordering::Relaxed) {
                 grace.begin_before_a_tick();
-                tokio::task::yield_now().await;
+                thread::yield_now();
             }
             while grace.waits.load(Ordering::Relaxed) {
-                tokio::task::yield_now().await;
+                thread::yield_now();
             }
         }
     }

@@ -11,6 +11,7 @@
 //! | facts of before | believed on any node |
 //! | live configuration | the pool is not told |
 //! | cloud operations | a failed look after a create is told as it is; addresses count as gone once the call is accepted |
+//! | answers | given after cloud operations are started |
 //! | history | written only when something else is; calls told without their intent |
 //! | inventory | ENIs of others count as orphans |
 //! | recovery | a sound ledger is replaced |

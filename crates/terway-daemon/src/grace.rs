@@ -6,9 +6,8 @@
 //! ends one tick earlier, and with its end the move's begins. If no tick comes before the move, all wait for the same period.
 
 use std::fs;
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 

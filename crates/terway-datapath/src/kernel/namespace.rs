@@ -1,6 +1,6 @@
 //! Network namespaces: a handle on one, and the only way work is done inside one. A thread that enters a
 //! namespace is never used again, because a thread that failed to come back would poison its pool. Who has no pool and
-//! ends soon may go and come back ([`Netns::returning_to`]): that takes a tenth of what a thread takes.
+//! ends soon may go and come back ([`Netns::returning_to`]), and needs no other thread for it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

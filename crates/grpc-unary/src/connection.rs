@@ -6,12 +6,13 @@
 //! connection: nobody knows any more where the next one begins.
 
 use std::io::{self, BufReader, Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
 use nix::sys::time::TimeVal;
 
@@ -99,6 +100,14 @@ impl Connection {
             longest_frame: frame::LONGEST,
             halved: false,
         })
+    }
+
+    /// Whether the server has not closed its end, as far as is known without waiting.
+    pub fn is_open(&self) -> bool {
+        let mut end = [PollFd::new(self.socket.get_ref().as_fd(), PollFlags::empty())];
+        let closed = PollFlags::POLLHUP | PollFlags::POLLERR;
+        poll(&mut end, PollTimeout::ZERO).is_ok()
+            && !end[0].revents().is_some_and(|seen| seen.intersects(closed))
     }
 
     /// Calls a method, `/package.Service/Method`, and waits for its answer until the deadline, which the server is told.

@@ -45,7 +45,9 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
     spool::withdraw(&paths.spool(), &subject.key)?;
 
     timeline::until("prepare");
-    let daemon = early.or_else(|_| daemon_start::connect(&paths.socket, until))?;
+    // The daemon may have been replaced while an older call held the lock.
+    let early = early.ok().filter(Daemon::is_there);
+    let daemon = early.map_or_else(|| daemon_start::connect(&paths.socket, until), Ok)?;
     timeline::until("connect");
     let mut node = Node::default();
     let asked = subject.allocate_request(&request.netns, context);

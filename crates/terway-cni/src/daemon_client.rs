@@ -30,6 +30,11 @@ impl Daemon {
         Ok(Self { socket: socket.to_owned(), client: RefCell::new(Some(client)) })
     }
 
+    /// Whether the daemon connected to is still there, as far as is known without waiting.
+    pub(crate) fn is_there(&self) -> bool {
+        self.client.borrow().as_ref().is_some_and(BlockingClient::is_open)
+    }
+
     /// Closes the connection, which the daemon keeps buffers for: what follows takes its time, and hundreds may be at it.
     pub(crate) fn hang_up(&self) {
         self.client.take();
@@ -118,6 +123,18 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+
+    #[test]
+    fn a_daemon_that_went_away_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("eni.socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (waiting, accepted) = (Daemon::open(&path).unwrap(), Daemon::open(&path).unwrap());
+        let ends = listener.accept().unwrap();
+        assert!(waiting.is_there() && accepted.is_there());
+        drop((listener, ends));
+        assert!(!waiting.is_there() && !accepted.is_there());
+    }
 
     #[test]
     fn a_plugin_that_hung_up_connects_again_to_ask() {

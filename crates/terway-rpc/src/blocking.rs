@@ -31,6 +31,11 @@ impl BlockingClient {
         Ok(Self { connection })
     }
 
+    /// Whether terwayd has not hung up, as far as is known without waiting.
+    pub fn is_open(&self) -> bool {
+        self.connection.is_open()
+    }
+
     fn call<A: Message + Default>(
         &mut self,
         method: &str,

@@ -75,6 +75,21 @@ fn cut_at_any_length() {
     assert!(tally.refused > 200, "{tally:?}");
 }
 
+/// Where the ledger was not closed, what is missing at the end must not look like a power cut during the last
+/// commit: that would lose a commit that was durable.
+#[test]
+fn cut_after_a_kill() {
+    let (database, medium) = ledger();
+    for turn in 40..70 {
+        commit(&database, &changes(turn)).unwrap();
+        let bytes = medium.bytes();
+        for length in (PAGE..bytes.len()).step_by(PAGE) {
+            let refused = matches!(opened(&bytes[..length]), Err(OpenError::Corrupt { .. }));
+            assert!(refused, "turn {turn}: {length} of {} bytes pass for a ledger", bytes.len());
+        }
+    }
+}
+
 #[test]
 fn flipped_bits() {
     let (bytes, content) = closed();

@@ -16,21 +16,25 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::sleep;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
 /// Longer than the kernel takes to move a NIC, and long enough that this is seldom: those that ended meanwhile are let go
 /// together, and somebody else's NIC may be on its way just then.
 const WHILE: Duration = Duration::from_secs(5);
-/// With more than so many sockets at hand nobody waits: a process has a bounded number.
-const MOST: usize = 256;
+/// With so many more that have ended nobody lingers on: a process has a bounded number of descriptors.
+const MOST: usize = 128;
+/// Between two attempts while nobody can be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Whoever connects to a listener.
 #[derive(Debug)]
 pub struct Connections {
     listener: AsyncFd<StdListener>,
     ended: UnboundedSender<UnixStream>,
+    /// While nobody can be accepted, when to try again.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connections {
@@ -44,7 +48,18 @@ impl Connections {
         let listener = AsyncFd::with_interest(listener.into_std()?, Interest::READABLE)?;
         let (ended, to_let_go) = unbounded_channel();
         tokio::spawn(let_go(to_let_go));
-        Ok(Self { listener, ended })
+        Ok(Self { listener, ended, pause: None })
+    }
+
+    /// Whoever waits goes on waiting, so the listener stays readable: without a pause this would go in circles.
+    fn pause_after(&mut self, error: &io::Error) {
+        match &mut self.pause {
+            Some(pause) => pause.as_mut().reset(Instant::now() + PAUSE),
+            none => {
+                tracing::warn!(%error, "nobody can be accepted; trying again until somebody is");
+                *none = Some(Box::pin(sleep(PAUSE)));
+            }
+        }
     }
 }
 
@@ -52,30 +67,37 @@ impl Stream for Connections {
     type Item = io::Result<Lingering>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
         loop {
-            let mut ready = ready!(self.listener.poll_read_ready(context))?;
-            let listener = self.listener.get_ref();
-            if !somebody_waits(listener)? {
-                ready.clear_ready();
-                continue;
+            if let Some(pause) = &mut this.pause {
+                ready!(pause.as_mut().poll(context));
             }
-            match accept(listener) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => ready.clear_ready(),
-                Err(error) => return Poll::Ready(Some(Err(error))),
-                Ok(stream) => return Poll::Ready(Some(Ok(Lingering::new(stream, &self.ended)))),
+            let mut ready = ready!(this.listener.poll_read_ready(context))?;
+            match accept(this.listener.get_ref()) {
+                Ok(Some(stream)) => {
+                    this.pause = None;
+                    return Poll::Ready(Some(Ok(Lingering::new(stream, &this.ended))));
+                }
+                Ok(None) => ready.clear_ready(),
+                Err(error) => this.pause_after(&error),
             }
         }
     }
 }
 
-fn somebody_waits(listener: &StdListener) -> io::Result<bool> {
-    Ok(poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO)? > 0)
-}
-
-fn accept(listener: &StdListener) -> io::Result<UnixStream> {
-    let (stream, _) = listener.accept()?;
-    stream.set_nonblocking(true)?;
-    UnixStream::from_std(stream)
+/// Who waits, if anybody does.
+fn accept(listener: &StdListener) -> io::Result<Option<UnixStream>> {
+    if poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO)? == 0 {
+        return Ok(None);
+    }
+    match listener.accept() {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+        Ok((stream, _)) => {
+            stream.set_nonblocking(true)?;
+            UnixStream::from_std(stream).map(Some)
+        }
+    }
 }
 
 /// A connection whose socket outlives it, registered for events as before: the kernel would put off the end of that too.
@@ -106,16 +128,21 @@ impl Drop for Lingering {
     }
 }
 
-/// Closes those that have ended, once they have lingered.
+/// Closes those that have ended, once each has lingered or too many have ended after it.
 async fn let_go(mut ended: UnboundedReceiver<UnixStream>) {
     while let Some(first) = ended.recv().await {
-        let with_it = ended.len();
-        if with_it < MOST {
-            sleep(WHILE).await;
-        }
-        drop(first);
-        for _ in 0..with_it {
-            drop(ended.try_recv());
+        let mut lingering = vec![first];
+        while !lingering.is_empty() {
+            let mut later = Vec::new();
+            let too_many_ended = async {
+                while later.len() < MOST {
+                    let Some(next) = ended.recv().await else { break };
+                    later.push(next);
+                }
+            };
+            // Whichever comes first.
+            let _ = timeout(WHILE, too_many_ended).await;
+            lingering = later;
         }
     }
 }
@@ -172,8 +199,8 @@ mod tests {
     use std::future::poll_fn;
     use std::path::PathBuf;
 
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::time::Instant;
     use tokio_stream::StreamExt as _;
 
     use super::*;
@@ -249,12 +276,53 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn each_lingers_for_a_while_of_its_own() {
+        let (ended, to_let_go) = unbounded_channel();
+        let _closing = tokio::spawn(let_go(to_let_go));
+        let ((first, _a, _), (second, _b, descriptor)) = (connection(&ended), connection(&ended));
+        let socket = target(descriptor);
+        drop(first);
+        sleep(WHILE * 9 / 10).await;
+        drop(second);
+        sleep(WHILE * 9 / 10).await;
+        assert_eq!(target(descriptor), socket);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn of_too_many_none_lingers() {
         let (ended, to_let_go) = unbounded_channel();
-        drop((0..=MOST).map(|_| connection(&ended).0).collect::<Vec<_>>());
-        drop(ended);
+        let _closing = tokio::spawn(let_go(to_let_go));
         let start = Instant::now();
-        let_go(to_let_go).await;
-        assert_eq!(start.elapsed(), Duration::ZERO);
+        let (first, _theirs, descriptor) = connection(&ended);
+        let socket = target(descriptor);
+        drop(first);
+        // By now it lingers, alone.
+        sleep(Duration::from_millis(1)).await;
+        drop((0..MOST).map(|_| connection(&ended).0).collect::<Vec<_>>());
+        while target(descriptor) == socket {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(start.elapsed() < WHILE, "{:?}", start.elapsed());
+    }
+
+    /// A socket at which nobody listens yet stands for a process without a descriptor left: it is readable, and no
+    /// attempt at it succeeds.
+    #[tokio::test(start_paused = true)]
+    async fn where_nobody_can_be_accepted_there_is_a_pause_before_each_attempt() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_NONBLOCK, None).unwrap();
+        bind(socket.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        let listener = UnixListener::from_std(StdListener::from(socket)).unwrap();
+        let mut connections = Connections::of(listener).unwrap();
+        let start = Instant::now();
+        let attempts = timeout(PAUSE * 10, connections.next()).await;
+        assert!(attempts.is_err(), "{attempts:?}");
+        assert_eq!(start.elapsed(), PAUSE * 10);
+
+        listen(connections.listener.get_ref(), Backlog::MAXCONN).unwrap();
+        let _theirs = UnixStream::connect(&path).await.unwrap();
+        assert!(connections.next().await.unwrap().is_ok());
+        assert!(connections.pause.is_none(), "the next is accepted without a pause");
     }
 }

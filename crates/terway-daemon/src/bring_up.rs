@@ -125,7 +125,7 @@ struct Basis {
 impl BringUp {
     /// One attempt. Leaves nothing running when it fails, only what it learned.
     pub async fn attempt(&self, node: &Node, learned: &mut Learned) -> Result<(Arc<Serving>, Spool), Fault> {
-        let spool = Spool::open(&self.state_dir).map_err(|error| {
+        let spool = Spool::open(&self.state_dir, clock::system()).map_err(|error| {
             let what = format!("failed to make the spool in {}", self.state_dir.display());
             Fault::new(FaultCode::StateUnwritable, what).caused_by(&error)
         })?;

@@ -9,13 +9,16 @@ use terway_types::Timestamp;
 /// Something that tells the time.
 pub type Clock = fn() -> Timestamp;
 
-static START: LazyLock<(Timestamp, Instant)> = LazyLock::new(|| {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    (Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)), Instant::now())
-});
+static START: LazyLock<(Timestamp, Instant)> = LazyLock::new(|| (at(SystemTime::now()), Instant::now()));
 
 /// The time of this process; never runs backwards.
 pub fn system() -> Timestamp {
     let (wall, started) = *START;
     wall + started.elapsed()
+}
+
+/// A time of the wall clock, as files bear it.
+pub fn at(wall: SystemTime) -> Timestamp {
+    let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

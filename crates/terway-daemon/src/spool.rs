@@ -5,12 +5,13 @@ use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
 use terway_pool::{Answer, Event};
-use terway_types::{AttachmentKey, ContainerId, Fault, IfName, NameError, NetworkName};
+use terway_types::{AttachmentKey, ContainerId, Fault, IfName, NameError, NetworkName, Timestamp};
 
+use crate::clock;
 use crate::driver::DriverHandle;
 use crate::instance_lock::private_directory;
 use crate::metrics::Metrics;
@@ -21,6 +22,8 @@ use crate::watched_dir::WatchedDir;
 const SLOW: Duration = Duration::from_mins(1);
 /// How long a release may wait for another operation on its attachment.
 const PATIENCE: Duration = Duration::from_secs(130);
+/// Whoever began a draft this long ago was killed over it: it is written and renamed at once, even to a slow disk.
+const NOBODYS: Duration = Duration::from_mins(5);
 
 /// The spool's directory.
 #[derive(Clone, Debug)]
@@ -52,10 +55,23 @@ enum EntryError {
 
 impl Spool {
     /// The spool of a state directory; made if need be, so that the plugin and the watch find it.
-    pub fn open(state_dir: &Path) -> io::Result<Self> {
+    pub fn open(state_dir: &Path, now: Timestamp) -> io::Result<Self> {
         let directory = state_dir.join("spool");
         private_directory(&directory)?;
-        Ok(Self { directory })
+        let spool = Self { directory };
+        spool.remove_drafts(now);
+        Ok(spool)
+    }
+
+    /// Those nobody completes. The runtime was not told that these releases are done, and asks again.
+    fn remove_drafts(&self, now: Timestamp) {
+        let begun = |path: &PathBuf| fs::metadata(path).and_then(|draft| draft.modified());
+        let nobodys = |begun: SystemTime| now.since(clock::at(begun)) > NOBODYS;
+        for path in self.files("tmp").into_iter().filter(|path| begun(path).is_ok_and(nobodys)) {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(%error, path = %path.display(), "a draft that nobody completes cannot be removed");
+            }
+        }
     }
 
     /// Consumes what is there, and then whatever appears, until dropped.
@@ -76,7 +92,8 @@ impl Spool {
     /// Consumes what is there now. A release that fails stays for the next time.
     pub async fn drain(&self, driver: &DriverHandle, turns: &Turns, metrics: &Metrics) -> Result<(), Fault> {
         let mut failed = None;
-        for path in self.files() {
+        // The plugin writes drafts under other names.
+        for path in self.files("json") {
             match read(&path) {
                 Ok(key) => match self.release(&path, key, driver, turns).await {
                     Ok(()) => metrics.spooled("released"),
@@ -123,8 +140,8 @@ impl Spool {
         Ok(())
     }
 
-    /// Complete files: the plugin writes drafts under other names.
-    fn files(&self) -> Vec<PathBuf> {
+    /// Those whose names end so, in order.
+    fn files(&self, wanted: &str) -> Vec<PathBuf> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
             Err(error) => {
@@ -134,7 +151,7 @@ impl Spool {
         };
         let mut files: Vec<_> = entries
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.extension().is_some_and(|suffix| suffix == "json"))
+            .filter(|path| path.extension().is_some_and(|suffix| suffix == wanted))
             .collect();
         files.sort();
         files
@@ -164,5 +181,25 @@ fn set_aside(path: &Path, error: &EntryError) {
         Err(failed) => {
             tracing::error!(error, %failed, path = %path.display(), "failed to set a broken spool file aside");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drafts_that_nobody_completes_are_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = clock::at(SystemTime::now());
+        let spool = Spool::open(dir.path(), now).unwrap();
+        let (draft, complete) = (spool.directory.join("a.7.tmp"), spool.directory.join("b.json"));
+        fs::write(&draft, "{").unwrap();
+        fs::write(&complete, "{").unwrap();
+        Spool::open(dir.path(), now + NOBODYS / 2).unwrap();
+        assert!(draft.exists(), "somebody may be at it");
+        Spool::open(dir.path(), now + NOBODYS * 2).unwrap();
+        assert!(!draft.exists());
+        assert!(complete.exists());
     }
 }

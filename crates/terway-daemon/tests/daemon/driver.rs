@@ -21,7 +21,11 @@ const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
 /// A disk in memory that refuses on demand.
 #[derive(Clone, Default)]
-struct Disk(Arc<Mutex<(LedgerSnapshot, bool)>>, Arc<Mutex<Vec<HistoryEntry>>>, Arc<AtomicUsize>);
+pub(crate) struct Disk(
+    pub(crate) Arc<Mutex<(LedgerSnapshot, bool)>>,
+    Arc<Mutex<Vec<HistoryEntry>>>,
+    Arc<AtomicUsize>,
+);
 
 impl Disk {
     fn full(&self, full: bool) {
@@ -62,7 +66,7 @@ impl Journal for Disk {
 
 /// Remembers what was to be done.
 #[derive(Clone, Default)]
-struct Notebook(Arc<Mutex<Vec<(Ticket, CloudAction)>>>);
+pub(crate) struct Notebook(Arc<Mutex<Vec<(Ticket, CloudAction)>>>);
 
 impl Hands for Notebook {
     fn start(&mut self, ticket: Ticket, action: CloudAction, _: Option<IntentToken>) {
@@ -89,7 +93,7 @@ fn start(disk: &Disk, notebook: &Notebook) -> DriverHandle {
     driver::start(parts(disk), |_| notebook.clone()).unwrap()
 }
 
-fn parts(disk: &Disk) -> Parts {
+pub(crate) fn parts(disk: &Disk) -> Parts {
     let settings = PoolSettings {
         mode: Mode::Exclusive,
         min_idle: 1,
@@ -126,7 +130,7 @@ fn parts(disk: &Disk) -> Parts {
     }
 }
 
-fn created() -> CloudAnswer {
+pub(crate) fn created() -> CloudAnswer {
     let subnets = Subnets::new("10.0.0.0/24".parse().ok(), None);
     CloudAnswer::Created(CloudEni {
         id: "eni-1".into(),

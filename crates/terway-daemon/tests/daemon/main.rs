@@ -9,6 +9,7 @@ mod calls;
 mod cloud;
 mod crash;
 mod driver;
+mod group_commit;
 mod live;
 mod looks;
 mod modes;

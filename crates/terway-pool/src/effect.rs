@@ -1,5 +1,5 @@
-//! What the pool wants done. The driver executes effects in order and never goes past a
-//! [`Effect::Persist`] that failed.
+//! What the pool wants done. The driver never goes past an [`Effect::Persist`] that failed; after it come the answers,
+//! and then the rest, each of the two in order.
 
 use std::fmt;
 

@@ -97,7 +97,7 @@ impl Pool {
         (pool, effects)
     }
 
-    /// Takes one event and answers with the effects, to be executed in order.
+    /// Takes one event and answers with the effects; nothing of them before what is to be durable is.
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Effect> {
         self.now = now;
         let mut out = Outbox::default();

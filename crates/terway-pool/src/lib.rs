@@ -1,5 +1,5 @@
 //! The pool of ENIs as a pure state machine: `handle(now, event) -> effects`, `next_deadline()`. No
-//! clock, no task, no socket inside; a driver outside executes effects in order and feeds events.
+//! clock, no task, no socket inside; a driver outside executes effects (`effect` says in which order) and feeds events.
 //!
 //! # How the tests were tested
 //!

@@ -77,7 +77,7 @@ impl Outbox {
         self.push(Effect::Reply { request, answer });
     }
 
-    /// The effects in the order they are to be executed in. Only the last state of each record is written.
+    /// The effects, first what is to be durable. Only the last state of each record is written.
     pub(crate) fn into_effects(self, books: &Books) -> Vec<Effect> {
         let records = self.enis.into_iter().filter_map(|eni| books.get(eni));
         let attachments = self.attachments.into_iter().map(|(key, record)| match record {

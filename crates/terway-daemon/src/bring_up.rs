@@ -289,14 +289,7 @@ impl BringUp {
         node: &Node,
     ) -> Serving {
         let Basis { configuration, standing, cloud, subnets, live, .. } = basis;
-        let interface = InterfaceSettings {
-            service_cidrs: live.settings.service_cidrs.clone(),
-            nic_kinds: self.nic_kinds.clone(),
-            ipv6: live.settings.ipv6,
-            mode: standing.mode,
-            node_mac: live.facts.identity.primary_mac,
-            erdma: live.settings.erdma.then(|| self.root.clone()),
-        };
+        let interface = self.interface(&live, standing.mode);
         let routed = standing.mode == NodeMode::VpcRoute;
         if routed {
             node.events.note("VpcModeDeprecated", VPC_MODE_DEPRECATED);
@@ -340,6 +333,18 @@ impl BringUp {
             inspector,
             history,
             retired: AtomicBool::new(false),
+        }
+    }
+
+    /// What the plugin is told of every pod's interface.
+    fn interface(&self, live: &Live, mode: NodeMode) -> InterfaceSettings {
+        InterfaceSettings {
+            service_cidrs: live.settings.service_cidrs.clone(),
+            nic_kinds: self.nic_kinds.clone(),
+            ipv6: live.settings.ipv6,
+            mode,
+            node_mac: live.facts.identity.primary_mac,
+            erdma: live.settings.erdma.then(|| self.root.clone()),
         }
     }
 }

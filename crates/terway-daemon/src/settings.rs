@@ -101,22 +101,12 @@ impl Settings {
         check_vswitches(&config.vswitches, &mut problems);
         check_tags(&config, &mut problems);
         let security_groups = security_groups(&config, &mut problems);
-        for (action, _) in config.rate_limit.iter().filter(|(_, calls)| **calls == 0) {
-            let message = "0 calls per minute would stop the action for ever";
-            problems.push(Problem::new(format!("rate_limit.{action}"), message));
-        }
+        check_rate_limit(&config, &mut problems);
         let (quarantine, quarantine_max) = quarantine(&config, &mut problems);
         let release = release_pace(&config, &mut problems);
         let reclaim = reclaim(&config, &mut problems);
         let inventory = inventory_period(&config, &mut problems);
-        let parallel = config.eni_parallel.unwrap_or(DEFAULT_PARALLEL);
-        if !PARALLEL.contains(&parallel) {
-            let (least, most) = (PARALLEL.start(), PARALLEL.end());
-            problems.push(Problem::new(
-                "eni_parallel",
-                format_args!("{parallel} is not between {least} and {most}"),
-            ));
-        }
+        let parallel = parallel(&config, &mut problems);
         if !problems.is_empty() {
             return Err(ConfigError { problems });
         }
@@ -278,6 +268,13 @@ fn check_tags(config: &Config, problems: &mut Vec<Problem>) {
     }
 }
 
+fn check_rate_limit(config: &Config, problems: &mut Vec<Problem>) {
+    for (action, _) in config.rate_limit.iter().filter(|(_, calls)| **calls == 0) {
+        let message = "0 calls per minute would stop the action for ever";
+        problems.push(Problem::new(format!("rate_limit.{action}"), message));
+    }
+}
+
 fn quarantine(config: &Config, problems: &mut Vec<Problem>) -> (Duration, Duration) {
     let least = config.eni_quarantine.unwrap_or(DEFAULT_QUARANTINE);
     let most = config.eni_quarantine_max.unwrap_or(DEFAULT_QUARANTINE_MAX.max(least));
@@ -323,6 +320,16 @@ fn inventory_period(config: &Config, problems: &mut Vec<Problem>) -> Option<Dura
     }
     check_pause("ip_pool_sync_period", period, SHORTEST_INVENTORY, problems);
     Some(period)
+}
+
+fn parallel(config: &Config, problems: &mut Vec<Problem>) -> u32 {
+    let parallel = config.eni_parallel.unwrap_or(DEFAULT_PARALLEL);
+    if !PARALLEL.contains(&parallel) {
+        let (least, most) = (PARALLEL.start(), PARALLEL.end());
+        problems
+            .push(Problem::new("eni_parallel", format_args!("{parallel} is not between {least} and {most}")));
+    }
+    parallel
 }
 
 fn check_pause(key: &str, pause: Duration, least: Duration, problems: &mut Vec<Problem>) {

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Barrier;
 use std::thread;
+use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use libtest_mimic::Trial;
 use terway_rig::world::Plan;
 
 use crate::containerd::Containerd;
+use crate::cri::Cri;
 use crate::stage::{books_agree, booted, in_use, trial};
 
-/// How many; each has an ENI of its own.
+/// How many; each has an ENI and a caller of its own.
 const CROWD: u32 = 50;
-/// How many callers share them.
-const CALLERS: u32 = 10;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![trial("containerd::fifty_sandboxes_at_once", fifty)]
@@ -32,48 +33,49 @@ fn fifty(name: &str) -> Result<()> {
     let mut world = booted(&plan)?;
     let containerd = Containerd::start(&world.nodes[0])?;
     containerd.wait_network()?;
-    let made = at_once(&containerd, |containerd, caller| {
-        let cri = containerd.cri()?;
-        let mine = (0..CROWD).filter(|number| number % CALLERS == caller);
-        mine.map(|number| {
-            let id = cri.run(&containerd.pod(&format!("web{number}")))?;
-            Ok((id.clone(), cri.addresses(&id)?, cri.netns(&id)?))
-        })
-        .collect::<Result<Vec<_>>>()
-    })?;
-    let all: BTreeSet<&String> = made.iter().flat_map(|(_, addresses, _)| addresses).collect();
+    let names: Vec<String> = (0..CROWD).map(|number| format!("web{number}")).collect();
+    let made = at_once(&containerd, &names, |cri, name| cri.run(&containerd.pod(name)))?;
+    let cri = containerd.cri()?;
+    let made = made
+        .into_iter()
+        .map(|id| Ok((cri.addresses(&id)?, cri.netns(&id)?, id)))
+        .collect::<Result<Vec<_>>>()?;
+    let all: BTreeSet<&String> = made.iter().flat_map(|(addresses, ..)| addresses).collect();
     ensure!(all.len() == 2 * CROWD as usize, "{} addresses for {CROWD} sandboxes", all.len());
-    let namespaces: Vec<PathBuf> = made.iter().map(|(_, _, netns)| netns.clone()).collect();
+    let namespaces: Vec<PathBuf> = made.iter().map(|(_, netns, _)| netns.clone()).collect();
     let paths: Vec<&Path> = namespaces.iter().map(PathBuf::as_path).collect();
     books_agree(&mut world, 0, &paths)?;
     world.nodes[0].start()?;
     world.nodes[0].wait_ready()?;
-    let ids: Vec<String> = made.into_iter().map(|(id, _, _)| id).collect();
-    at_once(&containerd, |containerd, caller| {
-        let cri = containerd.cri()?;
-        let mine = ids.iter().skip(caller as usize).step_by(CALLERS as usize);
-        mine.map(|id| cri.stop(id).and_then(|()| cri.remove(id))).collect::<Result<Vec<_>>>()
-    })?;
+    let ids: Vec<String> = made.into_iter().map(|(.., id)| id).collect();
+    at_once(&containerd, &ids, |cri, id| cri.stop(id).and_then(|()| cri.remove(id)))?;
     ensure!(in_use(&world.nodes[0])? == 0, "ENIs are still held");
     books_agree(&mut world, 0, &[])
 }
 
-/// All callers at once; what they found, together.
+/// One caller for each, who has connected before anybody begins; all calls are under way at one moment. What they found.
 fn at_once<T: Send>(
     containerd: &Containerd,
-    work: impl Fn(&Containerd, u32) -> Result<Vec<T>> + Sync,
+    names: &[String],
+    call: impl Fn(&Cri, &str) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    thread::scope(|scope| {
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|caller| {
-                scope.spawn({
-                    let work = &work;
-                    move || work(containerd, caller)
-                })
-            })
-            .collect();
-        let found =
+    let all_here = Barrier::new(names.len());
+    let one = |name: &str| {
+        let cri = containerd.cri().and_then(|cri| cri.version().map(|_| cri));
+        all_here.wait();
+        let begun = Instant::now();
+        let found = call(&cri?, name)?;
+        Ok((found, begun, Instant::now()))
+    };
+    let answers = thread::scope(|scope| {
+        let one = &one;
+        let callers: Vec<_> = names.iter().map(|name| scope.spawn(move || one(name))).collect();
+        let joined =
             callers.into_iter().map(|caller| caller.join().map_err(|_| anyhow!("a caller panicked"))?);
-        Ok(found.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
-    })
+        joined.collect::<Result<Vec<_>>>()
+    })?;
+    let last = answers.iter().map(|(_, begun, _)| *begun).max();
+    let first = answers.iter().map(|(.., ended)| *ended).min();
+    ensure!(last < first, "the first call ended before the last began");
+    Ok(answers.into_iter().map(|(found, ..)| found).collect())
 }

@@ -10,7 +10,7 @@ use terway_rig::world::Plan;
 use crate::containerd::Containerd;
 use crate::recording::Call;
 use crate::stage::{books_agree, booted, in_use, trial};
-use crate::{cgroups, image};
+use crate::{cgroups, fixture, image};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![trial("ctr::a_container_without_a_pod_gets_an_eni", run)]
@@ -41,6 +41,7 @@ fn run(name: &str) -> Result<()> {
     let calls = containerd.plugins.calls()?;
     let verbs: Vec<&str> = calls.iter().map(Call::verb).collect();
     ensure!(verbs == ["ADD", "DEL"], "{verbs:?}");
+    fixture::hold("ctr", &containerd.cri()?.version()?.runtime_version, node, &calls)?;
     ensure!(!calls[0].variable("CNI_ARGS").contains("K8S_POD_NAME"), "{:?}", calls[0]);
     ensure!(in_use(node)? == 0, "the ENI is still held");
     books_agree(&mut world, 0, &[])

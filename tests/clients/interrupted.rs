@@ -9,12 +9,15 @@ use terway_rig::world::Plan;
 use terway_rig::{namespace, reader};
 
 use crate::containerd::{Containerd, Release};
+use crate::fixture;
 use crate::recording::Call;
 use crate::stage::{LIMIT, books_agree, booted, in_use, trial, wait_free};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("containerd::an_add_that_waits_is_killed_and_undone", killed_waiting),
+        trial("containerd::an_add_that_waits_is_killed_and_undone", |name| {
+            killed_waiting(name, Release::Installed)
+        }),
         trial("containerd::an_add_killed_at_any_moment_is_undone", |name| {
             killed_anywhere(name, Release::Installed)
         }),
@@ -25,9 +28,9 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The runtime's deadline ends while the daemon has nothing to give: SIGKILL, and a DEL with the same namespace.
-fn killed_waiting(name: &str) -> Result<()> {
+pub(crate) fn killed_waiting(name: &str, release: Release) -> Result<()> {
     let mut world = booted(&Plan { name: name.to_owned(), enis: 2, pool: (1, 1), ..Plan::default() })?;
-    let containerd = Containerd::start(&world.nodes[0])?;
+    let containerd = Containerd::of(release, &world.nodes[0], 1)?;
     containerd.wait_network()?;
     let cri = containerd.cri()?;
     let first = cri.run(&containerd.pod("first"))?;
@@ -42,6 +45,7 @@ fn killed_waiting(name: &str) -> Result<()> {
     let [add, del, ..] = calls.as_slice() else { bail!("{calls:?}") };
     ensure!(add.verb() == "ADD" && add.answer.is_none(), "killed, it cannot have answered: {add:?}");
     ensure!(del.variable("CNI_NETNS") == add.variable("CNI_NETNS"), "{del:?}");
+    fixture::hold("containerd-killed", &cri.version()?.runtime_version, &world.nodes[0], &calls)?;
     cri.stop(&first)?;
     cri.remove(&first)?;
     wait_free(&world.nodes[0])?;

@@ -64,6 +64,7 @@ fn inside() -> Result<ExitCode> {
         alone::trials(),
         libcni::trials(),
         newer::trials(),
+        fixture::trials(),
         replay::trials(),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect::<Vec<Trial>>());

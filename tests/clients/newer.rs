@@ -26,6 +26,9 @@ pub(crate) fn trials() -> Vec<Trial> {
             trial("containerd2::a_restart_keeps_its_sandboxes", |name| {
                 interrupted::restart(name, Release::Newer)
             }),
+            trial("containerd2::an_add_that_waits_is_killed_and_undone", |name| {
+                interrupted::killed_waiting(name, Release::Newer)
+            }),
             trial("containerd2::an_add_killed_at_any_moment_is_undone", |name| {
                 interrupted::killed_anywhere(name, Release::Newer)
             }),

@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use terway_rig::node::Node;
 use terway_rig::{namespace, pod};
 
-use crate::newer;
+use crate::recording::Plugins;
+use crate::{fixture, newer};
 
 /// Where Debian has Go packages.
 const PACKAGES: &str = "usr/share/gocode";
@@ -21,7 +22,7 @@ pub(super) struct Libcni {
     host: PathBuf,
     conflist: PathBuf,
     pub(super) cache: PathBuf,
-    pub(super) plugins: PathBuf,
+    pub(super) plugins: Plugins,
 }
 
 /// A sandbox: its id and its namespace.
@@ -49,16 +50,12 @@ impl Libcni {
     }
 
     fn by(program: &'static Path, node: &Node) -> Result<Self> {
-        let plugins = node.path("bin");
-        fs::create_dir_all(&plugins)?;
-        fs::copy(node.binaries.join("terway"), plugins.join("terway"))
-            .context("failed to copy the plugin")?;
         Ok(Self {
             program,
             host: node.netns.clone(),
             conflist: node.conflist(),
             cache: node.path("libcni"),
-            plugins,
+            plugins: Plugins::install(&node.path("bin"), &node.binaries.join("terway"))?,
         })
     }
 
@@ -66,8 +63,17 @@ impl Libcni {
     pub(super) fn call(&self, verb: &str, id: &str, netns: &str, ifname: &str) -> Result<Output> {
         let mut command = Command::new(self.program);
         command.arg(verb).args([&self.conflist, &self.cache]).args([id, netns, ifname]);
-        command.env("CNI_PATH", &self.plugins);
+        command.env("CNI_PATH", &self.plugins.folder);
         namespace::inside(&self.host, move || command.output())?.context("failed to run the client of libcni")
+    }
+
+    /// Holds the calls so far to what is kept of a libcni that knows the same version of the protocol. A refusal is left
+    /// out: it belongs to what a test did to the sandbox.
+    pub(super) fn hold(&self, node: &Node) -> Result<()> {
+        let output = self.call("version", "", "", "")?;
+        let mut calls = self.plugins.calls()?;
+        calls.retain(|call| call.answer.as_ref().is_none_or(|answer| answer["code"].is_null()));
+        fixture::hold("libcni", String::from_utf8_lossy(&output.stdout).trim(), node, &calls)
     }
 
     /// A call without a sandbox that has to succeed: STATUS, or GC, for which `id` is the sandbox that lives.

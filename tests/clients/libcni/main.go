@@ -2,7 +2,7 @@
 // habits. Built against a libcni that Debian packages, without modules and without the internet; before_1_2.go or
 // since_1_2.go has the verbs that not every libcni sends.
 //
-//	client add|check|del|status|gc CONFLIST CACHE CONTAINER NETNS IFNAME
+//	client add|check|del|status|gc|version CONFLIST CACHE CONTAINER NETNS IFNAME
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/version"
 )
 
 func main() {
@@ -23,7 +24,7 @@ func main() {
 
 func run(words []string) error {
 	if len(words) != 6 {
-		return fmt.Errorf("client add|check|del|status|gc CONFLIST CACHE CONTAINER NETNS IFNAME, not %q", words)
+		return fmt.Errorf("client add|check|del|status|gc|version CONFLIST CACHE CONTAINER NETNS IFNAME, not %q", words)
 	}
 	list, err := libcni.ConfListFromFile(words[1])
 	if err != nil {
@@ -48,6 +49,9 @@ func run(words []string) error {
 		return client.CheckNetworkList(ctx, list, call)
 	case "del":
 		return client.DelNetworkList(ctx, list, call)
+	case "version":
+		_, err := fmt.Println(version.Current())
+		return err
 	}
 	return further(ctx, client, list, words[0], call)
 }

@@ -49,6 +49,7 @@ fn life(name: &str) -> Result<()> {
     }
     let said = libcni.refusal("check", &sandbox)?;
     ensure!(said.contains("attachment-unknown"), "CHECK of what is gone: {said}");
+    libcni.hold(&world.nodes[0])?;
     namespace::remove(&sandbox.netns)?;
     books_agree(&mut world, 0, &[])
 }
@@ -123,7 +124,7 @@ fn busy(name: &str) -> Result<()> {
     let mut world = booted(&Plan { name: name.to_owned(), ..Plan::default() })?;
     let (libcni, sandbox) = (Libcni::new(&world.nodes[0])?, Sandbox::new(name, 0)?);
     libcni.run("add", &sandbox, "eth0")?;
-    let plugin = libcni.plugins.join("terway");
+    let plugin = libcni.plugins.folder.join("terway");
     let _writer = File::options().write(true).open(&plugin).context("failed to open the plugin")?;
     let refused = Command::new(&plugin).spawn().err().context("a file that is being written was started")?;
     ensure!(refused.kind() == ErrorKind::ExecutableFileBusy, "{refused}");

@@ -28,7 +28,10 @@ fn version(name: &str) -> Result<()> {
     // What 1.1.0 has and the versions before it have not.
     ensure!(result["interfaces"][0]["mtu"] == 1500, "{result}");
     libcni.run("check", &sandbox, "eth0")?;
+    libcni.succeed("status", "", "")?;
+    libcni.succeed("gc", &sandbox.id, "eth0")?;
     libcni.run("del", &sandbox, "eth0")?;
+    libcni.hold(&world.nodes[0])?;
     namespace::remove(&sandbox.netns)?;
     books_agree(&mut world, 0, &[])
 }

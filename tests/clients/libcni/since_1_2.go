@@ -20,5 +20,5 @@ func further(ctx context.Context, client *libcni.CNIConfig, list *libcni.Network
 		}
 		return client.GCNetworkList(ctx, list, valid)
 	}
-	return fmt.Errorf("there is no %q; there are add, check, del, status and gc", verb)
+	return fmt.Errorf("there is no %q; there are add, check, del, status, gc and version", verb)
 }

@@ -18,9 +18,8 @@ pub(crate) fn gc(request: &GcRequest) -> Result<(), Fault> {
     let daemon = Daemon::connect(&paths.socket)?;
     let mut faults = Vec::new();
     if valid.is_empty() {
-        let alive = still_alive(&daemon, network)?;
-        faults.extend(contradiction(&alive));
-        valid = alive;
+        (valid, faults) = still_alive(&daemon.attachments_of(network)?);
+        faults.extend(contradiction(&valid));
     }
     let message = wire::CollectGarbageRequest {
         network: network.clone(),
@@ -49,18 +48,29 @@ fn valid_keys(network: &str, valid: &ValidAttachments) -> Result<Vec<AttachmentK
 }
 
 /// An empty list would delete everything, and runtimes are known to send one by mistake, so it has to agree
-/// with what can be seen: an attachment whose namespace exists stays. This is looked at here and not in the
-/// daemon, whose mounts need not show the host's namespaces.
-fn still_alive(daemon: &Daemon, network: &str) -> Result<Vec<AttachmentKey>, Fault> {
-    let known = daemon.attachments_of(network)?;
-    let alive = known.iter().filter(|view| sandbox::open(&view.netns).is_ok());
-    Ok(alive.filter_map(|view| AttachmentKey::try_from(view.attachment.as_ref()?).ok()).collect())
+/// with what can be seen: an attachment stays unless its namespace is known to be gone, and whatever else kept it from
+/// being opened is told. This is looked at here and not in the daemon, whose mounts need not show the host's namespaces.
+fn still_alive(known: &[wire::AttachmentView]) -> (Vec<AttachmentKey>, Vec<Fault>) {
+    let (mut alive, mut faults) = (Vec::new(), Vec::new());
+    for view in known {
+        let Some(Ok(key)) = view.attachment.as_ref().map(AttachmentKey::try_from) else { continue };
+        match sandbox::open(&view.netns) {
+            Ok(_) => {}
+            Err(error) if error.is_gone() => continue,
+            Err(error) => {
+                let what = format!("the namespace {:?} of {key} cannot be opened", view.netns);
+                faults.push(Fault::new(FaultCode::NetnsInvalid, what).caused_by(&error));
+            }
+        }
+        alive.push(key);
+    }
+    (alive, faults)
 }
 
 fn contradiction(alive: &[AttachmentKey]) -> Option<Fault> {
     let names: Vec<String> = alive.iter().map(ToString::to_string).collect();
     let what = format!(
-        "GC lists no valid attachment, but the namespaces of these exist, so they stay: {}",
+        "GC lists no valid attachment, but the namespaces of these are not known to be gone, so they stay: {}",
         names.join(", ")
     );
     (!alive.is_empty())
@@ -115,6 +125,28 @@ mod tests {
         let faults = ["first", "second"].map(|what| Fault::new(FaultCode::KernelRefused, what));
         let fault = combined("net", faults.to_vec()).unwrap_err();
         assert!(fault.cause.contains("first") && fault.cause.contains("second"), "{fault}");
+    }
+
+    #[test]
+    fn only_a_namespace_that_is_gone_is_a_proof_of_death() {
+        let folder = tempfile::tempdir().unwrap();
+        let looping = folder.path().join("loop");
+        std::os::unix::fs::symlink(&looping, &looping).unwrap();
+        let view = |container: &str, netns: &str| wire::AttachmentView {
+            attachment: Some((&subject::key("net", &attachment(container)).unwrap()).into()),
+            netns: netns.to_owned(),
+            ..Default::default()
+        };
+        let known = [
+            view("here", "/proc/thread-self/ns/net"),
+            view("gone", "/run/netns/there-is-none"),
+            view("unseen", &looping.to_string_lossy()),
+        ];
+        let (alive, faults) = still_alive(&known);
+        let names: Vec<String> = alive.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["net/here/eth0", "net/unseen/eth0"]);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].what.contains("net/unseen/eth0"), "{faults:?}");
     }
 
     #[test]

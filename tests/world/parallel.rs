@@ -5,20 +5,21 @@ use std::process::Child;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use terway_rig::eventually::eventually;
 use terway_rig::plugin::{Call, Outcome};
 use terway_rig::pod::Pod;
 use terway_rig::reader;
-use terway_rig::world::Plan;
+use terway_rig::world::{Plan, World};
 
-use crate::support::{LIMIT, Scenario, audit, booted, both, once, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, booted, both, once, text, wait_quiet};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         once("parallel::ten_adds_and_dels", many),
         both("parallel::more_pods_than_warm_enis_wait_in_line", queue),
         both("parallel::those_who_wait_are_told_why_and_in_which_place", in_line),
+        both("parallel::what_changes_while_an_add_waits_for_the_cloud_counts", meanwhile),
         once("parallel::two_adds_of_one_attachment", twice),
         once("parallel::add_and_del_of_one_sandbox_overlap", overlap),
         once("parallel::an_add_killed_in_the_middle_is_undone_by_del", killed),
@@ -35,7 +36,7 @@ fn addresses(outcomes: &[Outcome]) -> Result<BTreeSet<String>> {
     outcomes.iter().map(|outcome| outcome.clone().expect_ok("ADD")?.address(4)).collect()
 }
 
-fn sandboxes(world: &mut terway_rig::world::World, count: usize) -> Result<Vec<Pod>> {
+fn sandboxes(world: &mut World, count: usize) -> Result<Vec<Pod>> {
     (0..count).map(|number| world.nodes[0].pod(&format!("web{number}"))).collect()
 }
 
@@ -85,6 +86,51 @@ fn in_line(plan: &Plan) -> Result<()> {
     let added = adds.join().map_err(|_| anyhow!("a thread panicked"))??;
     ensure!(addresses(&added)?.len() == 3, "an address was given twice");
     audit(&world)
+}
+
+/// Another plugin is at work in the pod, and somebody on the node, while the ENI is made.
+fn meanwhile(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { pool: (0, 0), latency: [5, 1000, 50, 5], ..plan.clone() })?;
+    let mut wide = world.nodes[0].pod("wide")?;
+    wide.configuration["auto_mtu"] = json!(true);
+    let uplink = text(&reader::json(&wide.host, "ip", &["route", "show", "default"])?[0], "dev");
+    let added = during_a_create(&world, wide.call("ADD"), || {
+        reader::text(&wide.host, "ip", &["link", "set", &uplink, "mtu", "1600"]).map(drop)
+    })?;
+    wide.result = Some(added.expect_ok("ADD")?);
+    let eth0 = reader::link(&wide.netns, "eth0")?.context("no eth0")?;
+    ensure!(eth0["mtu"] == 1600, "the pod's MTU is not the uplink's as it is now: {eth0}");
+
+    let taken = world.nodes[0].pod("taken")?;
+    let refused = during_a_create(&world, taken.call("ADD"), || {
+        for words in [
+            "link add other0 type veth peer name other1",
+            "link set other1 up",
+            "address add 192.0.2.1/24 dev other0",
+            "link set other0 up",
+            "route add default via 192.0.2.2",
+        ] {
+            reader::text(&taken.netns, "ip", &words.split(' ').collect::<Vec<_>>())?;
+        }
+        Ok(())
+    })?;
+    let (code, words) = refused.expect_error("the ADD into a pod with a default route")?;
+    ensure!(code == 101 && words.contains("default route by other0 already"), "code {code}, {words}");
+    let left = reader::json(&taken.netns, "ip", &["link", "show"])?;
+    ensure!(left.as_array().map(Vec::len) == Some(3), "left behind: {left}");
+    wide.del()?;
+    audit(&world)
+}
+
+/// Makes a call that has to wait for the cloud to make an ENI, and does something else before that goes on.
+fn during_a_create(world: &World, call: Call, something: impl FnOnce() -> Result<()>) -> Result<Outcome> {
+    world.change("/v1/faults", &json!([{ "action": "CreateNetworkInterface", "kind": "hold-before" }]))?;
+    let waiting = thread::spawn(move || call.run());
+    eventually("the call is held", LIMIT, || (world.held_calls().ok()?.len() == 1).then_some(()))
+        .with_context(|| world.nodes[0].log_tail())?;
+    something()?;
+    world.change("/v1/release", &json!({}))?;
+    waiting.join().map_err(|_| anyhow!("the call panicked"))?
 }
 
 fn twice(plan: &Plan) -> Result<()> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use terway_datapath::kernel::{KernelError, Netlink, Netns, NicRule};
-use terway_datapath::{HostFacts, Layout, layout};
+use terway_datapath::{HostFacts, Layout, Seen, layout};
 use terway_types::{Fault, InterfacePlan, IpFamily, MacAddr};
 
 use crate::erdma::find_devices;
@@ -30,18 +30,19 @@ impl Blueprint {
 }
 
 /// What was seen of the node before anybody knew what the pod gets: its facts, if it has both families. Of one family they
-/// are quickly read when it is known which.
+/// are quickly read when it is known which, and so are those that were seen long ago.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     connection: Option<Netlink>,
-    facts: Option<HostFacts>,
+    facts: Option<Seen<HostFacts>>,
 }
 
 impl Node {
     /// Looks. What fails is tried again by whoever needs it, and told then.
     pub(crate) fn look(host: &Netns) -> Self {
         let mut connection = Netlink::open(host).ok();
-        let look = |netlink: &mut Netlink| HostFacts::observe_over(netlink, host, IpFamily::BOTH).ok();
+        let look =
+            |netlink: &mut Netlink| Seen::by(|| HostFacts::observe_over(netlink, host, IpFamily::BOTH)).ok();
         Self { facts: connection.as_mut().and_then(look), connection }
     }
 
@@ -94,7 +95,7 @@ fn host_facts(
     let meets_the_node =
         |plan: &InterfacePlan| plan.host_peer || plan.datapath.is_a_pair() || plan.datapath.shares_the_eni();
     let needs_the_node = auto_mtu || plans.iter().any(meets_the_node);
-    let seen_before = node.facts.filter(|_| families == IpFamily::BOTH);
+    let seen_before = node.facts.filter(|_| families == IpFamily::BOTH).and_then(Seen::fresh);
     let mut facts = match seen_before.map_or_else(|| HostFacts::observe(host, families), Ok) {
         Ok(facts) => facts,
         Err(_) if !needs_the_node => HostFacts::default(),

@@ -1,5 +1,6 @@
 //! The pod's network namespace, proven to be one, and proven not to be the host's.
 
+use terway_datapath::Seen;
 use terway_datapath::kernel::objects::Link;
 use terway_datapath::kernel::{KernelError, Netlink, Netns, NetnsError};
 use terway_types::{Fault, FaultCode, IfName};
@@ -14,7 +15,7 @@ pub(crate) struct Sandbox {
     /// A connection to the pod's.
     pub(crate) inside: Netlink,
     /// The pod's links, once they were looked at.
-    pub(crate) there: Option<Vec<Link>>,
+    pub(crate) there: Option<Seen<Vec<Link>>>,
 }
 
 impl Sandbox {
@@ -46,8 +47,8 @@ impl Sandbox {
             Fault::new(FaultCode::KernelRefused, format!("failed to look for {ifname} in the pod"))
                 .caused_by(&error)
         };
-        let links = self.inside.links().map_err(kernel)?;
-        let taken = links.iter().find(|link| link.name == ifname.as_str()).cloned();
+        let links = Seen::by(|| self.inside.links()).map_err(kernel)?;
+        let taken = links.then().iter().find(|link| link.name == ifname.as_str()).cloned();
         self.there = Some(links);
         match taken {
             None => Ok(()),

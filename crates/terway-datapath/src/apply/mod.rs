@@ -21,7 +21,7 @@ use crate::kernel::objects as kernel;
 use crate::kernel::{KernelError, LinkChange, Netlink, Netns, NicRule, Request};
 use crate::mark::Mark;
 use crate::remove::{Removal, RemoveError, remove};
-use crate::{queues, rules, smc, source_nat, tags};
+use crate::{Seen, queues, rules, smc, source_nat, tags};
 
 /// Where and how a layout is applied.
 pub struct AttachmentContext<'a> {
@@ -55,8 +55,9 @@ pub struct Connections<'a> {
     pub host: &'a mut Netlink,
     /// To the pod's.
     pub pod: &'a mut Netlink,
-    /// The pod's links, if they were looked at and nothing was changed since.
-    pub there: Option<Vec<kernel::Link>>,
+    /// The pod's links, if they were looked at and their owner has changed nothing since. What others may have changed is
+    /// looked at again, if that was long ago.
+    pub there: Option<Seen<Vec<kernel::Link>>>,
 }
 
 /// Makes the layout. On failure everything is as before, except what the error says could not be undone, and
@@ -93,10 +94,11 @@ fn apply_through(
     if context.pod.is_same(context.host) {
         return Err(ApplyError::HostNamespace);
     }
-    let there = there.map_or_else(|| pod.links(), Ok)?;
+    // This may take its time, so the pod is looked at afterwards.
+    let nic = check::find_nic(layout, context, host)?;
+    let there = there.and_then(Seen::fresh).map_or_else(|| pod.links(), Ok)?;
     check::default_routes_are_free(layout, &there, pod)?;
     check::names_are_free(layout, &there)?;
-    let nic = check::find_nic(layout, context, host)?;
     check::clear_host_name(layout, host)?;
     let moved = nic.as_ref().filter(|_| matches!(layout.eni(), Some(Eni::Moved(_))));
     let mut work = Work { layout, context, spoil, host, pod, eni: nic.as_ref(), moved };

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cni_protocol::{DelRequest, PrevResult};
-use terway_datapath::attachment_lock::{self, AttachmentLock};
 use terway_datapath::describe::FIRST_TABLE;
 use terway_datapath::kernel::Netns;
 use terway_datapath::rules;
@@ -17,7 +16,7 @@ use crate::netconf::Paths;
 use crate::plan::seen_at;
 use crate::release::release;
 use crate::subject::Subject;
-use crate::teardown::{Known, still_holds_nic, tear_down_own};
+use crate::teardown::{Known, lock, still_holds_nic, tear_down_own};
 use crate::{sandbox, timeline};
 
 /// How long an older call for the same attachment may take to end.
@@ -26,7 +25,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn del(request: &DelRequest, now: Timestamp) -> Result<(), Fault> {
     let paths = Paths::read(&request.context.config)?;
     let subject = Subject::of(&request.attachment, &request.context)?;
-    let lock = lock(&paths, &subject.key)?;
+    let lock = lock(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
     timeline::until("prepare");
     let daemon = Daemon::connect(&paths.socket);
     timeline::until("connect");
@@ -54,19 +53,6 @@ pub(crate) fn del(request: &DelRequest, now: Timestamp) -> Result<(), Fault> {
         lock.retire();
     }
     Ok(())
-}
-
-/// Waits for an ADD of the same attachment. A folder for locks that cannot be written does not keep a pod
-/// from going away.
-fn lock(paths: &Paths, key: &AttachmentKey) -> Result<Option<AttachmentLock>, Fault> {
-    match attachment_lock::acquire(&paths.run_dir, key, LOCK_PATIENCE) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(fault) if fault.code == FaultCode::AttachmentBusy => Err(fault),
-        Err(fault) => {
-            eprintln!("terway: going on without lock: {fault}");
-            Ok(None)
-        }
-    }
 }
 
 /// The pod's namespace if it still exists. The host's own is nobody's sandbox, whatever the path says.

@@ -1,6 +1,9 @@
 //! GC: the daemon releases every attachment of this network that is not listed; what such an attachment
 //! left in the kernel goes with it. Failures do not stop the rest; all are reported.
 
+use std::path::Path;
+use std::time::Duration;
+
 use cni_protocol::{Attachment, GcRequest, ValidAttachments};
 use terway_datapath::rules;
 use terway_rpc::wire;
@@ -8,8 +11,11 @@ use terway_types::{AttachmentKey, Fault, FaultCode};
 
 use crate::daemon_client::Daemon;
 use crate::netconf::Paths;
-use crate::teardown::{Known, tear_down};
+use crate::teardown::{Known, lock, tear_down};
 use crate::{sandbox, subject};
+
+/// How long another call for an attachment may take to end. Usually it is a DEL, which does the same.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) fn gc(request: &GcRequest) -> Result<(), Fault> {
     let network = &request.context.config.name;
@@ -27,7 +33,8 @@ pub(crate) fn gc(request: &GcRequest) -> Result<(), Fault> {
     };
     let reply = daemon.collect_garbage(&message)?;
     faults.extend(reply.faults.into_iter().map(Fault::from));
-    faults.extend(reply.released.iter().filter_map(|released| clean(released, &valid).err()));
+    let cleaned = reply.released.iter().map(|released| clean(released, &valid, &paths.run_dir));
+    faults.extend(cleaned.filter_map(Result::err));
     // What is left of attachments that nobody can name any more.
     faults.extend(rules::sweep(&sandbox::host()?).err().map(|error| error.fault()));
     combined(network, faults)
@@ -78,7 +85,7 @@ fn contradiction(alive: &[AttachmentKey]) -> Option<Fault> {
 }
 
 /// Removes what a released attachment left in the host. Its namespace is gone, or will be (SPEC, GC).
-fn clean(released: &wire::Attachment, valid: &[AttachmentKey]) -> Result<(), Fault> {
+fn clean(released: &wire::Attachment, valid: &[AttachmentKey], run_dir: &Path) -> Result<(), Fault> {
     let key = AttachmentKey::try_from(released).map_err(|error| {
         Fault::new(FaultCode::Internal, "terwayd released something without a proper name").caused_by(&error)
     })?;
@@ -86,7 +93,12 @@ fn clean(released: &wire::Attachment, valid: &[AttachmentKey]) -> Result<(), Fau
         let what = format!("terwayd released {key}, which is listed as valid");
         return Err(Fault::new(FaultCode::Internal, what));
     }
-    tear_down(&key, &Known::default(), &sandbox::host()?, None)
+    let lock = lock(run_dir, &key, LOCK_PATIENCE)?;
+    tear_down(&key, &Known::default(), &sandbox::host()?, None)?;
+    if let Some(lock) = lock {
+        lock.retire();
+    }
+    Ok(())
 }
 
 fn combined(network: &str, mut faults: Vec<Fault>) -> Result<(), Fault> {
@@ -152,7 +164,8 @@ mod tests {
     #[test]
     fn what_is_valid_is_not_cleaned_even_if_the_daemon_says_so() {
         let key = subject::key("net", &attachment("a")).unwrap();
-        let fault = clean(&wire::Attachment::from(&key), &[key]).unwrap_err();
+        let folder = tempfile::tempdir().unwrap();
+        let fault = clean(&wire::Attachment::from(&key), &[key], folder.path()).unwrap_err();
         assert_eq!(fault.code, FaultCode::Internal);
     }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use terway_datapath::Mark;
+use terway_datapath::attachment_lock::{self, AttachmentLock};
 use terway_datapath::kernel::{Netlink, Netns, NicRule};
 use terway_datapath::remove::{Removal, remove, remove_but_tables};
-use terway_types::{AttachmentKey, Datapath, Fault, InterfacePlan, MacAddr};
+use terway_types::{AttachmentKey, Datapath, Fault, FaultCode, InterfacePlan, MacAddr};
 
 /// What is known about an attachment that goes away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +40,23 @@ impl Known {
             }
         }
         known
+    }
+}
+
+/// Waits for another call for the same attachment. A folder for locks that cannot be written does not keep a pod
+/// from going away.
+pub(crate) fn lock(
+    run_dir: &Path,
+    key: &AttachmentKey,
+    patience: Duration,
+) -> Result<Option<AttachmentLock>, Fault> {
+    match attachment_lock::acquire(run_dir, key, patience) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(fault) if fault.code == FaultCode::AttachmentBusy => Err(fault),
+        Err(fault) => {
+            eprintln!("terway: going on without lock: {fault}");
+            Ok(None)
+        }
     }
 }
 

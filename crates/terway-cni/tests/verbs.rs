@@ -6,19 +6,30 @@
 mod bench;
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use bench::daemon::{Daemon, Script};
 use bench::{ENI_MAC, Node, Outcome, interface, is_empty};
 use serde_json::{Value, json};
+use terway_datapath::attachment_lock;
 use terway_rpc::wire;
 use terway_rpc::wire::{Attachment, AttachmentView, CollectGarbageReply, StatusReply};
-use terway_types::{Fault, FaultCode};
+use terway_types::{AttachmentKey, ContainerId, Fault, FaultCode, IfName, NetworkName};
 
 fn node_with_daemon() -> (Node, Daemon) {
     let node = Node::new();
     let daemon =
         Daemon::start(node.dir.path(), Script { interfaces: vec![interface()], ..Script::default() });
     (node, daemon)
+}
+
+/// The attachment that every call is about.
+fn key() -> AttachmentKey {
+    AttachmentKey {
+        network: NetworkName::new("terway").unwrap(),
+        container: ContainerId::new("c0ffee").unwrap(),
+        ifname: IfName::new("eth0").unwrap(),
+    }
 }
 
 #[test]
@@ -439,8 +450,17 @@ fn garbage_is_what_is_not_listed() {
     };
     daemon.asked();
     let valid = json!([{"containerID": "other", "ifname": "eth0"}]);
-    assert_eq!(node.call("GC").key("cni.dev/valid-attachments", valid).ok(), Value::Null);
+    let gc = node.call("GC").key("cni.dev/valid-attachments", valid);
+    let locks = node.dir.path().join("locks");
+    let held = attachment_lock::acquire(&locks, &key(), Duration::ZERO).unwrap();
+    gc.fails(11, &["attachment-busy", "terway/c0ffee/eth0"]);
+    let left = node.sh("nft list ruleset");
+    assert!(left.contains("10.0.1.5"), "whoever holds the lock is at work there: {left}");
+    drop(held);
+    daemon.asked();
+    assert_eq!(gc.ok(), Value::Null);
     assert_eq!(daemon.asked(), ["gc terway keeps 1"]);
+    assert!(is_empty(&locks), "no lock stays behind");
     let left = node.sh("ip -br link; nft list ruleset");
     assert!(!left.contains("cali") && !left.contains("10.0.1.5"), "{left}");
 

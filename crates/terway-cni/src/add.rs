@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use cni_protocol::{AddRequest, CniResult};
 use terway_datapath::apply::{Applied, AttachmentContext, Connections, Step, apply_over};
-use terway_datapath::attachment_lock;
+use terway_datapath::attachment_lock::{self, AttachmentLock};
 use terway_datapath::kernel::Netlink;
 use terway_rpc::wire;
-use terway_types::{Fault, FaultCode, Timestamp};
+use terway_types::{AttachmentKey, Fault, FaultCode, Timestamp};
 
 use crate::blueprint::{Blueprint, Node, lay_out};
 use crate::daemon_client::{Daemon, is_away};
@@ -33,20 +33,21 @@ const NIC_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fault> {
     let context = &request.context;
     let paths = Paths::read(&context.config)?;
-    // It takes the daemon as long to accept as this side to look at the pod.
-    let early = Daemon::open(&paths.socket);
     let options = Options::read(&context.config)?;
     let until = Instant::now() + options.allocate_timeout;
+    // It takes the daemon as long to accept as this side to look at the pod. One that does not accept is waited for when
+    // everything else is right.
+    let mut early = Daemon::open(&paths.socket, Duration::ZERO).ok();
     let subject = Subject::of(&request.attachment, context)?;
     refuse_unknown_args(context)?;
     let mut sandbox = Sandbox::open(&request.netns)?;
-    let _lock = attachment_lock::acquire(&paths.run_dir, &subject.key, LOCK_PATIENCE)?;
+    let _lock = lock(&paths, &subject.key, &mut early)?;
     sandbox.require_free(&subject.key.ifname)?;
     spool::withdraw(&paths.spool(), &subject.key)?;
 
     timeline::until("prepare");
-    // The daemon may have been replaced while an older call held the lock.
-    let early = early.ok().filter(Daemon::is_there);
+    // The daemon may have ended since.
+    let early = early.filter(Daemon::is_there);
     let daemon = early.map_or_else(|| daemon_start::connect(&paths.socket, until), Ok)?;
     timeline::until("connect");
     let mut node = Node::default();
@@ -66,6 +67,18 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
             let undone = release(Ok(&daemon), &paths, &subject, None, "ADD failed", now);
             Err(undone.err().map_or(fault.clone(), |second| also(fault, &second)))
         }
+    }
+}
+
+/// Waits for an older call for the same attachment. Not with the daemon on the line: one that ends waits for everybody
+/// who is, and would not be there any more to be asked.
+fn lock(paths: &Paths, key: &AttachmentKey, early: &mut Option<Daemon>) -> Result<AttachmentLock, Fault> {
+    match attachment_lock::acquire(&paths.run_dir, key, Duration::ZERO) {
+        Err(fault) if fault.code == FaultCode::AttachmentBusy => {
+            early.take();
+            attachment_lock::acquire(&paths.run_dir, key, LOCK_PATIENCE)
+        }
+        outcome => outcome,
     }
 }
 

@@ -21,12 +21,12 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Connects; fails at once if nobody listens.
     pub(crate) fn connect(socket: &Path) -> Result<Self, Fault> {
-        Ok(Self::open(socket)?)
+        Ok(Self::open(socket, PATIENCE)?)
     }
 
-    /// The same, for whoever looks at why it failed.
-    pub(crate) fn open(socket: &Path) -> Result<Self, ConnectError> {
-        let client = BlockingClient::connect(socket, PATIENCE)?;
+    /// The same, for whoever looks at why it failed or has less patience with a daemon that does not accept.
+    pub(crate) fn open(socket: &Path, patience: Duration) -> Result<Self, ConnectError> {
+        let client = BlockingClient::connect(socket, patience)?;
         Ok(Self { socket: socket.to_owned(), client: RefCell::new(Some(client)) })
     }
 
@@ -129,7 +129,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("eni.socket");
         let listener = UnixListener::bind(&path).unwrap();
-        let (waiting, accepted) = (Daemon::open(&path).unwrap(), Daemon::open(&path).unwrap());
+        let (waiting, accepted) = (Daemon::connect(&path).unwrap(), Daemon::connect(&path).unwrap());
         let ends = listener.accept().unwrap();
         assert!(waiting.is_there() && accepted.is_there());
         drop((listener, ends));

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use terway_types::Fault;
 
-use crate::daemon_client::Daemon;
+use crate::daemon_client::{self, Daemon};
 
 /// How long the socket is waited for: more than a container takes to start, and of the two minutes after which a runtime
 /// gives up it leaves most to the ENI.
@@ -18,17 +18,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connects to the daemon, once it listens, but not later than `until`.
 pub(crate) fn connect(socket: &Path, until: Instant) -> Result<Daemon, Fault> {
-    match Daemon::open(socket) {
+    let open = || {
+        let left = until.saturating_duration_since(Instant::now());
+        Daemon::open(socket, left.min(daemon_client::PATIENCE))
+    };
+    match open() {
         Err(error) if error.may_be_starting() => {}
         outcome => return Ok(outcome?),
     }
-    let until = until.min(Instant::now() + PATIENCE);
+    let last = until.min(Instant::now() + PATIENCE);
     // What happens from now on is told, so whoever looks after this misses nothing.
     let watch = Watch::beside(socket);
     loop {
-        let is_last = watch.is_err() || Instant::now() >= until;
-        match (Daemon::open(socket), &watch) {
-            (Err(error), Ok(watch)) if error.may_be_starting() && !is_last => watch.wait(until),
+        let is_last = watch.is_err() || Instant::now() >= last;
+        match (open(), &watch) {
+            (Err(error), Ok(watch)) if error.may_be_starting() && !is_last => watch.wait(last),
             (outcome, _) => return Ok(outcome?),
         }
     }
@@ -92,6 +96,23 @@ mod tests {
             let fault = connect(&path, soon()).unwrap_err();
             assert!(fault.to_string().contains("eni.socket"), "{fault}");
         }
+    }
+
+    /// A queue of connections that nobody takes: the kernel lets no more wait.
+    #[test]
+    fn a_daemon_that_does_not_accept_is_given_up_in_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("eni.socket");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(daemon) = Daemon::open(&path, Duration::ZERO) {
+            waiting.push(daemon);
+            assert!(waiting.len() < 100_000, "the queue never fills");
+        }
+        let began = Instant::now();
+        let fault = connect(&path, soon()).unwrap_err();
+        assert!(fault.to_string().contains("nobody accepted"), "{fault}");
+        assert!(began.elapsed() < daemon_client::PATIENCE);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 mod bench;
 
+use std::io::Read as _;
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -15,6 +17,9 @@ use terway_datapath::attachment_lock;
 use terway_rpc::wire;
 use terway_rpc::wire::{Attachment, AttachmentView, CollectGarbageReply, StatusReply};
 use terway_types::{AttachmentKey, ContainerId, Fault, FaultCode, IfName, NetworkName};
+
+/// Generous, but shorter than an ADD waits for the lock.
+const LIMIT: Duration = Duration::from_secs(5);
 
 fn node_with_daemon() -> (Node, Daemon) {
     let node = Node::new();
@@ -168,7 +173,7 @@ fn a_daemon_that_is_away_is_told_apart_by_how() {
     node.call("CHECK").key("prevResult", json!({})).fails(11, &["daemon-unreachable"]);
     node.call("STATUS").fails(50, &["not-ready", "eni.socket"]);
     node.call("GC").key("cni.dev/valid-attachments", json!([])).fails(11, &["daemon-unreachable"]);
-    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    drop(UnixListener::bind(&socket).unwrap());
     add().fails(11, &["nobody listens"]);
     add().env("CNI_NETNS", "/run/netns/gone").fails(8, &["netns-invalid"]);
     assert_eq!(node.spooled(), Vec::<Value>::new(), "nothing was allocated, so nothing is to be released");
@@ -383,6 +388,22 @@ fn two_adds_of_one_attachment_make_one() {
     let second = outcomes.iter().find(|outcome| !outcome.ok).unwrap();
     assert!(second.output["msg"].as_str().unwrap().contains("interface-exists"), "{second:?}");
     assert_eq!(daemon.asked(), ["alloc c0ffee/eth0 pod=web"], "the second one asks for nothing");
+}
+
+#[test]
+fn an_add_that_waits_for_an_older_call_is_not_on_the_line() {
+    let node = Node::new();
+    let listener = UnixListener::bind(node.dir.path().join("eni.socket")).unwrap();
+    let held = attachment_lock::acquire(&node.dir.path().join("locks"), &key(), Duration::ZERO).unwrap();
+    let waiting = node.call("ADD").start();
+    let (mut early, _) = listener.accept().unwrap();
+    early.set_read_timeout(Some(LIMIT)).unwrap();
+    early.read_to_end(&mut Vec::new()).expect("the ADD hangs up and waits for the lock");
+    drop(held);
+    // Now it asks, and is not answered.
+    drop((listener.accept().unwrap(), listener));
+    let outcome = Outcome::of(&waiting.wait_with_output().unwrap());
+    assert_eq!(outcome.output["code"], 11, "{outcome:?}");
 }
 
 #[test]

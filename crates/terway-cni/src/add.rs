@@ -95,11 +95,11 @@ fn build(
         let what = format!("terwayd answered without an interface for {}", subject.key);
         return Err(Fault::new(FaultCode::Internal, what));
     }
+    let mut notices = Vec::new();
     if wants_ipvlan(&plans) && !kernel_has_ipvlan(&sandbox.host)? {
-        let notice = fall_back(&mut plans, options.require_virtual_type)?;
-        daemon.tell(&subject.warning("VirtualModeChanged", &notice));
+        notices.push(fall_back(&mut plans, options.require_virtual_type)?);
     }
-    let mut notices = heed_kernel(&mut plans, &sandbox.host)?;
+    notices.extend(heed_kernel(&mut plans, &sandbox.host)?);
     notices.extend(leave_to_policy_routing(&mut plans));
     for (vf, mac) in virtual_functions(&reply.interfaces) {
         make_ready(Path::new("/"), vf, mac, &sandbox.host)?;
@@ -112,6 +112,7 @@ fn build(
     for Notice { reason, words } in &notices {
         daemon.tell(&subject.warning(reason, words));
     }
+    daemon.hang_up();
     timeline::until("facts");
     let mut on_the_bus = Vec::new();
     for (at, blueprint) in blueprints.iter().enumerate() {

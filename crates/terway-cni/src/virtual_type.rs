@@ -4,6 +4,8 @@
 use terway_datapath::kernel::{Child, IpvlanMode, KernelError, Netlink, Netns};
 use terway_types::{Datapath, Fault, FaultCode, InterfacePlan};
 
+use crate::queueing::Notice;
+
 /// What the configuration asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VirtualType {
@@ -58,7 +60,7 @@ pub(crate) fn kernel_has_ipvlan(host: &Netns) -> Result<bool, Fault> {
 }
 
 /// Takes policy routing instead of what the kernel lacks, and says so; or fails, where nothing else is wanted.
-pub(crate) fn fall_back(plans: &mut [InterfacePlan], required: bool) -> Result<String, Fault> {
+pub(crate) fn fall_back(plans: &mut [InterfacePlan], required: bool) -> Result<Notice, Fault> {
     let what = "this kernel has no IPVlan links, which eniip_virtual_type asks for";
     if required {
         return Err(Fault::new(FaultCode::KernelRefused, what).remedy(
@@ -68,7 +70,8 @@ pub(crate) fn fall_back(plans: &mut [InterfacePlan], required: bool) -> Result<S
     for plan in plans.iter_mut().filter(|plan| plan.datapath.is_ipvlan()) {
         plan.datapath = Datapath::PolicyRoute;
     }
-    Ok(format!("{what}; the pod gets a pair of links and policy routing instead"))
+    let words = format!("{what}; the pod gets a pair of links and policy routing instead");
+    Ok(Notice { reason: "VirtualModeChanged", words })
 }
 
 /// Makes the plans of pods on shared ENIs follow what the pods were given.
@@ -137,7 +140,8 @@ mod tests {
         let mut plans = asked_for_ipvlan(wire::AttachmentType::TypeEniMultiIp);
         let notice = fall_back(&mut plans, false).unwrap();
         assert_eq!(plans[0].datapath, Datapath::PolicyRoute);
-        assert!(notice.contains("no IPVlan") && notice.contains("policy routing instead"), "{notice}");
+        let words = notice.words;
+        assert!(words.contains("no IPVlan") && words.contains("policy routing instead"), "{words}");
     }
 
     #[test]

@@ -8,7 +8,8 @@ mod bench;
 use std::io::Read as _;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bench::daemon::{Daemon, Script};
 use bench::{ENI_MAC, Node, Outcome, interface, is_empty};
@@ -18,7 +19,7 @@ use terway_rpc::wire;
 use terway_rpc::wire::{Attachment, AttachmentView, CollectGarbageReply, StatusReply};
 use terway_types::{AttachmentKey, ContainerId, Fault, FaultCode, IfName, NetworkName};
 
-/// Generous, but shorter than an ADD waits for the lock.
+/// Generous, but shorter than an ADD waits for the lock or for a netdev.
 const LIMIT: Duration = Duration::from_secs(5);
 
 fn node_with_daemon() -> (Node, Daemon) {
@@ -242,6 +243,30 @@ fn an_eni_whose_netdev_does_not_come_is_given_back() {
     daemon.script().interfaces[0].eni.as_mut().unwrap().mac = "00:16:3e:00:00:99".to_owned();
     node.call("ADD").fails(11, &["nic-missing", "00:16:3e:00:00:99"]);
     assert_eq!(daemon.asked().last().unwrap(), "release c0ffee/eth0: ADD failed");
+}
+
+#[test]
+fn nobody_is_on_the_line_who_has_told_the_daemon_something_and_waits_for_a_netdev() {
+    let (node, daemon) = node_with_daemon();
+    {
+        let mut script = daemon.script();
+        let eni = script.interfaces[0].eni.as_mut().unwrap();
+        (eni.mac, eni.erdma) = ("00:16:3e:00:00:99".to_owned(), true);
+    }
+    let mut adding = node.call("ADD").start();
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let end = Instant::now() + LIMIT;
+        while !holds() {
+            assert!(Instant::now() < end, "not in time: {what}");
+            thread::yield_now();
+        }
+    };
+    until("it is told", &|| daemon.script().asked.len() == 2);
+    until("it hangs up", &|| node.connections_to(&daemon.socket) == 0);
+    assert_eq!(adding.try_wait().unwrap(), None, "it still waits for the netdev");
+    assert_eq!(daemon.asked()[1], "event ErdmaUnheeded of web");
+    adding.kill().unwrap();
+    adding.wait().unwrap();
 }
 
 #[test]

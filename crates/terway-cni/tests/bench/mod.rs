@@ -91,6 +91,13 @@ impl Node {
         }
     }
 
+    /// How many connections there are to a socket of somebody else from here.
+    pub fn connections_to(&self, socket: &Path) -> usize {
+        // The end that was accepted has the listener's path, and is listed where the other end is.
+        let all = self.sh("cat /proc/net/unix");
+        all.lines().filter(|line| line.ends_with(socket.to_str().unwrap())).count()
+    }
+
     /// Everything the plugin may have made: links and routes of node and pod, without indices.
     pub fn state(&self) -> String {
         let show = "ip -br link | sed 's/@[^ ]*//' | sort; ip -o route; ip -6 -o route; nft list ruleset";

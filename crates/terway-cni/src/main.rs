@@ -4,6 +4,7 @@
 mod add;
 mod annotations;
 mod blueprint;
+mod build;
 mod check;
 mod daemon_client;
 mod daemon_start;

@@ -11,6 +11,7 @@ mod ctr;
 mod fixture;
 mod image;
 mod interrupted;
+mod kubelet;
 mod libcni;
 mod newer;
 mod podman;
@@ -63,7 +64,7 @@ fn inside() -> Result<ExitCode> {
         serving::trials(),
         alone::trials(),
         libcni::trials(),
-        newer::trials(),
+        newer::trials()?,
         fixture::trials(),
         replay::trials(),
     ];

@@ -13,12 +13,11 @@ const RUNTIMES: (&str, [&str; 2]) = ("forky", ["containerd", "golang-github-appc
 /// The release that Go comes from, and its packages.
 const GO: (&str, [&str; 2]) = ("trixie", ["golang-1.24-go", "golang-1.24-src"]);
 
-/// Unpacks them, and tells the folder: `runtimes` and `go` in it. `None` where apt has no mirror of Debian.
-pub(crate) fn unpack(workspace: &Workspace) -> Result<Option<PathBuf>> {
+/// Unpacks them, and tells the folder: `runtimes` and `go` in it.
+pub(crate) fn unpack(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target().join("newer");
     for ((release, list), name) in [(RUNTIMES, "runtimes"), (GO, "go")] {
-        let Some(release) = Release::on_mirror(release)? else { return Ok(None) };
-        packages::unpack_of(&release, &list, &folder.join(name))?;
+        packages::unpack_of(&Release::named(release)?, &list, &folder.join(name))?;
     }
-    Ok(Some(folder))
+    Ok(folder)
 }

@@ -181,9 +181,7 @@ fn clients(workspace: &Workspace) -> Result<()> {
     tools::ensure(tools::CLIENTS)?;
     let mut command = workspace.cargo("test --workspace --all-features --test clients");
     command.env("TERWAY_BIN_DIR", workspace.dist());
-    if let Some(folder) = newer::unpack(workspace)? {
-        command.env("TERWAY_NEWER_DIR", folder);
-    }
+    command.env("TERWAY_NEWER_DIR", newer::unpack(workspace)?);
     host::unchanged(|| run_command(&mut command))
 }
 

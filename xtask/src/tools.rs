@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::Uid;
 
+use crate::packages;
 use crate::workspace::run;
 
 /// A program, and the Debian package that brings it.
@@ -47,6 +48,11 @@ const LIBCNI: Tool = Tool {
     package: "golang-github-appc-cni-dev",
     why: "is what runtimes in Go call plugins by",
 };
+const DEBIAN: Tool = Tool {
+    program: packages::KEYS,
+    package: "debian-archive-keyring",
+    why: "vouches for runtimes of later releases",
+};
 const BUSYBOX: Tool =
     Tool { program: "/bin/busybox", package: "busybox-static", why: "is what test containers run" };
 
@@ -73,7 +79,7 @@ pub(crate) const TEST: &[Tool] = &[CC, IP, NFT, FAKETIME];
 pub(crate) const LAB: &[Tool] = &[CC, IP, NFT];
 /// What real container runtimes need in tests.
 pub(crate) const CLIENTS: &[Tool] =
-    &[CC, IP, CONTAINERD, RUNC, PODMAN, PORTMAP, IPTABLES, BUSYBOX, GO, LIBCNI];
+    &[CC, IP, CONTAINERD, RUNC, PODMAN, PORTMAP, IPTABLES, BUSYBOX, GO, LIBCNI, DEBIAN];
 /// What counts instructions.
 pub(crate) const INSTRUCTIONS: &[Tool] = &[CC, IP, VALGRIND];
 /// What the demonstration uses.

@@ -121,7 +121,7 @@ fn newer_client() -> Result<&'static Path> {
 }
 
 fn built_newer() -> Result<PathBuf> {
-    let go = newer::go()?.join("usr/lib/go-1.24/bin/go");
+    let go = newer::go()?.join(newer::GO);
     let packages = [newer::runtimes()?, PathBuf::from("/")].map(|root| root.join(PACKAGES));
     build("newer", &go, &packages, "since_1_2.go")
 }

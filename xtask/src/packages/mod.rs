@@ -12,7 +12,7 @@ use crate::workspace::run;
 
 mod release;
 
-pub(crate) use release::Release;
+pub(crate) use release::{KEYS, Release};
 
 /// Folders that Debian merged into `/usr`; some packages still bring files for the old ones, and a layer with such a
 /// folder would hide the link.

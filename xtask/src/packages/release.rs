@@ -1,5 +1,5 @@
 //! A release of Debian that is not this machine's: apt reads its lists into a folder of their own, so that what the
-//! machine itself would install stays what it was. Mirror and keys are the machine's.
+//! machine itself would install stays what it was. The mirror is the machine's, if it has one of Debian.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,10 @@ use anyhow::{Context as _, Result};
 
 use crate::workspace::{output, run};
 
+/// The archive itself, for a machine of another distribution.
+const ARCHIVE: &str = "http://deb.debian.org/debian/";
 /// Who signs every release.
-const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(crate) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A release, by its code name.
 #[derive(Debug)]
@@ -21,9 +23,8 @@ pub(crate) struct Release {
 }
 
 impl Release {
-    /// The release of this name on the mirror that this machine uses; none on a machine that has no mirror of Debian, such
-    /// as one of Ubuntu.
-    pub(crate) fn on_mirror(name: &'static str) -> Result<Option<Self>> {
+    /// The release of this name, on the mirror that this machine uses; one of Ubuntu has none of Debian.
+    pub(crate) fn named(name: &'static str) -> Result<Self> {
         let mut command = Command::new("apt-get");
         command.args([
             "indextargets",
@@ -33,8 +34,7 @@ impl Release {
         ]);
         let said = output(&mut command)?;
         let said = str::from_utf8(&said).context("what apt-get said is not text")?;
-        let known = Path::new(KEYS).exists();
-        Ok(mirror(said).filter(|_| known).map(|mirror| Self { name, mirror: mirror.to_owned() }))
+        Ok(Self { name, mirror: mirror(said).unwrap_or(ARCHIVE).to_owned() })
     }
 
     /// Downloads packages into a folder, and nothing that they depend on.

@@ -6,12 +6,14 @@ mod newer;
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
+use terway_rig::node::Node;
 use terway_rig::world::Plan;
 use terway_rig::{namespace, reader};
 
@@ -26,6 +28,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("libcni::a_del_that_failed_is_tried_again_with_its_result", failed_del),
         trial("libcni::a_del_without_namespace_and_without_cache_frees_the_eni", nothing_left),
         trial("libcni::two_interfaces_of_one_sandbox_come_at_once", two_interfaces),
+        trial("libcni::a_late_del_with_the_old_namespace_leaves_the_new_sandbox_alone", |name| {
+            reused(name, Libcni::new, |libcni, old, _| libcni.run("del", old, "eth0").map(drop))
+        }),
         trial("libcni::a_new_plugin_is_called_while_the_old_file_is_busy", busy),
     ]
 }
@@ -115,6 +120,31 @@ fn two_interfaces(name: &str) -> Result<()> {
     both("del")?;
     ensure!(in_use(&world.nodes[0])? == 0 && libcni.kept() == 0);
     namespace::remove(&sandbox.netns)?;
+    books_agree(&mut world, 0, &[])
+}
+
+/// libcni remembers the path of a sandbox's namespace, and the sandbox may have gone without a DEL. The one that comes late
+/// has that path, and by then another sandbox lives there.
+fn reused(
+    name: &str,
+    libcni: fn(&Node) -> Result<Libcni>,
+    late: fn(&Libcni, &Sandbox, &Sandbox) -> Result<()>,
+) -> Result<()> {
+    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+    let (libcni, old) = (libcni(&world.nodes[0])?, Sandbox::new(name, 0)?);
+    libcni.run("add", &old, "eth0")?;
+    namespace::remove(&old.netns)?;
+    namespace::create(&old.netns)?;
+    let new = Sandbox { id: format!("{name}1"), netns: old.netns.clone() };
+    libcni.run("add", &new, "eth0")?;
+    late(&libcni, &old, &new)?;
+    let calls = libcni.plugins.calls_of(&old.id)?;
+    let del = calls.last().context("no call was recorded")?;
+    ensure!(del.verb() == "DEL" && Path::new(del.variable("CNI_NETNS")) == new.netns, "{del:?}");
+    libcni.run("check", &new, "eth0")?;
+    ensure!(in_use(&world.nodes[0])? == 1, "{:?}", world.nodes[0].mapping());
+    libcni.run("del", &new, "eth0")?;
+    namespace::remove(&new.netns)?;
     books_agree(&mut world, 0, &[])
 }
 

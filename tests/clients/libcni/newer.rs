@@ -2,13 +2,14 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use terway_rig::namespace;
 use terway_rig::world::Plan;
 
 use super::client::{Libcni, Sandbox};
+use super::reused;
 use crate::stage::{books_agree, booted, in_use, trial, wait_free};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -17,6 +18,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("libcni2::status_tells_whether_a_pod_could_start", status),
         trial("libcni2::gc_takes_what_is_not_named_and_spares_what_is", gc),
         trial("libcni2::gc_of_nothing_valid_ends_with_nothing_held", gc_of_all),
+        trial("libcni2::gc_of_nothing_valid_spares_what_lives", gc_of_all_beside),
+        trial("libcni2::gc_with_the_old_namespace_leaves_the_new_sandbox_alone", |name| {
+            reused(name, Libcni::newer, |libcni, _, new| libcni.succeed("gc", &new.id, "eth0"))
+        }),
     ]
 }
 
@@ -87,5 +92,31 @@ fn gc_of_all(name: &str) -> Result<()> {
     fs::remove_dir_all(&libcni.cache)?;
     libcni.succeed("gc", "", "")?;
     wait_free(&world.nodes[0])?;
+    books_agree(&mut world, 0, &[])
+}
+
+/// The same while a sandbox lives, of a runtime that has lost what it knew: libcni's cache is gone, and with it the DELs
+/// that it would send itself. The plugin takes what nobody has any more, names what lives, and spares it.
+fn gc_of_all_beside(name: &str) -> Result<()> {
+    let mut world = booted(&Plan { name: name.to_owned(), pool: (2, 4), ..Plan::default() })?;
+    let libcni = Libcni::newer(&world.nodes[0])?;
+    let (lives, gone) = (Sandbox::new(name, 0)?, Sandbox::new(name, 1)?);
+    libcni.run("add", &lives, "eth0")?;
+    libcni.run("add", &gone, "eth0")?;
+    namespace::remove(&gone.netns)?;
+    let aside = libcni.cache.with_extension("aside");
+    fs::rename(&libcni.cache, &aside)?;
+    let output = libcni.call("gc", "", "", "")?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success() && said.contains(&lives.id), "libcni gc: {said}");
+    ensure!(in_use(&world.nodes[0])? == 1, "{:?}", world.nodes[0].mapping());
+    let calls = libcni.plugins.calls()?;
+    let gc = calls.last().context("no call was recorded")?;
+    ensure!(gc.verb() == "GC" && gc.input["cni.dev/valid-attachments"].is_null(), "{gc:?}");
+    ensure!(gc.input.get("cni.dev/valid-attachments").is_some(), "the list is absent: {gc:?}");
+    fs::rename(&aside, &libcni.cache)?;
+    libcni.run("check", &lives, "eth0")?;
+    libcni.run("del", &lives, "eth0")?;
+    namespace::remove(&lives.netns)?;
     books_agree(&mut world, 0, &[])
 }

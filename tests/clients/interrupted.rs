@@ -27,17 +27,17 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The runtime's deadline ends while the daemon has nothing to give: SIGKILL, and a DEL with the same namespace.
+/// kubelet goes away while the daemon has nothing to give: SIGKILL, and a DEL with the same namespace.
 pub(crate) fn killed_waiting(name: &str, release: Release) -> Result<()> {
     let mut world = booted(&Plan { name: name.to_owned(), enis: 2, pool: (1, 1), ..Plan::default() })?;
     let containerd = Containerd::of(release, &world.nodes[0], 1)?;
     containerd.wait_network()?;
     let cri = containerd.cri()?;
     let first = cri.run(&containerd.pod("first"))?;
-    ensure!(
-        cri.run_within(&containerd.pod("second"), Duration::from_secs(2)).is_err(),
-        "there is one ENI only"
-    );
+    // There is one ENI only.
+    containerd.cri()?.abandon(&containerd.pod("second"), || {
+        of_pod(&containerd, "second").is_ok_and(|calls| !calls.is_empty())
+    })?;
     let calls = eventually("the second sandbox is taken down", LIMIT, || {
         let calls = of_pod(&containerd, "second").ok()?;
         calls.iter().any(|call| call.verb() == "DEL").then_some(calls)

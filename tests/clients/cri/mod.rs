@@ -4,13 +4,15 @@ pub(crate) mod messages;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 use tonic::client::Grpc;
 use tonic::codegen::http::Uri;
 use tonic::codegen::http::uri::PathAndQuery;
@@ -92,6 +94,27 @@ impl Cri {
     pub(crate) fn run_within(&self, config: &PodSandboxConfig, limit: Duration) -> Result<String> {
         let request = RunPodSandboxRequest { config: Some(config.clone()) };
         Ok(self.call::<_, PodSandboxId>("RunPodSandbox", request, limit)?.id)
+    }
+
+    /// Asks for a pod's sandbox, and hangs up as soon as `when` says so: the runtime gives up, as it does when kubelet's
+    /// deadline ends.
+    pub(crate) fn abandon(self, config: &PodSandboxConfig, when: impl Fn() -> bool) -> Result<()> {
+        let request = RunPodSandboxRequest { config: Some(config.clone()) };
+        let path = PathAndQuery::from_static("/runtime.v1.RuntimeService/RunPodSandbox");
+        let mut grpc = Grpc::new(self.channel.clone());
+        self.runtime.block_on(async move {
+            grpc.ready().await.context("RunPodSandbox: the runtime does not answer")?;
+            let codec = ProstCodec::<RunPodSandboxRequest, PodSandboxId>::default();
+            let mut call = pin!(grpc.unary(tonic::Request::new(request), path, codec));
+            let end = Instant::now() + PATIENCE;
+            while !when() {
+                ensure!(Instant::now() < end, "RunPodSandbox: still no reason to go away after {PATIENCE:?}");
+                if let Ok(answer) = timeout(Duration::from_millis(5), &mut call).await {
+                    bail!("RunPodSandbox: {answer:?}, before its caller went away");
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Ends a sandbox and takes its network away.

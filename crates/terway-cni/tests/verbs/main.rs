@@ -3,24 +3,19 @@
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "a test fails by panicking")]
 
+mod away;
+#[path = "../bench/mod.rs"]
 mod bench;
+mod garbage;
 
-use std::io::Read as _;
-use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use bench::daemon::{Daemon, Script};
 use bench::{ENI_MAC, Node, Outcome, interface, is_empty};
 use serde_json::{Value, json};
-use terway_datapath::attachment_lock;
 use terway_rpc::wire;
-use terway_rpc::wire::{Attachment, AttachmentView, CollectGarbageReply, StatusReply};
+use terway_rpc::wire::StatusReply;
 use terway_types::{AttachmentKey, ContainerId, Fault, FaultCode, IfName, NetworkName};
-
-/// Generous, but shorter than an ADD waits for the lock or for a netdev.
-const LIMIT: Duration = Duration::from_secs(5);
 
 fn node_with_daemon() -> (Node, Daemon) {
     let node = Node::new();
@@ -166,49 +161,6 @@ fn what_is_wrong_is_found_before_anything_is_touched() {
 }
 
 #[test]
-fn a_daemon_that_is_away_is_told_apart_by_how() {
-    let node = Node::new();
-    let socket = node.dir.path().join("eni.socket");
-    let add = || node.call("ADD").key("allocate_timeout", json!(1));
-    add().fails(11, &["daemon-unreachable", "eni.socket", "there is no socket"]);
-    node.call("CHECK").key("prevResult", json!({})).fails(11, &["daemon-unreachable"]);
-    node.call("STATUS").fails(50, &["not-ready", "eni.socket"]);
-    node.call("GC").key("cni.dev/valid-attachments", json!([])).fails(11, &["daemon-unreachable"]);
-    drop(UnixListener::bind(&socket).unwrap());
-    add().fails(11, &["nobody listens"]);
-    add().env("CNI_NETNS", "/run/netns/gone").fails(8, &["netns-invalid"]);
-    assert_eq!(node.spooled(), Vec::<Value>::new(), "nothing was allocated, so nothing is to be released");
-}
-
-#[test]
-fn a_del_without_daemon_leaves_the_release_in_the_spool() {
-    let (node, daemon) = node_with_daemon();
-    let result = node.call("ADD").ok();
-    std::fs::remove_file(&daemon.socket).unwrap();
-    let outcome = node.call("DEL").key("prevResult", result).run();
-    assert!(outcome.ok && outcome.log.contains("spool"), "{outcome:?}");
-    let spooled = node.spooled();
-    assert_eq!(spooled.len(), 1);
-    assert_eq!((&spooled[0]["container_id"], &spooled[0]["mac"]), (&json!("c0ffee"), &json!(ENI_MAC)));
-    assert!(node.sh("ip -br link").contains("eni00163e000001"), "the ENI is home");
-
-    node.call("DEL").env("CNI_NETNS", "").ok();
-    assert_eq!(node.spooled().len(), 1, "a repetition is the same release");
-}
-
-#[test]
-fn a_new_attachment_of_the_same_name_withdraws_the_old_release() {
-    let (node, daemon) = node_with_daemon();
-    let away = node.dir.path().join("away");
-    std::fs::rename(&daemon.socket, &away).unwrap();
-    node.call("DEL").ok();
-    assert_eq!(node.spooled().len(), 1);
-    std::fs::rename(&away, &daemon.socket).unwrap();
-    node.call("ADD").ok();
-    assert_eq!(node.spooled().len(), 0);
-}
-
-#[test]
 fn what_was_allocated_for_a_failed_add_is_released() {
     let (node, daemon) = node_with_daemon();
     let before = node.state();
@@ -243,30 +195,6 @@ fn an_eni_whose_netdev_does_not_come_is_given_back() {
     daemon.script().interfaces[0].eni.as_mut().unwrap().mac = "00:16:3e:00:00:99".to_owned();
     node.call("ADD").fails(11, &["nic-missing", "00:16:3e:00:00:99"]);
     assert_eq!(daemon.asked().last().unwrap(), "release c0ffee/eth0: ADD failed");
-}
-
-#[test]
-fn nobody_is_on_the_line_who_has_told_the_daemon_something_and_waits_for_a_netdev() {
-    let (node, daemon) = node_with_daemon();
-    {
-        let mut script = daemon.script();
-        let eni = script.interfaces[0].eni.as_mut().unwrap();
-        (eni.mac, eni.erdma) = ("00:16:3e:00:00:99".to_owned(), true);
-    }
-    let mut adding = node.call("ADD").start();
-    let until = |what: &str, holds: &dyn Fn() -> bool| {
-        let end = Instant::now() + LIMIT;
-        while !holds() {
-            assert!(Instant::now() < end, "not in time: {what}");
-            thread::yield_now();
-        }
-    };
-    until("it is told", &|| daemon.script().asked.len() == 2);
-    until("it hangs up", &|| node.connections_to(&daemon.socket) == 0);
-    assert_eq!(adding.try_wait().unwrap(), None, "it still waits for the netdev");
-    assert_eq!(daemon.asked()[1], "event ErdmaUnheeded of web");
-    adding.kill().unwrap();
-    adding.wait().unwrap();
 }
 
 #[test]
@@ -416,22 +344,6 @@ fn two_adds_of_one_attachment_make_one() {
 }
 
 #[test]
-fn an_add_that_waits_for_an_older_call_is_not_on_the_line() {
-    let node = Node::new();
-    let listener = UnixListener::bind(node.dir.path().join("eni.socket")).unwrap();
-    let held = attachment_lock::acquire(&node.dir.path().join("locks"), &key(), Duration::ZERO).unwrap();
-    let waiting = node.call("ADD").start();
-    let (mut early, _) = listener.accept().unwrap();
-    early.set_read_timeout(Some(LIMIT)).unwrap();
-    early.read_to_end(&mut Vec::new()).expect("the ADD hangs up and waits for the lock");
-    drop(held);
-    // Now it asks, and is not answered.
-    drop((listener.accept().unwrap(), listener));
-    let outcome = Outcome::of(&waiting.wait_with_output().unwrap());
-    assert_eq!(outcome.output["code"], 11, "{outcome:?}");
-}
-
-#[test]
 fn a_late_del_leaves_the_new_sandbox_alone() {
     let (node, daemon) = node_with_daemon();
     let old = |verb| node.call(verb).env("CNI_CONTAINERID", "old");
@@ -476,69 +388,4 @@ fn status_says_whether_and_why_not() {
         Some(StatusReply { ready: false, fault: Some(wire::Fault::from(&fault)), ..Default::default() });
     node.call("STATUS").fails(50, &["cloud-denied", "CreateNetworkInterface", "grant it"]);
     node.call("STATUS").key("mtu", json!(1)).fails(7, &["mtu"]);
-}
-
-#[test]
-fn garbage_is_what_is_not_listed() {
-    let (node, daemon) = node_with_daemon();
-    node.call("GC").fails(7, &["gc-unbounded", "cni.dev/valid-attachments"]);
-    assert_eq!(daemon.asked(), Vec::<String>::new());
-
-    node.call("ADD").ok();
-    node.sh("ip netns del a");
-    daemon.script().garbage = CollectGarbageReply {
-        released: vec![Attachment {
-            network: "terway".to_owned(),
-            container_id: "c0ffee".to_owned(),
-            ifname: "eth0".to_owned(),
-        }],
-        faults: Vec::new(),
-    };
-    daemon.asked();
-    let valid = json!([{"containerID": "other", "ifname": "eth0"}]);
-    let gc = node.call("GC").key("cni.dev/valid-attachments", valid);
-    let locks = node.dir.path().join("locks");
-    let held = attachment_lock::acquire(&locks, &key(), Duration::ZERO).unwrap();
-    gc.fails(11, &["attachment-busy", "terway/c0ffee/eth0"]);
-    let left = node.sh("nft list ruleset");
-    assert!(left.contains("10.0.1.5"), "whoever holds the lock is at work there: {left}");
-    drop(held);
-    daemon.asked();
-    assert_eq!(gc.ok(), Value::Null);
-    assert_eq!(daemon.asked(), ["gc terway keeps 1"]);
-    assert!(is_empty(&locks), "no lock stays behind");
-    let left = node.sh("ip -br link; nft list ruleset");
-    assert!(!left.contains("cali") && !left.contains("10.0.1.5"), "{left}");
-
-    daemon.script().garbage = CollectGarbageReply {
-        faults: ["one", "two"].map(|what| (&Fault::new(FaultCode::StateFull, what)).into()).to_vec(),
-        ..Default::default()
-    };
-    node.call("GC").key("cni.dev/attachments", Value::Null).fails(11, &["one", "two", "2 failures"]);
-}
-
-#[test]
-fn an_empty_list_does_not_delete_what_is_alive() {
-    let (node, daemon) = node_with_daemon();
-    let view = |network: &str, container: &str, netns: &str| AttachmentView {
-        attachment: Some(Attachment {
-            network: network.to_owned(),
-            container_id: container.to_owned(),
-            ifname: "eth0".to_owned(),
-        }),
-        netns: netns.to_owned(),
-        ..Default::default()
-    };
-    daemon.script().held = vec![
-        view("terway", "alive", "/run/netns/a"),
-        view("terway", "dead", "/run/netns/gone"),
-        view("blue", "other", "/run/netns/a"),
-    ];
-    let gc = |list: Value| node.call("GC").key("cni.dev/valid-attachments", list);
-    gc(Value::Null).fails(7, &["terway/alive/eth0"]);
-    gc(json!([])).fails(7, &["terway/alive/eth0"]);
-    assert_eq!(daemon.asked(), ["gc terway keeps 1", "gc terway keeps 1"], "the dead one is collected");
-    node.sh("ip netns del a");
-    gc(json!([])).ok();
-    assert_eq!(daemon.asked(), ["gc terway keeps 0"]);
 }

@@ -169,10 +169,10 @@ fn ratios(workspace: &Workspace) -> Result<()> {
     let mut command = Command::new(workspace.target().join("debug/terway-bench"));
     command.arg("--bin-dir").arg(workspace.dist());
     command.arg("--out").arg(workspace.target().join("ratios/bench.json"));
-    for part in ["decisions", "crowds", "churn"] {
+    for part in ["decisions", "crowds", "storm", "churn", "sizes"] {
         command.args(["--only", part]);
     }
-    command.args(["--attachments", "10", "--churn", "15", "--check", "yes"]);
+    command.args(["--attachments", "50", "--churn", "15", "--check", "yes"]);
     host::unchanged(|| run_command(&mut command))
 }
 

@@ -3,13 +3,16 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use serde_json::json;
 use terway_rig::node::Node;
+use terway_rig::pod::Pod;
 
 use crate::Options;
+use crate::rest::rest;
 use crate::stats::Samples;
 use crate::subject;
 use crate::table::Table;
@@ -37,45 +40,56 @@ impl Copy {
     }
 }
 
-/// STATUS and ADD on a shared ENI with the plugin's file in memory and not, in turns.
-pub(crate) fn run(table: &mut Table, options: &Options, node: &mut Node) -> Result<()> {
-    let copy = Copy::make(&options.binaries.join("terway"), &options.state.join("cold"))?;
-    let mut bare = node.pod("cold")?;
-    bare.program.clone_from(&copy.path);
-    let [mut status, mut add] = [const { [const { Samples::new() }; 2] }; 2];
+const VERBS: [&str; 4] = ["STATUS", "ADD", "CHECK", "DEL"];
+
+/// Every verb with the plugin's file in memory and not, in turns.
+pub(crate) fn run(table: &mut Table, options: &Options, node: &mut Node, mode: &str) -> Result<()> {
+    let copy = Copy::make(&options.binaries.join("terway"), &options.state.join(format!("cold-{mode}")))?;
+    let mut all: [[Samples; 2]; 4] = Default::default();
     let mut faults = [0, 0];
-    for _ in 0..options.rounds.div_ceil(2) {
+    for number in 0..options.rounds.div_ceil(2) {
         for (at, cold) in [true, false].into_iter().enumerate() {
-            subject::warm_addresses(node, 1)?;
+            subject::warm_either(node)?;
             let mut pod = node.pod("cold")?;
             pod.program.clone_from(&copy.path);
+            rest(number);
             let before = faults_of_children()?;
-            if cold {
-                copy.forget()?;
+            for (verb, samples) in VERBS.iter().zip(&mut all) {
+                if cold {
+                    copy.forget()?;
+                }
+                samples[at].add(elapsed(&mut pod, verb)?);
             }
-            status[at].add(subject::bare(&bare, "STATUS")?);
-            if cold {
-                copy.forget()?;
-            }
-            add[at].add(pod.add()?.elapsed);
             faults[at] += faults_of_children()? - before;
-            pod.del()?;
         }
     }
     let told = |samples: &[Samples; 2]| {
         let [cold, warm] = samples.each_ref().map(|samples| samples.quantile(0.5));
-        format!("{cold:.2} / {warm:.2} ms = {:.2}", cold / warm)
+        format!("{cold:.1} / {warm:.1}")
     };
     let [cold, warm] = faults;
     let seen = if cold > warm { "" } else { "; the file system kept the pages: no cold start here" };
-    table.figure("STATUS, page cache cold / warm, p50", format!("{}{seen}", told(&status)));
-    table.figure("ADD on a shared ENI, page cache cold / warm, p50", format!("{}{seen}", told(&add)));
-    table.raw("cold_faults", json!({ "cold": cold, "warm": warm }));
-    for (name, samples) in [("status", &status), ("shared_add", &add)] {
-        table.raw(&format!("{name}_cold"), samples[0].json());
-        table.raw(&format!("{name}_warm"), samples[1].json());
+    table.figure(
+        format!("{mode}, page cache cold / warm: {}", VERBS.join(", ")),
+        format!("p50 {} ms{seen}", all.each_ref().map(told).join(", ")),
+    );
+    table.raw(&format!("{mode}_cold_faults"), json!({ "cold": cold, "warm": warm }));
+    for (verb, samples) in VERBS.iter().zip(&all) {
+        for (samples, name) in samples.iter().zip(["cold", "warm"]) {
+            table.raw(&format!("{mode}_{}_{name}", verb.to_lowercase()), samples.json());
+        }
     }
     Ok(())
+}
+
+/// How long one call for the pod takes.
+fn elapsed(pod: &mut Pod, verb: &str) -> Result<Duration> {
+    match verb {
+        "ADD" => Ok(pod.add()?.elapsed),
+        "CHECK" => Ok(pod.call_with_result(verb).run()?.expect_ok(verb)?.elapsed),
+        "DEL" => Ok(pod.del()?.elapsed),
+        _ => subject::bare(pod, verb),
+    }
 }
 
 /// Pages that ended children of this process had to wait for a disk for.

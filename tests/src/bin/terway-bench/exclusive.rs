@@ -1,13 +1,12 @@
-//! Whole ENIs: every verb as a whole process, in turns with the kernel floor and the reference plugin; and what the
-//! plugin needs to start: time and memory.
+//! Whole ENIs: every verb as a whole process, in turns with the kernel floor and the reference plugin; and how
+//! long the plugin takes to start.
 
 use std::fs;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 use terway_datapath::kernel::namespace::Netns;
 use terway_rig::node::Node;
 use terway_rig::world::{Plan, World};
@@ -17,27 +16,17 @@ use crate::floor::{self, Floor, Own};
 use crate::machine;
 use crate::plot;
 use crate::reference::Reference;
+use crate::rest::rest;
 use crate::stats::Samples;
 use crate::subject;
 use crate::table::Table;
 
-/// The plugin may touch that much memory, in KiB.
-const PLUGIN_KIB: u64 = 2 * 1024;
 /// Pairs of floor and terway at least, in a run that asks for more than a glance: of fewer a 99th percentile is only the
 /// greatest.
 const PAIRS: usize = 100;
 const GLANCE: usize = 20;
 /// Where the plugin writes its timeline: in memory, for on a disk that would cost each call a tenth of a millisecond.
 const TIMELINE: &str = "/run/timeline";
-/// Before each ADD that is compared: the kernel takes the namespace of the one before apart, which is many of its waits for
-/// readers one after the other.
-const REST: Duration = Duration::from_millis(200);
-/// Those waits end with ticks of the kernel's clock, and so does what came before a rest: without something on top, of up to
-/// a tick of 100 Hz, all ADDs of a run would begin at the same distance from the next one.
-const SPREAD_US: usize = 10_000;
-/// ADDs whose memory is looked at; the greatest counts.
-const LOOKS: usize = 5;
-
 /// ADD and DEL of one warm ENI, interleaved with floor and reference; the plugin's cold start. No sandbox is removed
 /// between rounds: the kernel would still be busy with it, under the lock everyone needs, while the next one is timed.
 pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
@@ -96,13 +85,6 @@ fn turns(table: &mut Table, options: &Options, world: &mut World) -> Result<()> 
     turns.draw(options.folder())
 }
 
-/// The same for all of a pair.
-fn rest(number: usize) {
-    // Steps of the golden ratio fall evenly everywhere.
-    let on_top = number * SPREAD_US * 618 / 1000 % SPREAD_US;
-    thread::sleep(REST + Duration::from_micros(u64::try_from(on_top).unwrap_or_default()));
-}
-
 impl Turns {
     fn floor(&mut self, round: &floor::Round) {
         self.floor_add.add(round.add);
@@ -142,6 +124,12 @@ impl Turns {
             format!("{p50:+.1} ms, {p99:+.1} ms of {pairs}"),
             "<= +5, 10 ms",
             p50 <= 5.0 && p99 <= 10.0,
+        );
+        let [rest, floors] =
+            [&self.add_less_links, &self.floor_add_less_links].map(|samples| samples.quantile(0.5));
+        table.figure(
+            "all of it but the links, of the floor as well, p50",
+            format!("{rest:.1} ms, {floors:.1} ms"),
         );
         let ratio = add[0] / reference[0];
         table.budget(
@@ -223,19 +211,5 @@ fn cold_start(table: &mut Table, options: &Options, node: &mut Node) -> Result<(
         table.budget(what, format!("{p50:.2} ms"), budget, p50 <= most);
         table.raw(verb, samples.json());
     }
-    peak(table, node)
-}
-
-fn peak(table: &mut Table, node: &mut Node) -> Result<()> {
-    let mut peak = 0;
-    for _ in 0..LOOKS {
-        subject::warm(node, 1)?;
-        let mut pod = node.pod("peak")?;
-        peak = peak.max(subject::peak_kib(&pod.call("ADD"))?);
-        pod.del()?;
-    }
-    let measured = format!("{peak} KiB");
-    table.budget("the plugin's memory in an ADD, at most", measured, "<= 2 MiB", peak <= PLUGIN_KIB);
-    table.raw("plugin_peak_kib", json!(peak));
     Ok(())
 }

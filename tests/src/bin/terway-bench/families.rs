@@ -8,6 +8,7 @@ use terway_rig::world::{Plan, World, eni_conf};
 use crate::Options;
 use crate::cold;
 use crate::machine;
+use crate::rest::rest;
 use crate::stats::Samples;
 use crate::subject;
 use crate::table::Table;
@@ -23,9 +24,7 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
         // terwayd refuses ip_stack "ipv6": nodes and cloud services are reached by IPv4.
         table
             .figure(format!("{mode}, IPv6 alone"), "deselected: terwayd has no mode without IPv4".to_owned());
-        if shared {
-            machine::pinned(|| cold::run(table, options, &mut world.nodes[1]))?;
-        }
+        machine::pinned(|| cold::run(table, options, &mut world.nodes[1], mode))?;
     }
     Ok(())
 }
@@ -47,7 +46,7 @@ fn turns(table: &mut Table, options: &Options, nodes: &mut [Node], mode: &str) -
         let order = if number % 2 == 0 { [0, 1] } else { [1, 0] };
         for at in order {
             subject::warm_either(&nodes[at])?;
-            let round = subject::round(&mut nodes[at])?;
+            let round = subject::round_after(&mut nodes[at], || rest(number))?;
             let status = subject::bare(&bare[at], "STATUS")?;
             for (samples, time) in all[at].iter_mut().zip([round.add, round.check, round.del, status]) {
                 samples.add(time);

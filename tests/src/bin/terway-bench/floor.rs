@@ -42,6 +42,10 @@ pub(crate) enum Own {
 /// One NIC stand-in on a node, whose pods come and go.
 pub(crate) struct Floor {
     own: Own,
+    /// The NIC's name, and that of the pair's end on the node.
+    names: [String; 2],
+    /// The addresses of its pod.
+    addresses: [IpAddr; 2],
     host: Netns,
     socket: Netlink,
     filter: Nft,
@@ -56,59 +60,59 @@ pub(crate) struct Round {
     pub(crate) own: Duration,
 }
 
+/// A pod that a floor has added.
+pub(crate) struct Added {
+    pod: Netlink,
+    add: Duration,
+    links: Duration,
+    own: Duration,
+}
+
 impl Floor {
     /// Makes the NIC: one end on the node, the other in the VPC's namespace.
     pub(crate) fn new(own: Own, host: &Path, vpc: &Path) -> Result<Self> {
-        nic::stand_in(host, vpc, [NIC, "floorport"])?;
+        Self::of_many(0, own, host, vpc)
+    }
+
+    /// One of several on a node, which have numbers from zero on.
+    pub(crate) fn of_many(number: u8, own: Own, host: &Path, vpc: &Path) -> Result<Self> {
+        let names = [format!("{NIC}{number}"), format!("califloor{number}")];
+        nic::stand_in(host, vpc, [&names[0], &format!("floorport{number}")])?;
         if own == Own::Vlan {
-            reader::text(host, "ip", &["link", "set", NIC, "up"])?;
+            reader::text(host, "ip", &["link", "set", &names[0], "up"])?;
         }
         let host = Netns::open(host)?;
         let (socket, mut filter) = (Netlink::open(&host)?, Nft::open(&host)?);
-        filter.commit(&of_all_pods())?;
-        Ok(Self { own, host, socket, filter })
+        if number == 0 {
+            filter.commit(&of_all_pods())?;
+        }
+        let addresses = [
+            Ipv4Addr::new(10, 9, 3, number).into(),
+            Ipv6Addr::new(0xfd00, 9, 1, 0, 0, 0, 0, number.into()).into(),
+        ];
+        Ok(Self { own, names, addresses, host, socket, filter })
     }
 
-    /// One ADD and one DEL for a fresh namespace.
-    pub(crate) fn round(&mut self) -> Result<Round> {
-        self.round_after(|| ())
-    }
-
-    /// The same, after a rest that the namespace lies before.
-    pub(crate) fn round_after(&mut self, rest: impl FnOnce()) -> Result<Round> {
+    /// A fresh namespace.
+    pub(crate) fn sandbox() -> Result<Netns> {
         let number = PODS.fetch_add(1, Ordering::Relaxed);
-        let pod = Netns::create_named(format!("/run/netns/floor-{number}"))?;
-        let nic = self.socket.link_by_name(NIC)?.context("the NIC is not at home")?.index;
+        Ok(Netns::create_named(format!("/run/netns/floor-{number}"))?)
+    }
+
+    /// One ADD and one DEL for a fresh namespace, after a rest that the namespace lies before.
+    pub(crate) fn round_after(&mut self, rest: impl FnOnce()) -> Result<Round> {
+        let pod = Self::sandbox()?;
         rest();
-        let start = Instant::now();
-        let own = self.give(nic, &pod)?;
-        let far = NewLink { name: "veth1", mtu: Some(1500), netns: Some(&pod), ..NewLink::default() };
-        let near = NewLink { name: "califloor", up: true, mtu: Some(1500), ..NewLink::default() };
-        self.socket.transact(&[Request::add_veth(&near, &far)])?;
-        let links = start.elapsed();
-        let mut inside = Netlink::open(&pod)?;
-        let requests = in_pod(&mut inside, self.own)?;
-        inside.transact(&requests)?;
-        let near = self.socket.link_by_name("califloor")?.context("the pair is not there")?.index;
-        self.socket.transact(&on_host(near))?;
-        self.filter.commit(&translation())?;
-        let add = start.elapsed();
-        let eth0 = inside.link_by_name("eth0")?.context("the pod has no link of its own")?.index;
-        let start = Instant::now();
-        let home =
-            LinkChange { name: Some(NIC), netns: Some(&self.host), up: Some(false), ..LinkChange::default() };
-        inside.transact(&[match self.own {
-            Own::Nic => Request::set_link(eth0, &home),
-            Own::Vlan => Request::delete_link(eth0),
-        }])?;
-        self.socket.transact(&[Request::delete_link("califloor")])?;
-        self.filter.commit(&no_translation())?;
-        let del = start.elapsed();
+        let mut added = self.add(&pod)?;
+        let del = self.del(&mut added)?;
+        let Added { add, links, own, .. } = added;
         Ok(Round { add, del, links, own })
     }
 
-    /// Gives the pod its own link, and tells how long that took.
-    fn give(&mut self, nic: u32, pod: &Netns) -> Result<Duration> {
+    /// The requests of an ADD.
+    pub(crate) fn add(&mut self, pod: &Netns) -> Result<Added> {
+        let [name, near_name] = self.names.each_ref().map(String::as_str);
+        let nic = self.socket.link_by_name(name)?.context("the NIC is not at home")?.index;
         let start = Instant::now();
         let into =
             LinkChange { name: Some("eth0"), netns: Some(pod), up: Some(true), ..LinkChange::default() };
@@ -117,6 +121,37 @@ impl Floor {
             Own::Nic => Request::set_link(nic, &into),
             Own::Vlan => Request::add_vlan(&child, nic, ID),
         }])?;
+        let own = start.elapsed();
+        let far = NewLink { name: "veth1", mtu: Some(1500), netns: Some(pod), ..NewLink::default() };
+        let near = NewLink { name: near_name, up: true, mtu: Some(1500), ..NewLink::default() };
+        self.socket.transact(&[Request::add_veth(&near, &far)])?;
+        let links = start.elapsed();
+        let mut inside = Netlink::open(pod)?;
+        let requests = in_pod(&mut inside, self.own, &self.addresses)?;
+        inside.transact(&requests)?;
+        let near = self.socket.link_by_name(near_name)?.context("the pair is not there")?.index;
+        self.socket.transact(&on_host(near, &self.addresses))?;
+        self.filter.commit(&translation(&self.addresses))?;
+        Ok(Added { pod: inside, add: start.elapsed(), links, own })
+    }
+
+    /// The requests of a DEL, and how long they take.
+    pub(crate) fn del(&mut self, added: &mut Added) -> Result<Duration> {
+        let [name, near] = self.names.each_ref().map(String::as_str);
+        let eth0 = added.pod.link_by_name("eth0")?.context("the pod has no link of its own")?.index;
+        let start = Instant::now();
+        let home = LinkChange {
+            name: Some(name),
+            netns: Some(&self.host),
+            up: Some(false),
+            ..LinkChange::default()
+        };
+        added.pod.transact(&[match self.own {
+            Own::Nic => Request::set_link(eth0, &home),
+            Own::Vlan => Request::delete_link(eth0),
+        }])?;
+        self.socket.transact(&[Request::delete_link(near)])?;
+        self.filter.commit(&no_translation(&self.addresses))?;
         Ok(start.elapsed())
     }
 }
@@ -141,11 +176,8 @@ pub(crate) fn route(destination: IpNetwork, gateway: Option<IpAddr>, oif: u32) -
     }
 }
 
-pub(crate) const POD4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 2, 50));
-pub(crate) const POD6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 0x50));
-
 /// Addresses, routes and neighbours of both links in the pod, both families.
-fn in_pod(socket: &mut Netlink, own: Own) -> Result<Vec<Request>> {
+fn in_pod(socket: &mut Netlink, own: Own, addresses: &[IpAddr; 2]) -> Result<Vec<Request>> {
     let born_as = if own == Own::Vlan { CHILD } else { "eth0" };
     let eth0 = socket.link_by_name(born_as)?.context("the pod has no link of its own")?.index;
     let veth1 = socket.link_by_name("veth1")?.context("the pair is not in the pod")?.index;
@@ -159,7 +191,7 @@ fn in_pod(socket: &mut Netlink, own: Own) -> Result<Vec<Request>> {
         all.push(Request::set_link(eth0, &LinkChange { name: Some("eth0"), ..up }));
     }
     for index in [eth0, veth1] {
-        all.extend([POD4, POD6].map(|address| Request::add_address(index, single(address))));
+        all.extend(addresses.map(|address| Request::add_address(index, single(address))));
     }
     all.extend(hop.map(|address| Request::replace_neighbour(veth1, address, mac)));
     all.push(Request::add_route(&route(single(gateway[1]), None, eth0)));
@@ -176,11 +208,11 @@ fn in_pod(socket: &mut Netlink, own: Own) -> Result<Vec<Request>> {
 }
 
 /// Routes and neighbours of the pod on the host.
-fn on_host(near: u32) -> Vec<Request> {
+fn on_host(near: u32, addresses: &[IpAddr; 2]) -> Vec<Request> {
     let mac = terway_types::MacAddr([2, 0, 0, 0, 0, 2]);
-    [POD4, POD6]
-        .into_iter()
-        .flat_map(|pod| {
+    addresses
+        .iter()
+        .flat_map(|&pod| {
             [Request::replace_neighbour(near, pod, mac), Request::add_route(&route(single(pod), None, near))]
         })
         .collect()
@@ -210,18 +242,15 @@ pub(crate) fn of_all_pods() -> Batch {
 }
 
 /// Both addresses of the pod translated.
-pub(crate) fn translation() -> Batch {
+pub(crate) fn translation(addresses: &[IpAddr; 2]) -> Batch {
     let nodes: [IpAddr; 2] =
         [Ipv4Addr::new(10, 2, 0, 1).into(), Ipv6Addr::new(0xfd00, 0x10, 0, 2, 0, 0, 0, 1).into()];
-    maps().iter().zip([POD4, POD6]).zip(nodes).fold(Batch::new(), |batch, (((map, _), key), value)| {
+    maps().iter().zip(*addresses).zip(nodes).fold(Batch::new(), |batch, (((map, _), key), value)| {
         batch.add_element(map, &Element { key, value, comment: None })
     })
 }
 
 /// And not any more.
-pub(crate) fn no_translation() -> Batch {
-    maps()
-        .iter()
-        .zip([POD4, POD6])
-        .fold(Batch::new(), |batch, ((map, _), key)| batch.delete_element(map, key))
+pub(crate) fn no_translation(addresses: &[IpAddr; 2]) -> Batch {
+    maps().iter().zip(*addresses).fold(Batch::new(), |batch, ((map, _), key)| batch.delete_element(map, key))
 }

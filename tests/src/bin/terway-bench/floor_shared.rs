@@ -2,7 +2,7 @@
 //! with a child of the ENI (IPVlan) and with a trunk that puts tags of a VLAN on, sent from a bare loop over open sockets, for both
 //! families.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -18,7 +18,7 @@ use terway_datapath::kernel::{Action, Filter, Hook, InstalledFilter, Match};
 use terway_rig::reader;
 use terway_types::{IpFamily, MacAddr};
 
-use crate::floor::{MAIN, POD4, POD6, Round, no_translation, of_all_pods, route, single, translation};
+use crate::floor::{MAIN, Round, no_translation, of_all_pods, route, single, translation};
 use crate::nic;
 
 const NIC: &str = "sharednic";
@@ -26,6 +26,9 @@ const POD_END: &str = "eth0";
 const HOST_END: &str = "califloor";
 /// A child's first name: the node may have a link of the other one, and the kernel looks there.
 const CHILD: &str = "floorchild";
+/// The pod's addresses.
+pub(crate) const POD: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(10, 9, 2, 50)), IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 0x50))];
 /// The table of the NIC, and where rules of pods are in the order of rules.
 const TABLE: u32 = 1999;
 const TO_POD: u32 = 512;
@@ -89,7 +92,7 @@ impl Floor {
         }
         self.socket.transact(&requests)?;
         if self.is_child() {
-            self.filter.commit(&translation())?;
+            self.filter.commit(&translation(&POD))?;
         }
         let add = start.elapsed();
         let start = Instant::now();
@@ -101,7 +104,7 @@ impl Floor {
         self.socket.transact(&requests)?;
         if self.is_child() {
             inside.transact(&[Request::delete_link(POD_END)])?;
-            self.filter.commit(&no_translation())?;
+            self.filter.commit(&no_translation(&POD))?;
         }
         Ok(Round { add, del: start.elapsed(), links, own: links })
     }
@@ -136,7 +139,7 @@ impl Floor {
                 Kind::Ipvlan(IpvlanMode::L2) | Kind::VpcRoute => Vec::new(),
             }
         };
-        [POD4, POD6].into_iter().flat_map(of).collect()
+        POD.into_iter().flat_map(of).collect()
     }
 
     /// The ways out by the NIC, in its own table, if a rule leads there.
@@ -166,7 +169,7 @@ fn in_pod(end: u32, name: Option<&str>) -> Result<Vec<Request>> {
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
     let mut all = vec![Request::set_link("lo", &up), Request::set_link(end, &LinkChange { name, ..up })];
-    all.extend([POD4, POD6].map(|address| Request::add_address(end, single(address))));
+    all.extend(POD.map(|address| Request::add_address(end, single(address))));
     for (hop, any) in hops()?.into_iter().zip(["0.0.0.0/0", "::/0"]) {
         all.push(Request::replace_neighbour(end, hop, mac));
         all.push(Request::add_route(&route(any.parse()?, Some(hop), end)));
@@ -180,7 +183,7 @@ fn on_host(near: u32) -> Vec<Request> {
     let way = |pod| {
         [Request::replace_neighbour(near, pod, mac), Request::add_route(&route(single(pod), None, near))]
     };
-    [POD4, POD6].into_iter().flat_map(way).collect()
+    POD.into_iter().flat_map(way).collect()
 }
 
 /// Tags of a VLAN go on by the pod's address, and come off whatever has them.
@@ -197,7 +200,7 @@ fn tags() -> [Filter; 3] {
         matches: Match::Tagged,
         actions: vec![Action::PopVlan],
     };
-    [on(50_001, POD4), on(50_002, POD6), off]
+    [on(50_001, POD[0]), on(50_002, POD[1]), off]
 }
 
 /// The ways out by the NIC, in its own table.

@@ -12,8 +12,8 @@ use terway_rig::pod::Pod;
 use terway_rig::world::Plan;
 
 use crate::Options;
-use crate::floor::{POD4, POD6};
-use crate::floor_shared::{Floor, Kind};
+use crate::floor_shared::{Floor, Kind, POD};
+use crate::machine;
 use crate::plot;
 use crate::stats::Samples;
 use crate::subject;
@@ -21,8 +21,8 @@ use crate::table::Table;
 
 /// Addresses of each family on an ENI.
 const ADDRESSES: u32 = 50;
-/// At each end of the curve, how many pods its cost is taken from.
-const ENDS: usize = 50;
+/// In so many steps the curve is told.
+const STEPS: usize = 5;
 /// How many pods come or go between two looks at what else costs more with them.
 const EVERY: usize = 5;
 
@@ -60,9 +60,12 @@ pub(crate) fn run(table: &mut Table, options: &Options) -> Result<()> {
     let mut floor = Floor::new(Kind::PolicyRoute, &node.netns, &vpc)?;
     let mut all =
         (0..pods).map(|number| node.pod(&format!("growth{number}"))).collect::<Result<Vec<Pod>>>()?;
-    let mut curve = up(&mut all, &mut floor, &node.netns)?;
-    let scrape = scrapes(node, options.rounds)?;
-    down(&mut all, &mut floor, &mut curve)?;
+    let (curve, scrape) = machine::pinned(|| {
+        let mut curve = up(&mut all, &mut floor, &node.netns)?;
+        let scrape = scrapes(node, options.rounds)?;
+        down(&mut all, &mut floor, &mut curve)?;
+        Ok((curve, scrape))
+    })?;
     curve.tell(table);
     table.figure(
         "a scrape of the metrics, p50",
@@ -88,7 +91,7 @@ fn up(pods: &mut [Pod], floor: &mut Floor, host: &Path) -> Result<Curve> {
             curve.floor_add.add(floor.round()?.add);
             curve.check.add(pod.call_with_result("CHECK").run()?.expect_ok("CHECK")?.elapsed);
             let start = Instant::now();
-            list.rules_about(&[POD4, POD6])?;
+            list.rules_about(&POD)?;
             curve.rules.add(start.elapsed());
         }
     }
@@ -119,23 +122,38 @@ impl Curve {
 
     fn tell(&self, table: &mut Table) {
         let pods = self.add.all().len();
-        let of_all = |what: &str| format!("{what} with {pods} pods on the node / with none, p50");
-        table.figure(of_all("ADD"), ratio(&self.add, ENDS, false));
-        table.figure("the same of the floor", ratio(&self.floor_add, ENDS / EVERY, false));
-        table.figure(of_all("DEL"), ratio(&self.del, ENDS, true));
-        table.figure("the same of the floor", ratio(&self.floor_del, ENDS / EVERY, true));
-        table.figure(of_all("CHECK"), ratio(&self.check, ENDS / EVERY, false));
-        table.figure("of it the kernel's lists of rules", ratio(&self.rules, ENDS / EVERY, false));
+        let at: Vec<_> = (0..=STEPS).map(|step| (step * pods / STEPS).to_string()).collect();
+        table.figure("pods on the node", at.join(", "));
+        for (what, samples, falls) in [
+            ("ADD", &self.add, false),
+            ("floor: ADD", &self.floor_add, false),
+            ("CHECK", &self.check, false),
+            ("the kernel's list of rules", &self.rules, false),
+            ("DEL", &self.del, true),
+            ("floor: DEL", &self.floor_del, true),
+        ] {
+            let medians = medians(samples, falls);
+            let each: Vec<_> = medians.iter().map(|median| format!("{median:.1}")).collect();
+            let ratio = medians.last().copied().unwrap_or_default() / medians.first().copied().unwrap_or(1.0);
+            table.figure(format!("{what} with so many, p50"), format!("{} ms; {ratio:.2}", each.join(", ")));
+        }
     }
 }
 
-/// What it took at the full end of the curve, and at the empty one; `falls` says that the full end came first.
-fn ratio(samples: &Samples, ends: usize, falls: bool) -> String {
-    let (count, ends) = (samples.all().len(), ends.min(samples.all().len() / 2));
-    let (first, last) =
-        (samples.part(0..ends).quantile(0.5), samples.part(count - ends..count).quantile(0.5));
-    let (full, empty) = if falls { (first, last) } else { (last, first) };
-    format!("{full:.1} / {empty:.1} ms = {:.2}", full / empty)
+/// Medians of what was measured around each step of the curve, from the empty node to the full one; `falls` says that the
+/// full one came first.
+fn medians(samples: &Samples, falls: bool) -> Vec<f64> {
+    let count = samples.all().len();
+    let half = (count / STEPS / 2).max(1);
+    let around = |step: usize| {
+        let at = step * count / STEPS;
+        samples.part(at.saturating_sub(half)..(at + half).min(count)).quantile(0.5)
+    };
+    let mut all: Vec<_> = (0..=STEPS).map(around).collect();
+    if falls {
+        all.reverse();
+    }
+    all
 }
 
 fn scrapes(node: &Node, rounds: usize) -> Result<Samples> {

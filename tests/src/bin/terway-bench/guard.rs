@@ -5,6 +5,7 @@ use terway_rig::world::{Plan, World};
 
 use crate::Options;
 use crate::machine;
+use crate::rest::rest;
 use crate::stats::Samples;
 use crate::subject;
 use crate::table::Table;
@@ -31,7 +32,7 @@ fn turns(table: &mut Table, options: &Options, world: &mut World) -> Result<()> 
         let order = if number % 2 == 0 { [0, 1] } else { [1, 0] };
         for node in order {
             subject::warm(&world.nodes[node], 1)?;
-            let round = subject::round(&mut world.nodes[node])?;
+            let round = subject::round_after(&mut world.nodes[node], || rest(number))?;
             adds[node].add(round.add);
             dels[node].add(round.del);
         }

@@ -91,6 +91,17 @@ impl Machine {
         })
     }
 
+    /// A warning where an older record is of another machine: only its ratios are to be compared then. Memory is not the
+    /// same twice on one machine.
+    pub(crate) fn differs_from(&self, older: &Value) -> Option<String> {
+        let now = self.json();
+        let differs = ["processor", "processors", "kernel"].into_iter().filter(|key| now[key] != older[key]);
+        let told: Vec<_> = differs.map(|key| format!("{key} {}, then {}", now[key], older[key])).collect();
+        (!told.is_empty()).then(|| {
+            format!("the baseline is of another machine ({}): compare ratios only\n", told.join("; "))
+        })
+    }
+
     /// How the figures came about, for people.
     pub(crate) fn text(&self) -> String {
         format!(
@@ -193,6 +204,16 @@ mod tests {
     fn busy_is_all_but_idle_waiting_and_stolen() {
         assert_eq!(busy_ticks("cpu  1 10 100 7777 7777 1000 10000 7777 0 0\ncpu0 1 1"), Some(11_111));
         assert_eq!(busy_ticks("cpu  1 10"), None);
+    }
+
+    #[test]
+    fn a_baseline_of_another_machine_is_told() {
+        let machine = Machine::look().expect("a machine");
+        let mut older = machine.json();
+        assert_eq!(machine.differs_from(&older), None);
+        older["kernel"] = json!("2.4.0");
+        let told = machine.differs_from(&older).expect("another kernel");
+        assert!(told.contains("then \"2.4.0\"") && !told.contains("processor"), "{told}");
     }
 
     #[test]

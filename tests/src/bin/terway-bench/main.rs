@@ -20,6 +20,8 @@ mod paths;
 mod phases;
 mod plot;
 mod reference;
+mod rest;
+mod serial;
 mod shared;
 mod sizes;
 mod stage;
@@ -90,7 +92,11 @@ fn main() -> ExitCode {
         let text = tell(&table, &machine);
         println!("\n{text}");
         if let Some(older) = older {
-            println!("\n{}", table.against(&older));
+            println!(
+                "\n{}{}",
+                machine.differs_from(&older["machine"]).unwrap_or_default(),
+                table.against(&older)
+            );
         }
         keep(&table, &machine, &text, &options)?;
         if let Some(page) = &options.page {
@@ -111,14 +117,14 @@ fn fresh(options: &Options) -> Result<()> {
 
 /// Table, machine, and what is to be known about the figures.
 fn tell(table: &Table, machine: &Machine) -> String {
-    format!("{}\n{}{}\n", table.text(), machine.text(), table.two_groups().unwrap_or_default())
+    format!("{}\n{}{}\n", table.text(), machine.text(), table.groups().unwrap_or_default())
 }
 
 /// The same for a page.
 fn shown(table: &Table, machine: &Machine, options: &Options) -> String {
     let head = format!("{}; {}.", machine.line(), options.amount());
     let body = format!("```\n{}```", table.text());
-    [head, body].into_iter().chain(table.two_groups()).collect::<Vec<_>>().join("\n\n") + "\n"
+    [head, body].into_iter().chain(table.groups()).collect::<Vec<_>>().join("\n\n") + "\n"
 }
 
 /// What was measured in another kernel.

@@ -25,6 +25,7 @@ const ROUNDS_PER_TURN: usize = 6;
 enum Mode {
     Exclusive,
     PolicyRoute,
+    VpcRoute,
     /// With its `ipvlan_mode`.
     Ipvlan(&'static str),
     /// Members of trunks; with a link for the VLAN or with tags that the trunk puts on.
@@ -34,9 +35,10 @@ enum Mode {
 }
 
 /// All modes, with the nodes (of two) that the pods of each way are on.
-const MODES: [(&str, Mode, &[[usize; 2]]); 6] = [
-    ("exclusive", Mode::Exclusive, &[ACROSS]),
+const MODES: [(&str, Mode, &[[usize; 2]]); 7] = [
+    ("exclusive", Mode::Exclusive, &[WITHIN, ACROSS]),
     ("policy routing", Mode::PolicyRoute, &[WITHIN, ACROSS]),
+    ("VPC route", Mode::VpcRoute, &[WITHIN, ACROSS]),
     ("IPVlan L2", Mode::Ipvlan("l2"), &[WITHIN, ACROSS]),
     ("IPVlan L3S", Mode::Ipvlan("l3s"), &[WITHIN, ACROSS]),
     ("trunk, VLAN links", Mode::Trunk { vlan_links: true }, &[ACROSS]),
@@ -49,7 +51,7 @@ impl Mode {
     /// What the kernel has not, of what this needs.
     fn lacking(self) -> Result<Option<&'static str>> {
         Ok(match self {
-            Self::Exclusive | Self::PolicyRoute => None,
+            Self::Exclusive | Self::PolicyRoute | Self::VpcRoute => None,
             Self::Ipvlan(_) => (!kernel::has_ipvlan()?).then_some("ipvlan"),
             Self::Trunk { vlan_links } => trunk::lacking(vlan_links)?,
         })
@@ -60,6 +62,7 @@ impl Mode {
         let (name, ipvlan) = match self {
             Self::Exclusive => ("way-whole", None),
             Self::PolicyRoute => ("way-routes", None),
+            Self::VpcRoute => ("way-vpc", None),
             Self::Ipvlan("l2") => ("way-l2", Some("l2")),
             Self::Ipvlan(mode) => ("way-l3s", Some(mode)),
             Self::Trunk { vlan_links } => {
@@ -67,8 +70,9 @@ impl Mode {
                 return Stage::trunks(name, vlan_links, options);
             }
         };
-        let shared = self != Self::Exclusive;
-        let plan = Plan { name: name.to_owned(), nodes: 2, shared, pool: (4, 8), ..Plan::default() };
+        let routed = (self == Self::VpcRoute).then_some(24);
+        let shared = self != Self::Exclusive && routed.is_none();
+        let plan = Plan { name: name.to_owned(), nodes: 2, shared, routed, pool: (4, 8), ..Plan::default() };
         Stage::cloud(&plan, ipvlan, options)
     }
 }

@@ -150,7 +150,7 @@ fn floor(way: Way, host: &Path, vpc: &Path) -> Result<Box<dyn FnMut() -> Result<
     Ok(match way {
         Way::Vlan => {
             let mut floor = floor::Floor::new(Own::Vlan, host, vpc)?;
-            Box::new(move || floor.round())
+            Box::new(move || floor.round_after(|| ()))
         }
         Way::Node(kind) => {
             let mut floor = floor_shared::Floor::new(kind, host, vpc)?;

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Each of two groups must have at least this share of the samples to be called one.
+/// A group must have at least this share of the samples to be called one, and there are so many at most: what waits for ticks
+/// of a clock comes in three or four.
 const LEAST_SHARE: f64 = 0.15;
+const MOST_GROUPS: usize = 4;
 
 /// Times of one thing, measured again and again, in milliseconds and in the order of their measurement.
 #[derive(Clone, Debug, Default)]
@@ -57,28 +59,38 @@ impl Samples {
         all.get(index).copied().unwrap_or(f64::NAN)
     }
 
-    /// The medians of two groups, if the samples fall into two with more between than within them. A median of all
-    /// says nothing then: it is where the one group ends or the other begins.
-    pub(crate) fn two_groups(&self) -> Option<[f64; 2]> {
+    /// The medians of groups, if the samples fall into a few with more between than within them. A median of all says
+    /// nothing then: it is where one group ends or the next begins.
+    pub(crate) fn groups(&self) -> Option<Vec<f64>> {
         let all = self.sorted();
-        let split = (1..all.len()).max_by(|one, other| gap(&all, *one).total_cmp(&gap(&all, *other)))?;
-        let (low, high) = all.split_at(split);
-        #[expect(clippy::cast_precision_loss, reason = "few samples")]
-        let least = all.len() as f64 * LEAST_SHARE;
-        #[expect(clippy::cast_precision_loss, reason = "few samples")]
-        let large = |group: &[f64]| group.len() as f64 >= least.max(3.0);
-        let apart = gap(&all, split) > spread(low).max(spread(high));
-        (large(low) && large(high) && apart).then(|| [middle(low), middle(high)])
+        let mut splits: Vec<usize> = (1..all.len()).collect();
+        splits.sort_by(|one, other| gap(&all, *other).total_cmp(&gap(&all, *one)));
+        (1..MOST_GROUPS).find_map(|count| apart(&all, splits.get(..count)?))
     }
 
     /// Quantiles, groups and the samples themselves, for the record.
     pub(crate) fn json(&self) -> Value {
         json!({
             "p50_ms": self.quantile(0.5), "p90_ms": self.quantile(0.9), "p99_ms": self.quantile(0.99),
-            "min_ms": self.quantile(0.0), "samples": self.0.len(), "two_groups_ms": self.two_groups(),
+            "min_ms": self.quantile(0.0), "samples": self.0.len(), "groups_ms": self.groups(),
             "values_ms": self.0,
         })
     }
+}
+
+/// The medians of what lies between these splits, if each part is large, and farther from the others than it is wide.
+fn apart(sorted: &[f64], splits: &[usize]) -> Option<Vec<f64>> {
+    let mut ends = splits.to_vec();
+    ends.push(sorted.len());
+    ends.sort_unstable();
+    let begins = [0].into_iter().chain(ends.iter().copied());
+    let groups: Vec<_> = begins.zip(&ends).filter_map(|(begin, end)| sorted.get(begin..*end)).collect();
+    #[expect(clippy::cast_precision_loss, reason = "few samples")]
+    let large = |group: &&[f64]| group.len() as f64 >= (sorted.len() as f64 * LEAST_SHARE).max(3.0);
+    let widest = groups.iter().map(|group| spread(group)).fold(0.0, f64::max);
+    let narrowest = splits.iter().map(|at| gap(sorted, *at)).fold(f64::INFINITY, f64::min);
+    (groups.iter().all(large) && narrowest > widest)
+        .then(|| groups.iter().map(|group| middle(group)).collect())
 }
 
 fn gap(sorted: &[f64], at: usize) -> f64 {
@@ -120,11 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn two_groups_are_told_and_an_outlier_is_none() {
+    fn groups_are_told_and_an_outlier_is_none() {
         let two = samples(&[20, 21, 20, 22, 21, 40, 41, 40, 42, 41]);
-        assert_eq!(format!("{:?}", two.two_groups()), "Some([21.0, 41.0])");
-        assert_eq!(samples(&[20, 21, 20, 22, 21, 20, 21, 22, 21, 90]).two_groups(), None);
-        assert_eq!(samples(&[10, 12, 14, 16, 18, 20, 22, 24, 26, 28]).two_groups(), None);
-        assert_eq!(samples(&[]).two_groups(), None);
+        assert_eq!(format!("{:?}", two.groups()), "Some([21.0, 41.0])");
+        let three = samples(&[20, 21, 20, 24, 24, 25, 28, 28, 29, 28]);
+        assert_eq!(format!("{:?}", three.groups()), "Some([20.0, 24.0, 28.0])");
+        assert_eq!(samples(&[20, 21, 20, 22, 21, 20, 21, 22, 21, 90]).groups(), None);
+        assert_eq!(samples(&[10, 12, 14, 16, 18, 20, 22, 24, 26, 28]).groups(), None);
+        assert_eq!(samples(&[]).groups(), None);
     }
 }

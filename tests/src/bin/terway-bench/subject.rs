@@ -85,7 +85,13 @@ pub(crate) struct Round {
 
 /// A pod's life: a new sandbox each time. The caller waits for a warm pool.
 pub(crate) fn round(node: &mut Node) -> Result<Round> {
+    round_after(node, || ())
+}
+
+/// The same, after a rest that the sandbox lies before.
+pub(crate) fn round_after(node: &mut Node, rest: impl FnOnce()) -> Result<Round> {
     let mut pod = node.pod("bench")?;
+    rest();
     let add = pod.add()?.elapsed;
     let check = pod.call_with_result("CHECK").run()?.expect_ok("CHECK")?.elapsed;
     let del = pod.del()?.elapsed;

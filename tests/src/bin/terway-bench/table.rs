@@ -80,14 +80,16 @@ impl Table {
         broken.map(|line| format!("{}: {}, not {}", line.what, line.measured, line.budget)).collect()
     }
 
-    /// How the medians of all series differ from those of an older run.
+    /// How the medians of all series, and all single numbers, differ from those of an older run.
     pub(crate) fn against(&self, older: &Value) -> String {
-        let median = |figure: &Value| figure["p50_ms"].as_f64().filter(|value| *value > 0.0);
-        let mut text = format!("{:<18}  {:>10}  {:>10}  ratio\n", "p50", "now", "baseline");
+        let mut text = format!("{:<32}  {:>12}  {:>12}  ratio\n", "p50 in ms, or number", "now", "baseline");
         let head = text.len();
         for (name, figure) in &self.figures {
-            if let Some((now, then)) = median(figure).zip(median(&older["figures"][name])) {
-                let _ = writeln!(text, "{name:<18}  {now:>7.2} ms  {then:>7.2} ms  {:>5.2}", now / then);
+            let (now, then) = (numbers(name, figure), numbers(name, &older["figures"][name]));
+            for (name, now) in now {
+                if let Some((_, then)) = then.iter().find(|(other, then)| *other == name && *then > 0.0) {
+                    let _ = writeln!(text, "{name:<32}  {now:>12.2}  {then:>12.2}  {:>5.2}", now / then);
+                }
             }
         }
         if text.len() == head {
@@ -96,16 +98,15 @@ impl Table {
         text
     }
 
-    /// What was measured in two groups, and where they are: their common median says nothing. None if nothing was.
-    pub(crate) fn two_groups(&self) -> Option<String> {
+    /// What was measured in groups, and where they are: their common median says nothing. None if nothing was.
+    pub(crate) fn groups(&self) -> Option<String> {
         let told = |(name, figure): (&String, &Value)| {
-            let groups = figure["two_groups_ms"].as_array()?;
-            let [low, high] = [groups.first()?.as_f64()?, groups.get(1)?.as_f64()?];
-            Some(format!("{} (around {low:.2} and {high:.2} ms)", name.replace('_', " ")))
+            let groups = figure["groups_ms"].as_array()?.iter().filter_map(Value::as_f64);
+            let groups: Vec<_> = groups.map(|group| format!("{group:.2}")).collect();
+            Some(format!("{} (around {} ms)", name.replace('_', " "), groups.join(", ")))
         };
         let all: Vec<_> = self.figures.iter().filter_map(told).collect();
-        (!all.is_empty())
-            .then(|| format!("In two groups, so that the median says nothing: {}.", all.join(", ")))
+        (!all.is_empty()).then(|| format!("In groups, so that the median says nothing: {}.", all.join("; ")))
     }
 
     /// The table as people read it: a blank line between parts, and the column of any width at the end.
@@ -165,6 +166,18 @@ impl Table {
     }
 }
 
+/// What can be compared of a raw figure: of a series its median, of numbers all by their names.
+fn numbers(name: &str, figure: &Value) -> Vec<(String, f64)> {
+    match (figure.as_f64(), figure.as_object()) {
+        (Some(number), _) => vec![(name.to_owned(), number)],
+        (_, Some(series)) if series.contains_key("p50_ms") => numbers(name, &figure["p50_ms"]),
+        (_, Some(numbers_of)) => {
+            numbers_of.iter().flat_map(|(of, figure)| numbers(&format!("{name} {of}"), figure)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -188,23 +201,29 @@ mod tests {
         now.raw("add", series(&[10, 30, 99]));
         now.raw("fresh", series(&[1]));
         now.raw("count", json!(3));
+        now.raw("bytes", json!({ "plugin": 30, "image": [1, 2] }));
+        older.raw("bytes", json!({ "plugin": 20 }));
         let text = now.against(&older.json());
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(
             lines,
-            [vec!["p50", "now", "baseline", "ratio"], vec!["add", "30.00", "ms", "20.00", "ms", "1.50"]]
+            [
+                vec!["p50", "in", "ms,", "or", "number", "now", "baseline", "ratio"],
+                vec!["add", "30.00", "20.00", "1.50"],
+                vec!["bytes", "plugin", "30.00", "20.00", "1.50"],
+            ]
         );
         assert!(now.against(&json!({ "figures": {} })).contains("none of the series"));
     }
 
     #[test]
-    fn two_groups_are_told_with_the_name_of_their_series() {
+    fn groups_are_told_with_the_name_of_their_series() {
         let mut table = Table::default();
         table.raw("shared_del", series(&[20, 21, 20, 22, 21, 40, 41, 40, 42, 41]));
         table.raw("add", series(&[20, 21, 20, 22, 21, 20, 21, 22, 21, 20]));
-        let told = "In two groups, so that the median says nothing: shared del (around 21.00 and 41.00 ms).";
-        assert_eq!(table.two_groups().as_deref(), Some(told));
-        assert_eq!(Table::default().two_groups(), None);
+        let told = "In groups, so that the median says nothing: shared del (around 21.00, 41.00 ms).";
+        assert_eq!(table.groups().as_deref(), Some(told));
+        assert_eq!(Table::default().groups(), None);
     }
 
     #[test]

@@ -66,6 +66,12 @@ impl DaemonClient {
         }
     }
 
+    /// The same connection for calls that may take so long, whatever connecting was allowed.
+    #[must_use]
+    pub fn within(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
     /// The service the plugin uses, for calls this type has no method for.
     pub fn backend(&self) -> TerwayBackendClient<Channel> {
         TerwayBackendClient::new(self.channel.clone())

@@ -118,7 +118,7 @@ async fn answers_refusals_and_silence() {
     assert_eq!(lines.message().await.unwrap().unwrap().message, "mapping");
     assert_eq!(lines.message().await.unwrap(), None);
 
-    let hasty = DaemonClient::connect(&path, Duration::from_millis(50)).await.unwrap();
+    let hasty = patient.clone().within(Duration::from_millis(50));
     let silent = hasty.get_resource_config(ResourceTypeNameRequest::default()).await.unwrap_err();
     assert_eq!(silent.code, FaultCode::DaemonUnreachable);
     assert!(silent.what.contains("no answer"), "{silent}");

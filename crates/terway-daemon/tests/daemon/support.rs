@@ -151,11 +151,12 @@ impl Life {
     }
 
     pub(crate) async fn client(&self) -> Result<DaemonClient, Fault> {
-        self.client_for(Duration::from_secs(10)).await
+        DaemonClient::connect(&self.socket, Duration::from_secs(10)).await.map_err(Fault::from)
     }
 
+    /// A client whose calls, and not its connecting, end that soon.
     pub(crate) async fn client_for(&self, deadline: Duration) -> Result<DaemonClient, Fault> {
-        DaemonClient::connect(&self.socket, deadline).await.map_err(Fault::from)
+        Ok(self.client().await?.within(deadline))
     }
 
     /// Waits for a condition.

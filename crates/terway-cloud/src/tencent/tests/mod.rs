@@ -24,7 +24,7 @@ fn config(host: &str) -> TencentConfig {
     TencentConfig {
         vpc_endpoint: Some(format!("http://{host}")),
         proxies: false,
-        task_patience: Duration::from_millis(200),
+        task_patience: Duration::from_secs(20),
         ..TencentConfig::new(
             "ap-guangzhou",
             "vpc-1",

@@ -35,8 +35,11 @@ async fn an_assign_ends_with_its_task() {
 #[tokio::test]
 async fn a_task_that_fails_or_does_not_end_is_told_apart() {
     assert_eq!(assign(vec![assigned(), task("FAILED")]).await.0, Err(Kind::Transient));
-    let (outcome, server) = assign(vec![assigned(), task("RUNNING"), task("RUNNING"), task("RUNNING")]).await;
-    assert_eq!(outcome, Err(Kind::Ambiguous));
+    let server = Server::giving([assigned(), task("RUNNING"), task("RUNNING"), task("RUNNING")]).await;
+    let impatient = TencentConfig { task_patience: Duration::from_millis(200), ..config(&server.host) };
+    let cloud = Tencent::new(impatient).unwrap();
+    let outcome = cloud.assign(&"eni-7".into(), &"t-1".into(), Assign::Ipv4(2)).await;
+    assert_eq!(outcome.unwrap_err().kind, Kind::Ambiguous);
     assert!(server.actions().len() < 5, "patience has an end");
     let busy = refused("UnsupportedOperation.MutexOperationTaskRunning", "busy");
     assert_eq!(assign(vec![busy]).await.0, Err(Kind::Conflict));
@@ -78,8 +81,7 @@ async fn a_new_eni_gets_its_ipv6_addresses_once_it_is_there() {
         task("SUCCESS"),
     ])
     .await;
-    let patient = TencentConfig { task_patience: Duration::from_secs(20), ..config(&server.host) };
-    let made = Tencent::new(patient).unwrap().create_eni(&create(1)).await.unwrap();
+    let made = cloud(&server).create_eni(&create(1)).await.unwrap();
     assert_eq!(made.status, EniStatus::Available);
     assert_eq!(made.addresses.v6, "fd00::9".parse().ok());
     assert_eq!(made.assigned.ipv6, ["fd00::9".parse::<std::net::Ipv6Addr>().unwrap()]);

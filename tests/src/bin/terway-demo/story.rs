@@ -17,6 +17,8 @@ use crate::chapter::{Report, line, ms, rate};
 
 /// Generous: the machine may be busy, and a broken path must still end.
 const LIMIT: Duration = Duration::from_secs(5);
+/// What the cloud takes to attach an ENI: seconds, as real ones do. An ADD that is quicker had one that was there.
+const ATTACH_MS: u32 = 3000;
 /// The egress limit shown, in bits per second.
 const EGRESS: u64 = 40_000_000;
 
@@ -46,8 +48,7 @@ fn boot(report: &mut Report, binaries: &Path, cloud: Cloud) -> Result<World> {
     report.chapter(&format!(
         "a cloud with two nodes: terway-cloudsim speaking for {cloud}, and terwayd on each node"
     ));
-    // Attaching takes seconds in a real cloud; here enough of one to be seen.
-    let plan = Plan { cloud, nodes: 2, pool: (3, 4), latency: [50, 800, 300, 50], ..Plan::default() };
+    let plan = Plan { cloud, nodes: 2, pool: (3, 4), latency: [50, ATTACH_MS, 300, 50], ..Plan::default() };
     let mut world = World::start(&plan, binaries, Path::new("/run/terway"))?;
     let start = std::time::Instant::now();
     world.boot()?;
@@ -86,10 +87,11 @@ fn attach(report: &mut Report, world: &mut World) -> Result<Vec<Pod>> {
         pods.push(pod);
     }
     times.sort();
+    let cloud = Duration::from_millis(u64::from(ATTACH_MS));
     report.finding(
-        "a warm ADD takes milliseconds",
-        times[5] < Duration::from_secs(1),
-        format!("median {}, slowest {}", ms(times[3]), ms(times[5])),
+        "a warm ADD waits for no cloud",
+        times[3] < cloud,
+        format!("median {}, slowest {}; to attach an ENI takes {}", ms(times[3]), ms(times[5]), ms(cloud)),
     );
     Ok(pods)
 }

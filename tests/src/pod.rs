@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use crate::cloud::CLASS;
+use crate::eventually::ever_longer;
 use crate::namespace;
 use crate::plugin::{Call, Outcome};
 
@@ -69,6 +71,20 @@ impl Pod {
         let outcome = self.call("ADD").run()?.expect_ok(&format!("ADD of {}", self.name))?;
         self.result = Some(outcome.clone());
         Ok(outcome)
+    }
+
+    /// ADD, which the daemon must refuse, at first within `time`: the error's code and whole text.
+    pub fn add_refused(&self, time: Duration) -> Result<(u64, String)> {
+        let mut unheard = String::new();
+        for time in ever_longer(time) {
+            let call = self.call("ADD").configured("allocate_timeout", json!(time.as_secs()));
+            let (code, text) = call.run()?.expect_error(&format!("ADD of {}", self.name))?;
+            if !text.contains("daemon-unreachable") {
+                return Ok((code, text));
+            }
+            unheard = text;
+        }
+        bail!("ADD of {} is not answered: {unheard}", self.name)
     }
 
     /// DEL, which must succeed.

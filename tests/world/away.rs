@@ -10,7 +10,7 @@ use terway_rig::probe::icmp;
 use terway_rig::reader;
 use terway_rig::world::Plan;
 
-use crate::support::{LIMIT, Scenario, audit, booted, once, started, text, wait_quiet};
+use crate::support::{LIMIT, Scenario, audit, booted, events, once, started, text, wait_quiet};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
@@ -166,10 +166,14 @@ fn custom_chain(plan: &Plan) -> Result<()> {
             Some(list["plugins"].as_array()?.iter().map(|plugin| text(plugin, "type")).collect::<Vec<_>>())
         })?;
         ensure!(kinds == wanted, "shared: {shared}, {kinds:?}");
-        let told = node.cli(&["events", "-o", "json"])?;
-        let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        let is_told = told.contains("CustomChainRefused") && told.contains("cilium-cni");
-        ensure!(is_told != shared, "shared: {shared}, {told}");
+        let told = || events(node, "CustomChainRefused");
+        if shared {
+            ensure!(told()?.is_empty(), "{:?}", told()?);
+        } else {
+            // After the file is there.
+            let told = eventually("the refusal is told", LIMIT, || told().ok()?.pop())?;
+            ensure!(told.contains("cilium-cni"), "{told}");
+        }
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! What a person meets when the cloud says no: the code, the cause, the numbers, the remedy.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use terway_rig::cloud::Refusal;
@@ -31,7 +33,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 /// The error of an ADD that waits no longer than the deadline the scenario gives the daemon.
 pub(crate) fn add_fails(world: &mut World) -> Result<String> {
     let pod = world.nodes[0].pod("late")?;
-    let (_, text) = pod.call("ADD").configured("allocate_timeout", json!(3)).run()?.expect_error("ADD")?;
+    let (_, text) = pod.add_refused(Duration::from_secs(3))?;
     pod.call("DEL").run()?.expect_ok("DEL after a failed ADD")?;
     Ok(text)
 }

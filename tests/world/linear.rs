@@ -26,6 +26,8 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 const CALLERS: usize = 6;
 const ATTACHMENTS: u64 = 7;
 const CALLS: usize = 45;
+/// How long a call may take.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How often the daemon dies meanwhile.
 const DEATHS: usize = 5;
 
@@ -63,7 +65,7 @@ fn record(socket: &Path, meanwhile: impl FnOnce(&dyn Fn() -> usize) -> Result<()
         .map(|number| {
             let (history, socket) = (Arc::clone(&history), socket.to_owned());
             thread::spawn(move || -> Result<()> {
-                let mut caller = Caller::new(start, Duration::from_secs(3))?;
+                let mut caller = Caller::new(start, PATIENCE)?;
                 let mut dice = Dice(number as u64);
                 for _ in 0..CALLS {
                     let ask = dice.ask();
@@ -108,7 +110,12 @@ fn undisturbed(plan: &Plan) -> Result<()> {
     let history = record(&world.nodes[0].socket(), |_| Ok(()))?;
     let given = history.iter().filter(|call| matches!(call.answer, Answer::Holds(_))).count();
     ensure!(given >= 50, "only {given} of {} calls were given an address", history.len());
-    ensure!(!history.iter().any(|call| call.answer == Answer::Unknown), "an answer was lost without a cause");
+    // An ADD that finds all ENIs held waits until shortly before its caller goes: its answer may come too late.
+    let waited = |call: &Call| {
+        matches!(call.ask, Ask::Add(_)) && u128::from(call.to - call.from) >= PATIENCE.as_nanos()
+    };
+    let lost = history.iter().find(|call| call.answer == Answer::Unknown && !waited(call));
+    ensure!(lost.is_none(), "an answer was lost without a cause: {lost:?}");
     check(&history)?;
     end(&world)
 }
@@ -120,7 +127,8 @@ fn killed(plan: &Plan) -> Result<()> {
         for death in 1..=DEATHS {
             let node = &mut world.nodes[0];
             let enough = death * (CALLERS * CALLS) / (DEATHS + 1);
-            eventually("calls are answered", LIMIT, || (answered() >= enough).then_some(()))
+            // Callers who find all ENIs held wait as long as they may.
+            eventually("calls are answered", LIMIT * 3, || (answered() >= enough).then_some(()))
                 .with_context(|| node.log_tail())?;
             node.kill()?;
             node.start()?;

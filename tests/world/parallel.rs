@@ -66,7 +66,12 @@ fn queue(plan: &Plan) -> Result<()> {
 }
 
 fn in_line(plan: &Plan) -> Result<()> {
-    let mut world = booted(&Plan { pool: (0, 0), latency: [5, 3000, 50, 5], ..plan.clone() })?;
+    let mut world = booted(&Plan { pool: (0, 0), ..plan.clone() })?;
+    // The ENIs come when all has been looked at.
+    world.change(
+        "/v1/faults",
+        &json!([{ "action": "AttachNetworkInterface", "kind": "hold", "times": 1000 }]),
+    )?;
     let calls: Vec<_> = sandboxes(&mut world, 3)?.iter().map(|pod| pod.call("ADD")).collect();
     let adds = thread::spawn(move || at_once(calls));
     let node = &world.nodes[0];
@@ -83,6 +88,8 @@ fn in_line(plan: &Plan) -> Result<()> {
     }
     let table = String::from_utf8(node.cli(&["status"])?.stdout)?;
     ensure!(["PLACE", "WAITING", "REASON"].iter().all(|word| table.contains(word)), "{table}");
+    world.change("/v1/faults", &json!([]))?;
+    world.change("/v1/release", &json!({}))?;
     let added = adds.join().map_err(|_| anyhow!("a thread panicked"))??;
     ensure!(addresses(&added)?.len() == 3, "an address was given twice");
     audit(&world)

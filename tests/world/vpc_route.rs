@@ -197,11 +197,13 @@ fn v4(pods: &[Pod]) -> Result<BTreeSet<IpAddr>> {
     pods.iter().map(|pod| pod.address(4)).collect()
 }
 
+/// How long an ADD waits that cannot be served: so that more than one fits into the rest of an address.
+const SHORT: Duration = Duration::from_secs(2);
+
 /// Five pods fit into a /29.
 fn full(plan: &Plan) -> Result<()> {
-    let plan = Plan { routed: Some(29), quarantine: "2s".to_owned(), ..plan.clone() };
+    let plan = Plan { routed: Some(29), quarantine: "15s".to_owned(), ..plan.clone() };
     let mut world = running(&plan)?;
-    world.nodes[0].tell_plugin("allocate_timeout", json!(1))?;
     let mut pods =
         (0..5).map(|number| world.nodes[0].pod(&format!("p{number}"))).collect::<Result<Vec<_>>>()?;
     pods.iter_mut().try_for_each(|pod| pod.add().map(drop))?;
@@ -209,16 +211,17 @@ fn full(plan: &Plan) -> Result<()> {
     ensure!(v4(&pods)? == wanted, "all but network, gateway and broadcast: {:?}", v4(&pods)?);
 
     let late = world.nodes[0].pod("late")?;
-    let (code, text) = late.call("ADD").run()?.expect_error("a sixth pod")?;
+    let (code, text) = late.add_refused(SHORT).context("a sixth pod")?;
     ensure!(code == 11 && text.contains("172.20.1.0/29") && text.contains("5 addresses in use"), "{text}");
     ensure!(text.contains("maxPods"), "a remedy: {text}");
 
     let freed = pods[0].address(4)?;
     pods[0].del()?;
-    let (_, text) = late.call("ADD").run()?.expect_error("before the rest is over")?;
+    let (_, text) = late.add_refused(SHORT).context("before the rest is over")?;
     ensure!(text.contains("1 in quarantine"), "{text}");
+    world.nodes[0].tell_plugin("allocate_timeout", json!(1))?;
     let mut last = world.nodes[0].pod("last")?;
-    eventually("the address has rested", LIMIT, || last.add().ok().map(drop))?;
+    eventually("the address has rested", LIMIT * 2, || last.add().ok().map(drop))?;
     ensure!(last.address(4)? == freed, "{} is not {freed}", last.address(4)?);
     Ok(())
 }
@@ -226,7 +229,6 @@ fn full(plan: &Plan) -> Result<()> {
 /// The daemon dies before each effect of an ADD and a DEL in turn, and comes back.
 fn dies(plan: &Plan) -> Result<()> {
     let mut world = booted(plan)?;
-    world.nodes[0].tell_plugin("allocate_timeout", json!(2))?;
     let flags = world.nodes[0].flags.clone();
     let mut pods: Vec<Pod> = Vec::new();
     for effects in 0..6 {
@@ -237,7 +239,7 @@ fn dies(plan: &Plan) -> Result<()> {
         node.start()?;
         let mut pod = node.pod(&format!("p{effects}"))?;
         // Told or not: the runtime repeats what failed.
-        let _ = pod.call("ADD").run()?;
+        let _ = pod.call("ADD").configured("allocate_timeout", json!(2)).run()?;
         node.kill()?;
         node.flags.clone_from(&flags);
         node.start()?;

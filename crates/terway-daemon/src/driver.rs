@@ -94,6 +94,8 @@ struct Driver<H> {
     parts: Parts,
     hands: H,
     pool: Result<Pool, Fault>,
+    /// When the pool is built again, if the last one could not even record what it began with.
+    again: Option<Instant>,
     epoch: u64,
     links: BTreeSet<MacAddr>,
     intents: Intents,
@@ -118,6 +120,7 @@ pub fn start<H: Hands + 'static>(
         parts,
         hands: hands(&handle),
         pool: Err(Fault::new(FaultCode::DaemonStarting, "the pool is being built")),
+        again: None,
         epoch: 0,
         links: BTreeSet::new(),
         intents: Intents::default(),
@@ -154,7 +157,7 @@ impl<H: Hands> Driver<H> {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return Err(End::Stopped),
         };
-        if self.pool.is_err() {
+        if self.pool.is_err() && self.again.is_none_or(|at| at <= Instant::now()) {
             self.rebuild()?;
         }
         let mut effects = Vec::new();
@@ -187,10 +190,8 @@ impl<H: Hands> Driver<H> {
             // Also without effects: somebody may have joined the queue.
             self.revision.send_modify(|revision| *revision += 1);
         }
-        if let Ok(pool) = &self.pool {
-            for look in looks {
-                look(pool, (self.parts.clock)());
-            }
+        for look in looks {
+            self.show(look);
         }
         if stopped { Err(End::Stopped) } else { Ok(()) }
     }
@@ -200,7 +201,7 @@ impl<H: Hands> Driver<H> {
             Ok(pool) => pool
                 .next_deadline()
                 .map_or(LONGEST_SLEEP, |due| due.since((self.parts.clock)()).min(LONGEST_SLEEP)),
-            Err(_) => REBUILD_PAUSE,
+            Err(_) => self.again.map_or(REBUILD_PAUSE, |at| at.saturating_duration_since(Instant::now())),
         };
         self.remembered.due_in().map_or(due, |wait| due.min(wait))
     }
@@ -339,8 +340,26 @@ impl<H: Hands> Driver<H> {
         Ok(())
     }
 
-    /// Builds the pool from the ledger and tells it which NICs are at home.
+    /// Shows the pool; where nothing can be recorded, one as the ledger has it, which does nothing: pods stay what they are.
+    fn show(&mut self, look: Look) {
+        let now = (self.parts.clock)();
+        if let Ok(pool) = &self.pool {
+            look(pool, now);
+        } else if let Ok(snapshot) = self.parts.ledger.snapshot() {
+            look(&Pool::new(self.parts.settings.clone(), snapshot, now).0, now);
+        }
+    }
+
+    /// Builds the pool anew. One that has something to record at once fails on a full disk before anybody asks, so the next
+    /// one comes after a pause.
     fn rebuild(&mut self) -> Result<(), End> {
+        let built = self.build();
+        self.again = self.pool.is_err().then(|| Instant::now() + REBUILD_PAUSE);
+        built
+    }
+
+    /// Builds the pool from the ledger and tells it which NICs are at home.
+    fn build(&mut self) -> Result<(), End> {
         let now = (self.parts.clock)();
         let snapshot = match self.parts.ledger.snapshot() {
             Ok(snapshot) => snapshot,

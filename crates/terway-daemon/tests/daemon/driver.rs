@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use terway_daemon::clock;
 use terway_daemon::driver::{self, DriverHandle, Fuse, Hands, Journal, Parts, Ticket};
@@ -182,6 +182,26 @@ async fn a_full_disk_fails_the_call_and_the_pool_starts_again_from_what_is_durab
     };
     assert_eq!(held.eni.mac, Some(MAC));
     assert_eq!(disk.0.lock().unwrap().0.attachments.len(), 1, "durable before visible");
+    driver.stop();
+}
+
+/// The pool has an ENI to make from the beginning, and cannot record that it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_nothing_can_be_recorded_what_is_recorded_is_shown_and_no_circles_are_run() {
+    let (disk, notebook) = (Disk::default(), Notebook::default());
+    disk.full(true);
+    let begun = Instant::now();
+    let driver = start(&disk, &notebook);
+    for _ in 0..100 {
+        assert!(driver.look(Pool::view).await.is_ok(), "what is recorded can be read");
+    }
+    let Answer::Failed(fault) = allocate(&driver).await else { panic!("nothing was durable") };
+    assert_eq!(fault.code, FaultCode::StateFull);
+    let (tries, seconds) = (disk.2.load(Ordering::Relaxed), begun.elapsed().as_secs());
+    assert!(tries as u64 <= 2 + seconds, "{tries} tries in {seconds} s");
+
+    disk.full(false);
+    notebook.wait(0).await;
     driver.stop();
 }
 

@@ -18,6 +18,7 @@ mod erdma;
 mod fabric;
 mod faults;
 mod garbage;
+mod grace;
 mod growth;
 mod guard;
 mod keys;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
             meddling::scenarios(),
             shared::scenarios(),
             policy_route::scenarios(),
+            grace::scenarios(),
             growth::scenarios(),
             disk::scenarios(),
             earlier::scenarios(),

@@ -4,7 +4,7 @@
 //! its end off), and the socket of a connection that has ended is let go a while later.
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixListener as StdListener;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -63,6 +63,12 @@ impl Connections {
     }
 }
 
+impl AsFd for Connections {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.get_ref().as_fd()
+    }
+}
+
 impl Stream for Connections {
     type Item = io::Result<Lingering>;
 
@@ -106,11 +112,17 @@ pub struct Lingering {
     /// None once it has ended.
     stream: Option<UnixStream>,
     ended: UnboundedSender<UnixStream>,
+    accepted: Accepted,
 }
+
+/// When somebody was accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted(pub std::time::Instant);
 
 impl Lingering {
     fn new(stream: UnixStream, ended: &UnboundedSender<UnixStream>) -> Self {
-        Self { stream: Some(stream), ended: ended.clone() }
+        let accepted = Accepted(std::time::Instant::now());
+        Self { stream: Some(stream), ended: ended.clone(), accepted }
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut UnixStream>> {
@@ -148,9 +160,11 @@ async fn let_go(mut ended: UnboundedReceiver<UnixStream>) {
 }
 
 impl Connected for Lingering {
-    type ConnectInfo = ();
+    type ConnectInfo = Accepted;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Accepted {
+        self.accepted
+    }
 }
 
 impl AsyncRead for Lingering {

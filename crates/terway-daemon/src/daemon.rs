@@ -11,8 +11,8 @@ use terway_rpc::wire::terway_backend_server::TerwayBackendServer;
 use terway_rpc::wire::terway_tracing_server::TerwayTracingServer;
 use terway_types::NodeMode;
 use tokio::sync::{oneshot, watch};
-use tokio_stream::StreamExt as _;
 
+use crate::arrivals::Ends;
 use crate::bring_up::BringUp;
 use crate::conflist::Conflist;
 use crate::connections::Connections;
@@ -105,6 +105,7 @@ impl Daemon {
     ) -> anyhow::Result<()> {
         let connections = Connections::of(socket::listen(&self.socket)?)
             .with_context(|| format!("failed to wait for connections at {}", self.socket.display()))?;
+        let _graceful = begin_periods(&node, &connections);
         let (farewell, farewell_heard) = oneshot::channel::<()>();
         let mut server = tokio::spawn(serve(connections, Arc::clone(&node), farewell_heard));
         if let Some(readonly) = self.readonly {
@@ -135,16 +136,20 @@ impl Daemon {
     }
 }
 
+/// For as long as what is returned is kept.
+fn begin_periods(node: &Arc<Node>, connections: &Connections) -> Option<Ends> {
+    let moves = Arc::clone(node);
+    node.grace.watch(connections, move || moves.moves()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "moves of NICs take longer, for no grace period is begun before them");
+        None
+    })
+}
+
 async fn serve(
     connections: Connections,
     node: Arc<Node>,
     farewell: oneshot::Receiver<()>,
 ) -> Result<(), tonic::transport::Error> {
-    let looks_ahead = Arc::clone(&node);
-    let connections = connections.map(move |connection| {
-        looks_ahead.before_a_move();
-        connection
-    });
     tonic::transport::Server::builder()
         .add_service(TerwayBackendServer::new(Backend::new(Arc::clone(&node))))
         .add_service(TerwayTracingServer::new(Inspection::new(node)))

@@ -4,52 +4,111 @@
 //! something off, and the next tick of the clock begins a period for that. If the tick comes before the move, the move waits
 //! for the rest of this period, two ticks long, and for a whole one of its own. A period that was begun before the tick
 //! ends one tick earlier, and with its end the move's begins. If no tick comes before the move, all wait for the same period.
+//!
+//! So it counts how soon after a plugin connects a period is begun: a thread of its own waits for that, which the kernel
+//! lets run before the plugin and the runtime.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_getres, clock_gettime};
+use rustix::process::setpriority_process;
 use rustix::thread::{MembarrierCommand, membarrier};
 
-/// How long it takes from when a plugin connects to its move, if the ENI is at hand.
-const TO_THE_MOVE: Duration = Duration::from_micros(1_600);
+use crate::arrivals::{Arrivals, Ends};
+
+/// From when a plugin is accepted to its answer, in microseconds, until that has been learned: machines and disks differ.
+const TO_THE_ANSWER: u32 = 1_400;
+/// How long it took to accept it, and from its answer to where its move waits.
+const AROUND_IT: Duration = Duration::from_micros(600);
+/// Whoever waited longer had no ENI at hand.
+const AT_HAND: Duration = Duration::from_millis(10);
+/// So far, in microseconds, one answer moves what is known: by how much it was off says nothing, and half of them are later.
+const STEP: u32 = 50;
+/// Before all who have not asked for it.
+const FIRST: i32 = -20;
+/// A period is asked for with little.
+const STACK: usize = 64 << 10;
 /// Says whether to wait for a period begins one; where it does not, the next tick does.
 const BEGUN_BY_A_WAIT: &str = "/sys/module/rcutree/parameters/rcu_normal_wake_from_gp";
 
-/// Whoever begins periods, one at a time.
-#[derive(Debug, Default)]
+/// What it takes from connecting to a move.
+#[derive(Debug)]
 pub struct Grace {
-    waits: Arc<AtomicBool>,
-    is_begun_by_a_wait: OnceLock<bool>,
+    to_the_answer: AtomicU32,
+}
+
+impl Default for Grace {
+    fn default() -> Self {
+        Self { to_the_answer: AtomicU32::new(TO_THE_ANSWER) }
+    }
 }
 
 impl Grace {
-    /// Begins a period if a tick comes before the move of a NIC that is soon to be moved. Nobody waits for its end.
-    pub fn begin_before_a_tick(&self) {
-        if !tick().is_some_and(|(now, distance)| comes_before_the_move(now, distance)) || !self.can_begin() {
-            return;
-        }
-        if !self.waits.swap(true, Ordering::Relaxed) {
-            let waits = Arc::clone(&self.waits);
-            // A thread that ends: one of the runtime's would stay, and be memory.
-            let waiter = thread::Builder::new().name("grace".to_owned()).stack_size(64 << 10);
-            let begun = waiter.spawn(move || {
-                // Where it is refused nothing is begun, and moves take their time.
-                let _ = membarrier(MembarrierCommand::Global);
-                waits.store(false, Ordering::Relaxed);
-            });
-            if begun.is_err() {
-                self.waits.store(false, Ordering::Relaxed);
-            }
+    /// Somebody was given an ENI, so long after he was accepted.
+    pub fn answered(&self, after: Duration) {
+        if after < AT_HAND {
+            let known = self.to_the_answer.load(Ordering::Relaxed);
+            let later = after > Duration::from_micros(known.into());
+            let learned = if later { known + STEP } else { known.saturating_sub(STEP) };
+            self.to_the_answer.store(learned, Ordering::Relaxed);
         }
     }
 
-    fn can_begin(&self) -> bool {
-        let look = || fs::read(BEGUN_BY_A_WAIT).is_ok_and(|said| said.starts_with(b"1"));
-        *self.is_begun_by_a_wait.get_or_init(look)
+    /// From when a plugin is accepted to its answer, in the middle.
+    pub fn to_the_answer(&self) -> Duration {
+        Duration::from_micros(self.to_the_answer.load(Ordering::Relaxed).into())
+    }
+
+    /// Whether a tick comes before the move of somebody who connects now, if an ENI is at hand for him.
+    fn tick_comes_before_the_move(&self, now: Duration, distance: Duration) -> bool {
+        let to_the_move = self.to_the_answer() + AROUND_IT;
+        // Ticks come at whole multiples of their distance (since Linux 6.4).
+        let passed = now.as_nanos().checked_rem(distance.as_nanos());
+        passed.is_some_and(|passed| distance.as_nanos() - passed < to_the_move.as_nanos())
+    }
+
+    /// For whoever connects to the listener, as long as what is returned is kept. Nothing is done where the kernel begins
+    /// periods with ticks only.
+    pub fn watch<M>(self: &Arc<Self>, listener: impl AsFd, about_to_move: M) -> io::Result<Option<Ends>>
+    where
+        M: Fn() -> bool + Send + 'static,
+    {
+        let begins = fs::read(BEGUN_BY_A_WAIT).is_ok_and(|said| said.starts_with(b"1"));
+        begins.then(|| self.begin(listener, about_to_move, tick, wait_for_a_period)).transpose()
+    }
+
+    fn begin<M, T, B>(
+        self: &Arc<Self>,
+        listener: impl AsFd,
+        about_to_move: M,
+        tick: T,
+        begin: B,
+    ) -> io::Result<Ends>
+    where
+        M: Fn() -> bool + Send + 'static,
+        T: Fn() -> Option<(Duration, Duration)> + Send + 'static,
+        B: Fn() + Send + 'static,
+    {
+        let (arrivals, ends) = Arrivals::at(listener)?;
+        let grace = Arc::clone(self);
+        thread::Builder::new().name("grace".to_owned()).stack_size(STACK).spawn(move || {
+            // Of this thread alone. Where it is refused periods begin a little later.
+            let _ = setpriority_process(None, FIRST);
+            while arrivals.next() {
+                let comes =
+                    tick().is_some_and(|(now, distance)| grace.tick_comes_before_the_move(now, distance));
+                if comes && about_to_move() {
+                    begin();
+                }
+            }
+        })?;
+        Ok(ends)
     }
 }
 
@@ -59,38 +118,103 @@ fn tick() -> Option<(Duration, Duration)> {
     Some((now.into(), clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).ok()?.into()))
 }
 
-/// Ticks come at whole multiples of their distance (since Linux 6.4).
-fn comes_before_the_move(now: Duration, distance: Duration) -> bool {
-    let passed = now.as_nanos().checked_rem(distance.as_nanos());
-    passed.is_some_and(|passed| distance.as_nanos() - passed < TO_THE_MOVE.as_nanos())
+/// Begins one, and waits for its end: whoever connects meanwhile has it as well.
+fn wait_for_a_period() {
+    // Where it is refused nothing is begun, and moves take their time.
+    let _ = membarrier(MembarrierCommand::Global);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+    use std::sync::mpsc;
+
     use super::*;
+
+    const DISTANCE: Duration = Duration::from_millis(4);
 
     #[test]
     fn a_tick_comes_at_each_multiple_of_their_distance() {
-        let distance = Duration::from_millis(4);
-        let comes = |micros| comes_before_the_move(Duration::from_micros(micros), distance);
+        let grace = Grace::default();
+        let comes = |micros| grace.tick_comes_before_the_move(Duration::from_micros(micros), DISTANCE);
         assert!(!comes(4_000_000), "it has just come");
-        assert!(!comes(4_002_400));
-        assert!(comes(4_002_401));
+        assert!(!comes(4_002_000));
+        assert!(comes(4_002_001));
         assert!(comes(4_003_999));
-        assert!(!comes_before_the_move(Duration::from_secs(1), Duration::ZERO), "a clock without a distance");
+        let second = Duration::from_secs(1);
+        assert!(!grace.tick_comes_before_the_move(second, Duration::ZERO), "a clock without a distance");
     }
 
     #[test]
-    fn one_waits_at_a_time_and_another_one_after_it() {
-        let grace = Grace { is_begun_by_a_wait: OnceLock::from(true), ..Grace::default() };
-        for _ in 0..2 {
-            while !grace.waits.load(Ordering::Relaxed) {
-                grace.begin_before_a_tick();
-                thread::yield_now();
+    fn the_way_to_the_move_is_learned_from_those_who_did_not_wait() {
+        let grace = Grace::default();
+        let known = grace.to_the_answer();
+        grace.answered(Duration::from_secs(2));
+        assert_eq!(grace.to_the_answer(), known);
+        for [most, few] in [[900, 9_000], [2_900, 100]] {
+            for micros in [most, most, most, few].into_iter().cycle().take(400) {
+                grace.answered(Duration::from_micros(micros));
             }
-            while grace.waits.load(Ordering::Relaxed) {
-                thread::yield_now();
-            }
+            let off = grace.to_the_answer().abs_diff(Duration::from_micros(most));
+            assert!(off < Duration::from_micros(150), "{off:?} from what most take");
         }
+        let comes = |micros| grace.tick_comes_before_the_move(Duration::from_micros(micros), DISTANCE);
+        assert_eq!((comes(4_000_000), comes(4_000_700)), (false, true));
+    }
+
+    #[test]
+    fn a_period_begins_for_who_connects_before_a_tick_and_moves() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let [now, moves] = [Arc::new(AtomicU64::new(3_999)), Arc::new(AtomicU64::new(1))];
+        let seen = Arc::new(AtomicBool::new(false));
+        let (begin, begun) = mpsc::channel();
+        let (clock, asked, looked) = (Arc::clone(&now), Arc::clone(&moves), Arc::clone(&seen));
+        let tick = move || {
+            let now = Duration::from_micros(clock.load(Ordering::Acquire));
+            looked.store(true, Ordering::Release);
+            Some((now, DISTANCE))
+        };
+        let ends = Arc::new(Grace::default())
+            .begin(
+                &listener,
+                move || asked.load(Ordering::Acquire) == 1,
+                tick,
+                move || {
+                    begin.send(()).unwrap();
+                },
+            )
+            .unwrap();
+        // The next one is judged after the one before.
+        let connect = |at: u64, moving: u64| {
+            now.store(at, Ordering::Release);
+            moves.store(moving, Ordering::Release);
+            seen.store(false, Ordering::Release);
+            let theirs = UnixStream::connect(&path).unwrap();
+            while !seen.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+            theirs
+        };
+        let long = Duration::from_secs(10);
+        let _first = connect(3_999, 1);
+        begun.recv_timeout(long).unwrap();
+        let _no_tick = connect(100, 1);
+        let _moves_nothing = connect(3_999, 0);
+        drop(ends);
+        assert_eq!(
+            begun.recv_timeout(long),
+            Err(mpsc::RecvTimeoutError::Disconnected),
+            "and nothing else began"
+        );
+    }
+
+    #[test]
+    fn the_clock_of_ticks_is_told_and_a_wait_ends() {
+        let (now, distance) = tick().unwrap();
+        assert!(now > Duration::ZERO && distance > Duration::ZERO && distance <= Duration::from_millis(10));
+        wait_for_a_period();
     }
 }

@@ -17,6 +17,7 @@
 //! | recovery | a sound ledger is replaced |
 
 pub mod actions;
+pub mod arrivals;
 pub mod bring_up;
 pub mod call_log;
 pub mod chain;

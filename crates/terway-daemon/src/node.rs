@@ -115,7 +115,7 @@ pub struct Node {
     /// What the operator should have heard of.
     pub events: Arc<Events>,
     /// Makes moves of NICs shorter.
-    grace: Grace,
+    pub grace: Arc<Grace>,
     /// When this process started.
     pub started: Timestamp,
     /// Where the configuration is.
@@ -131,7 +131,7 @@ impl Node {
         let (sender, state) = watch::channel(State::Starting(fault));
         let events = Arc::new(Events::new(clock::system));
         let looked = Arc::new(watch::Sender::new(true));
-        let (turns, grace) = (Turns::default(), Grace::default());
+        let (turns, grace) = (Turns::default(), Arc::default());
         (Self { state, turns, metrics, events, grace, started, config, looked }, sender)
     }
 
@@ -159,13 +159,10 @@ impl Node {
         self.serving()
     }
 
-    /// To be called when somebody connects: where pods have ENIs of their own, that is mostly a plugin that is about to
-    /// move one.
-    pub fn before_a_move(&self) {
-        let moves = |serving: Arc<Serving>| serving.interface.mode == NodeMode::Exclusive;
-        if self.progress().is_ok_and(moves) {
-            self.grace.begin_before_a_tick();
-        }
+    /// Whether somebody who connects is about to move a NIC: where pods have ENIs of their own, that is mostly what he came
+    /// for.
+    pub fn moves(&self) -> bool {
+        self.progress().is_ok_and(|serving| serving.interface.mode == NodeMode::Exclusive)
     }
 
     /// Waits until what is on the node for pods has been looked at since the start, until then at the longest.

@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::clock;
+use crate::connections::Accepted;
 use crate::deadline::patience;
 use crate::inventory::Inspector;
 use crate::node::{Node, Serving};
@@ -314,7 +315,12 @@ impl TerwayBackend for Backend {
         &self,
         request: Request<wire::AllocateRequest>,
     ) -> Result<Response<wire::AllocateReply>, Status> {
-        self.answer("AllocIP", self.allocate(request)).await
+        let accepted = request.extensions().get::<Accepted>().copied();
+        let answer = self.answer("AllocIP", self.allocate(request)).await;
+        if let (Some(Accepted(at)), Ok(_)) = (accepted, &answer) {
+            self.node.grace.answered(at.elapsed());
+        }
+        answer
     }
 
     async fn release_ip(

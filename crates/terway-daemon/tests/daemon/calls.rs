@@ -40,6 +40,20 @@ fn an_attachment_gets_an_eni_keeps_it_over_a_restart_and_gives_it_back() {
 }
 
 #[test]
+fn how_long_an_answer_takes_from_connecting_is_learned() {
+    let site = Site::new(TWO);
+    let life = site.serve();
+    life.until_phases(&[("Ready", 2)]);
+    let known = life.node.grace.to_the_answer();
+    // One on a busy machine may take longer than counts.
+    life.until("an answer was quick", async |life| {
+        life.allocate("a").await.unwrap();
+        (life.node.grace.to_the_answer() != known).then_some(())
+    });
+    life.stop();
+}
+
+#[test]
 fn the_go_plugin_may_leave_out_network_and_ifname() {
     let site = Site::new(TWO);
     let life = site.serve();

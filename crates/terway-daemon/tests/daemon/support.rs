@@ -46,6 +46,7 @@ pub(crate) struct Life {
     stop: Option<oneshot::Sender<()>>,
     task: Option<tokio::task::JoinHandle<anyhow::Result<()>>>,
     socket: PathBuf,
+    pub(crate) node: Arc<Node>,
 }
 
 impl Site {
@@ -117,11 +118,12 @@ impl Site {
         let daemon = self.daemon(fuse);
         let socket = daemon.socket.clone();
         let (node, state) = Node::new(Arc::new(Metrics::default()), clock::system(), self.path("eni_conf"));
+        let node = Arc::new(node);
         let (stop, stopped) = oneshot::channel();
-        let task = runtime.spawn(daemon.run(Arc::new(node), state, async {
+        let task = runtime.spawn(daemon.run(Arc::clone(&node), state, async {
             let _ = stopped.await;
         }));
-        let life = Life { runtime, stop: Some(stop), task: Some(task), socket };
+        let life = Life { runtime, stop: Some(stop), task: Some(task), socket, node };
         life.until("the socket is listened at", async |life| life.status().await.ok());
         life
     }

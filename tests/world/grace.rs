@@ -1,0 +1,49 @@
+//! Grace periods of the kernel that begin early, for the sake of a move: what of that can be seen from outside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use terway_rig::eventually::eventually;
+use terway_rig::world::Plan;
+
+use crate::support::{LIMIT, Scenario, booted, once};
+
+/// Says whether a wait for a period begins one. Where it does not, nothing can be done.
+const BEGUN_BY_A_WAIT: &str = "/sys/module/rcutree/parameters/rcu_normal_wake_from_gp";
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    vec![once("grace::a_thread_of_its_own_wakes_for_who_connects", woken)]
+}
+
+/// The one of the daemon's threads that begins periods.
+fn thread(daemon: u32) -> Result<Option<PathBuf>> {
+    let threads = fs::read_dir(format!("/proc/{daemon}/task")).context("terwayd has no threads")?;
+    let is_it =
+        |path: &PathBuf| fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "grace");
+    Ok(threads.flatten().map(|entry| entry.path()).find(is_it))
+}
+
+/// How often it has waited.
+fn waits(thread: &Path) -> Option<u64> {
+    let status = fs::read_to_string(thread.join("status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok())
+}
+
+fn woken(plan: &Plan) -> Result<()> {
+    let mut world = booted(plan)?;
+    let node = &mut world.nodes[0];
+    let daemon = node.daemon_pid().context("terwayd does not run")?;
+    let can_begin = fs::read(BEGUN_BY_A_WAIT).is_ok_and(|said| said.starts_with(b"1"));
+    let thread = thread(daemon)?;
+    ensure!(
+        thread.is_some() == can_begin,
+        "the kernel begins periods: {can_begin}, and {thread:?} is for that"
+    );
+    let before = thread.as_deref().and_then(waits);
+    node.pod("web")?.add()?;
+    if let Some(thread) = thread {
+        eventually("the thread was woken", LIMIT, || (waits(&thread) > before).then_some(()))?;
+    }
+    Ok(())
+}

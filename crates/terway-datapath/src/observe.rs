@@ -146,7 +146,10 @@ fn namespace(
         }
         state.links.push(link);
     }
-    state.sysctls = sysctls(wanted, netns)?;
+    state.sysctls = match &snapshot {
+        Some(snapshot) => sysctls(wanted, netns, &snapshot.switches)?,
+        None => sysctls(wanted, netns, &Sysctl::default())?,
+    };
     if !wanted.source_nat.is_empty() {
         let mark = Mark::of(&layout.key);
         state.source_nat = match &mut snapshot {
@@ -220,9 +223,12 @@ fn routes_to<'a>(
 }
 
 /// Reads the switches that are there.
-fn sysctls(wanted: &NamespaceLayout, netns: &Netns) -> Result<BTreeMap<String, String>, ObserveFailure> {
+fn sysctls(
+    wanted: &NamespaceLayout,
+    netns: &Netns,
+    tree: &Sysctl,
+) -> Result<BTreeMap<String, String>, ObserveFailure> {
     let read = || {
-        let tree = Sysctl::default();
         let mut found = BTreeMap::new();
         for switch in &wanted.sysctls {
             match tree.get(&switch.path) {

@@ -101,7 +101,8 @@ fn apply_through(
     check::names_are_free(layout, &there)?;
     check::clear_host_name(layout, host)?;
     let moved = nic.as_ref().filter(|_| matches!(layout.eni(), Some(Eni::Moved(_))));
-    let mut work = Work { layout, context, spoil, host, pod, eni: nic.as_ref(), moved };
+    let tree = switches::Tree::default();
+    let mut work = Work { layout, context, spoil, host, tree, pod, eni: nic.as_ref(), moved };
     match work.all_steps() {
         Ok(index) => Ok(Applied { index, pci: moved.and_then(|nic| nic.pci.clone()) }),
         Err((step, source)) => {
@@ -116,6 +117,8 @@ struct Work<'a> {
     context: &'a AttachmentContext<'a>,
     spoil: Spoil<'a>,
     host: &'a mut Netlink,
+    /// The node's switches.
+    tree: switches::Tree,
     pod: &'a mut Netlink,
     /// The ENI's netdev.
     eni: Option<&'a kernel::Link>,
@@ -166,12 +169,13 @@ impl Work<'_> {
 
     /// The node's own switches stay as they are set: other attachments need them too.
     fn node_switches(&mut self) -> Result<(), StepError> {
-        switches::of_node(&self.layout.host, &self.layout.uplink, self.context.host, self.spoil)
+        let place = (self.context.host, &self.tree);
+        switches::of_node(&self.layout.host, &self.layout.uplink, place, self.spoil)
     }
 
     fn link_switches(&mut self) -> Result<(), StepError> {
-        switches::of_links(&self.layout.pod, self.context.pod, self.spoil)?;
-        switches::of_new_links(&self.layout.host, self.context.host, self.spoil)
+        switches::of_links(&self.layout.pod, (self.context.pod, &switches::Tree::default()), self.spoil)?;
+        switches::of_new_links(&self.layout.host, (self.context.host, &self.tree), self.spoil)
     }
 
     fn pod_side(&mut self) -> Result<u32, StepError> {

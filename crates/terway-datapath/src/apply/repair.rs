@@ -59,8 +59,9 @@ fn put_back(layout: &Layout, wanted: &NamespaceLayout, host: &Netns) -> Result<(
     });
     netlink.transact(&mtu_and_mark.collect::<Vec<_>>())?;
     // In a container the switches may be read-only; the rest can come back nevertheless.
-    let switched = switches::of_node(wanted, &layout.uplink, host, &|_| {})
-        .and_then(|()| switches::of_links(wanted, host, &|_| {}));
+    let place = (host, &switches::Tree::default());
+    let switched = switches::of_node(wanted, &layout.uplink, place, &|_| {})
+        .and_then(|()| switches::of_links(wanted, place, &|_| {}));
     if !wanted.source_nat.is_empty() {
         source_nat::restore(&wanted.source_nat, &Mark::of(&layout.key), host)?;
     }

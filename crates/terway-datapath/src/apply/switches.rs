@@ -3,7 +3,8 @@
 use super::StepError;
 use super::asked::{Asked, Spoil};
 use crate::describe::{Link, NamespaceLayout, Sysctl};
-use crate::kernel::sysctl::{Sysctl as Tree, SysctlError, ipv6_conf};
+pub(super) use crate::kernel::sysctl::Sysctl as Tree;
+use crate::kernel::sysctl::{SysctlError, ipv6_conf};
 use crate::kernel::{Ipv4Switch, Netns, Request};
 
 /// The switch that makes the node an IPv6 router.
@@ -16,21 +17,20 @@ const ALSO_AS_A_ROUTER: &str = "2";
 pub(super) fn of_node(
     layout: &NamespaceLayout,
     uplink: &str,
-    host: &Netns,
+    (host, tree): (&Netns, &Tree),
     spoil: Spoil<'_>,
 ) -> Result<(), StepError> {
     let switches = values(layout, |switch| !goes_with_a_link(switch, layout), spoil);
     if switches.is_empty() {
         return Ok(());
     }
-    let tree = Tree::default();
     let makes_a_router = switches.iter().any(|(switch, _)| switch.path == FORWARDING);
-    if makes_a_router && host.run(|| lives_by_advertisements(&tree, uplink))?? {
+    if makes_a_router && host.run(|| lives_by_advertisements(tree, uplink))?? {
         let (path, mut value) = (ipv6_conf(uplink, ACCEPT_RA), ALSO_AS_A_ROUTER);
         spoil(Asked::Switch(&path, &mut value));
         host.run(|| tree.set(&path, value))??;
     }
-    Ok(host.run(|| set_all(&tree, &switches))??)
+    Ok(host.run(|| set_all(tree, &switches))??)
 }
 
 /// Those switches of the layout's own links that the kernel takes by netlink. Sent with what makes the links.
@@ -54,23 +54,27 @@ fn as_netlink_has_it(switch: &Sysctl) -> Option<(Ipv4Switch, u32)> {
 /// Sets the switches of the layout's own links that [`by_netlink`] has not set.
 pub(super) fn of_new_links(
     layout: &NamespaceLayout,
-    netns: &Netns,
+    place: (&Netns, &Tree),
     spoil: Spoil<'_>,
 ) -> Result<(), StepError> {
     let is_left = |switch: &Sysctl| goes_with_a_link(switch, layout) && as_netlink_has_it(switch).is_none();
-    set_those(&values(layout, is_left, spoil), netns)
+    set_those(&values(layout, is_left, spoil), place)
 }
 
 /// Sets the switches of the layout's own links.
-pub(super) fn of_links(layout: &NamespaceLayout, netns: &Netns, spoil: Spoil<'_>) -> Result<(), StepError> {
-    set_those(&values(layout, |switch| goes_with_a_link(switch, layout), spoil), netns)
+pub(super) fn of_links(
+    layout: &NamespaceLayout,
+    place: (&Netns, &Tree),
+    spoil: Spoil<'_>,
+) -> Result<(), StepError> {
+    set_those(&values(layout, |switch| goes_with_a_link(switch, layout), spoil), place)
 }
 
-fn set_those(switches: &[(&Sysctl, &str)], netns: &Netns) -> Result<(), StepError> {
+fn set_those(switches: &[(&Sysctl, &str)], (netns, tree): (&Netns, &Tree)) -> Result<(), StepError> {
     if switches.is_empty() {
         return Ok(());
     }
-    Ok(netns.run(|| set_all(&Tree::default(), switches))??)
+    Ok(netns.run(|| set_all(tree, switches))??)
 }
 
 /// Switches, each with the value it is to get.

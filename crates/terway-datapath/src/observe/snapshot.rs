@@ -1,10 +1,12 @@
 //! What all attachments of a node have in the same places: policy routing rules and translation. The kernel lists
-//! all or none of them, so who looks at many attachments reads them once, and only if one of them needs it.
+//! all or none of them, so who looks at many attachments reads them once, and only if one of them needs it. The way to
+//! the node's switches is walked once for all.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::describe::NamespaceLayout;
+use crate::kernel::sysctl::Sysctl;
 use crate::kernel::{KernelError, Netlink, Netns, Rule};
 use crate::mark::Mark;
 use crate::source_nat::{self, Translation};
@@ -14,6 +16,7 @@ use crate::source_nat::{self, Translation};
 pub struct Snapshot {
     rules: Option<HashMap<IpAddr, Vec<Rule>>>,
     source_nat: Option<source_nat::All>,
+    pub(super) switches: Sysctl,
 }
 
 impl Snapshot {

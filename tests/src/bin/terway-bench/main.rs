@@ -22,6 +22,7 @@ mod plot;
 mod reference;
 mod rest;
 mod serial;
+mod settle;
 mod shared;
 mod sizes;
 mod stage;
@@ -83,7 +84,8 @@ fn main() -> ExitCode {
         let mut table = Table::new(machine.is_emulated());
         let measured = PARTS.iter().filter(|(name, _)| options.wants(name)).try_for_each(|(name, part)| {
             table.begin(name);
-            part(&mut table, &options).with_context(|| format!("failed to measure {name}"))
+            part(&mut table, &options).with_context(|| format!("failed to measure {name}"))?;
+            settle::settle().with_context(|| format!("failed to clean up after {name}"))
         });
         // Whatever came of it, the files are out of the way of the next run.
         let _ = fs::remove_dir_all(&options.state);

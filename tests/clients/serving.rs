@@ -1,5 +1,6 @@
 //! Pods that really serve: HTTP between containers of two nodes, over their own and over shared ENIs, while daemons are
-//! killed and replaced by another binary. The one that was there before answers throughout, and one that comes after serves.
+//! killed and replaced by other files of the same programs, as by a new image (`world/earlier` upgrades from really earlier
+//! ones). The pod that was there before answers throughout, and one that comes after serves.
 
 use std::fs;
 use std::path::{Path, PathBuf};

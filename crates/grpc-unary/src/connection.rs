@@ -81,8 +81,6 @@ impl Connection {
         let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
         setsockopt(&fd, sockopt::SendTimeout, &time_val(patience))?;
         connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-        // The server may have been woken on this very processor, and would begin when whoever connects has to wait.
-        thread::yield_now();
         let mut outbox = frame::PREFACE.to_vec();
         let mut settings = Vec::new();
         for (id, value) in [(ENABLE_PUSH, 0), (INITIAL_WINDOW_SIZE, LARGEST_WINDOW)] {

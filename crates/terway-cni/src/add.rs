@@ -1,6 +1,7 @@
 //! ADD: everything that can be wrong is looked at first; then the daemon gives the ENI, then the kernel
 //! gets its state. If that fails, nothing of it stays: not in the kernel, not in the pool.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use cni_protocol::{AddRequest, CniResult};
@@ -27,6 +28,8 @@ pub(crate) fn add(request: &AddRequest, now: Timestamp) -> Result<CniResult, Fau
     // It takes the daemon as long to accept as this side to look at the pod. One that does not accept is waited for when
     // everything else is right.
     let mut early = Daemon::open(&paths.socket, Duration::ZERO).ok();
+    // It may have been woken on this very processor, and would begin when this side waits.
+    thread::yield_now();
     let subject = Subject::of(&request.attachment, context)?;
     refuse_unknown_args(context)?;
     let mut sandbox = Sandbox::open(&request.netns)?;

@@ -89,9 +89,9 @@ mod tests {
                 theirs
             })
             .collect();
-        assert_eq!(told.try_recv(), Err(mpsc::TryRecvError::Empty), "nobody else has come");
         drop(listener);
         drop(ends);
         watching.join().unwrap();
+        assert_eq!(told.try_recv(), Err(mpsc::TryRecvError::Disconnected), "nobody else has come");
     }
 }

@@ -5,8 +5,8 @@
 //! for the rest of this period, two ticks long, and for a whole one of its own. A period that was begun before the tick
 //! ends one tick earlier, and with its end the move's begins. If no tick comes before the move, all wait for the same period.
 //!
-//! So it counts how soon after a plugin connects a period is begun: a thread of its own waits for that, which the kernel
-//! lets run before the plugin and the runtime.
+//! So it counts how soon after a plugin connects a period is begun: a thread of its own waits for that, which goes first of
+//! all in the daemon's cpu group. A plugin in another group may go on before it for as long as the kernel lets it.
 
 use std::fs;
 use std::io;
@@ -30,7 +30,7 @@ const AROUND_IT: Duration = Duration::from_micros(600);
 const AT_HAND: Duration = Duration::from_millis(10);
 /// So far, in microseconds, one answer moves what is known: by how much it was off says nothing, and half of them are later.
 const STEP: u32 = 50;
-/// Before all who have not asked for it.
+/// Before all of its cpu group who have not asked for it. Takes CAP_SYS_NICE.
 const FIRST: i32 = -20;
 /// A period is asked for with little.
 const STACK: usize = 64 << 10;
@@ -41,23 +41,47 @@ const BEGUN_BY_A_WAIT: &str = "/sys/module/rcutree/parameters/rcu_normal_wake_fr
 #[derive(Debug)]
 pub struct Grace {
     to_the_answer: AtomicU32,
+    /// How many wait for an answer.
+    under_way: AtomicU32,
+}
+
+/// A plugin that waits for its answer.
+#[derive(Debug)]
+pub struct Call<'a> {
+    grace: &'a Grace,
+    alone: bool,
 }
 
 impl Default for Grace {
     fn default() -> Self {
-        Self { to_the_answer: AtomicU32::new(TO_THE_ANSWER) }
+        let [to_the_answer, under_way] = [TO_THE_ANSWER, 0].map(AtomicU32::new);
+        Self { to_the_answer, under_way }
+    }
+}
+
+impl Call<'_> {
+    /// An ENI was given, so long after the plugin was accepted. Of a crowd only the first counts: the others wait for each
+    /// other.
+    pub fn answered(self, after: Duration) {
+        if self.alone && after < AT_HAND {
+            let known = self.grace.to_the_answer.load(Ordering::Relaxed);
+            let later = after > Duration::from_micros(known.into());
+            let learned = if later { known + STEP } else { known.saturating_sub(STEP) };
+            self.grace.to_the_answer.store(learned, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.grace.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Grace {
-    /// Somebody was given an ENI, so long after he was accepted.
-    pub fn answered(&self, after: Duration) {
-        if after < AT_HAND {
-            let known = self.to_the_answer.load(Ordering::Relaxed);
-            let later = after > Duration::from_micros(known.into());
-            let learned = if later { known + STEP } else { known.saturating_sub(STEP) };
-            self.to_the_answer.store(learned, Ordering::Relaxed);
-        }
+    /// Somebody asks for an ENI.
+    pub fn call(&self) -> Call<'_> {
+        Call { grace: self, alone: self.under_way.fetch_add(1, Ordering::Relaxed) == 0 }
     }
 
     /// From when a plugin is accepted to its answer, in the middle.
@@ -98,8 +122,10 @@ impl Grace {
         let (arrivals, ends) = Arrivals::at(listener)?;
         let grace = Arc::clone(self);
         thread::Builder::new().name("grace".to_owned()).stack_size(STACK).spawn(move || {
-            // Of this thread alone. Where it is refused periods begin a little later.
-            let _ = setpriority_process(None, FIRST);
+            // Of this thread alone.
+            if let Err(error) = setpriority_process(None, FIRST) {
+                tracing::debug!(%error, "grace periods begin a little later: their thread has no priority");
+            }
             while arrivals.next() {
                 let comes =
                     tick().is_some_and(|(now, distance)| grace.tick_comes_before_the_move(now, distance));
@@ -118,7 +144,8 @@ fn tick() -> Option<(Duration, Duration)> {
     Some((now.into(), clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).ok()?.into()))
 }
 
-/// Begins one, and waits for its end: whoever connects meanwhile has it as well.
+/// Begins one, and waits for its end. Whoever connects meanwhile is looked at afterwards: the end comes with a tick, so the
+/// next is as far away as can be, and nothing is begun for him.
 fn wait_for_a_period() {
     // Where it is refused nothing is begun, and moves take their time.
     let _ = membarrier(MembarrierCommand::Global);
@@ -129,6 +156,7 @@ mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::sync::atomic::{AtomicBool, AtomicU64};
     use std::sync::mpsc;
+    use std::time::Instant;
 
     use super::*;
 
@@ -150,17 +178,30 @@ mod tests {
     fn the_way_to_the_move_is_learned_from_those_who_did_not_wait() {
         let grace = Grace::default();
         let known = grace.to_the_answer();
-        grace.answered(Duration::from_secs(2));
+        grace.call().answered(Duration::from_secs(2));
         assert_eq!(grace.to_the_answer(), known);
         for [most, few] in [[900, 9_000], [2_900, 100]] {
             for micros in [most, most, most, few].into_iter().cycle().take(400) {
-                grace.answered(Duration::from_micros(micros));
+                grace.call().answered(Duration::from_micros(micros));
             }
             let off = grace.to_the_answer().abs_diff(Duration::from_micros(most));
             assert!(off < Duration::from_micros(150), "{off:?} from what most take");
         }
         let comes = |micros| grace.tick_comes_before_the_move(Duration::from_micros(micros), DISTANCE);
         assert_eq!((comes(4_000_000), comes(4_000_700)), (false, true));
+    }
+
+    #[test]
+    fn a_crowd_teaches_no_more_than_one() {
+        let grace = Grace::default();
+        let known = grace.to_the_answer();
+        let crowd: Vec<_> = (0..50).map(|_| grace.call()).collect();
+        for call in crowd {
+            call.answered(Duration::from_millis(9));
+        }
+        assert_eq!(grace.to_the_answer(), known + Duration::from_micros(STEP.into()));
+        grace.call().answered(Duration::ZERO);
+        assert_eq!(grace.to_the_answer(), known, "who comes after them is alone again");
     }
 
     #[test]
@@ -171,6 +212,7 @@ mod tests {
         let [now, moves] = [Arc::new(AtomicU64::new(3_999)), Arc::new(AtomicU64::new(1))];
         let seen = Arc::new(AtomicBool::new(false));
         let (begin, begun) = mpsc::channel();
+        let long = Duration::from_secs(10);
         let (clock, asked, looked) = (Arc::clone(&now), Arc::clone(&moves), Arc::clone(&seen));
         let tick = move || {
             let now = Duration::from_micros(clock.load(Ordering::Acquire));
@@ -192,13 +234,13 @@ mod tests {
             now.store(at, Ordering::Release);
             moves.store(moving, Ordering::Release);
             seen.store(false, Ordering::Release);
-            let theirs = UnixStream::connect(&path).unwrap();
+            let (theirs, start) = (UnixStream::connect(&path).unwrap(), Instant::now());
             while !seen.load(Ordering::Acquire) {
+                assert!(start.elapsed() < long, "nobody hears of arrivals");
                 thread::yield_now();
             }
             theirs
         };
-        let long = Duration::from_secs(10);
         let _first = connect(3_999, 1);
         begun.recv_timeout(long).unwrap();
         let _no_tick = connect(100, 1);
@@ -212,9 +254,8 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_of_ticks_is_told_and_a_wait_ends() {
+    fn the_clock_of_ticks_is_told() {
         let (now, distance) = tick().unwrap();
         assert!(now > Duration::ZERO && distance > Duration::ZERO && distance <= Duration::from_millis(10));
-        wait_for_a_period();
     }
 }

@@ -316,9 +316,10 @@ impl TerwayBackend for Backend {
         request: Request<wire::AllocateRequest>,
     ) -> Result<Response<wire::AllocateReply>, Status> {
         let accepted = request.extensions().get::<Accepted>().copied();
+        let call = self.node.grace.call();
         let answer = self.answer("AllocIP", self.allocate(request)).await;
         if let (Some(Accepted(at)), Ok(_)) = (accepted, &answer) {
-            self.node.grace.answered(at.elapsed());
+            call.answered(at.elapsed());
         }
         answer
     }

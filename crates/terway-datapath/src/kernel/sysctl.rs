@@ -1,5 +1,5 @@
-//! Kernel settings under `/proc/sys/net`. They belong to the namespace of the thread that opens the file, so
-//! the functions here act on the calling thread's: call them inside [`Netns::run`](super::Netns::run).
+//! Kernel settings under `/proc/sys/net`. They belong to the namespace of the thread that walks into their folder: call
+//! the functions here inside [`Netns::run`](super::Netns::run), and keep a [`Sysctl`] for one namespace only.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -41,8 +41,9 @@ pub enum SysctlError {
     },
 }
 
-/// The settings of one namespace. The way into its folders is walked once: the kernel keeps the folders of a family of all
-/// namespaces in one list, so each walk costs more with every pod of a node that has settings.
+/// The settings of one namespace: that in which each family was first asked for, wherever it is asked for later. The way into
+/// its folders is walked once: the kernel keeps the folders of a family of all namespaces in one list, so each walk costs more
+/// with every pod of a node that has settings.
 #[derive(Debug)]
 pub struct Sysctl {
     root: PathBuf,

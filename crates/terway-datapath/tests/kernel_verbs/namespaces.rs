@@ -86,7 +86,14 @@ fn settings() {
     let before = get(&two);
     assert!(one.run(|| Sysctl::default().set(name, "2").unwrap()).unwrap());
     assert!(!one.run(|| Sysctl::default().set(name, "2").unwrap()).unwrap(), "already so");
-    assert_eq!((get(&one), get(&two)), ("2".to_owned(), before));
+    assert_eq!((get(&one), get(&two)), ("2".to_owned(), before.clone()));
+    let of_one = Sysctl::default();
+    assert_eq!(one.run(|| of_one.get(name).unwrap()).unwrap(), "2");
+    assert!(
+        two.run(|| of_one.set(name, "1").unwrap()).unwrap(),
+        "it is of the namespace it was first asked in"
+    );
+    assert_eq!((get(&one), get(&two)), ("1".to_owned(), before));
     let refusal = one.run(|| Sysctl::default().set(name, "x").unwrap_err()).unwrap();
     assert_eq!(refusal.to_string(), "failed to set sysctl net/ipv4/conf/lo/rp_filter to x");
 }

@@ -21,8 +21,8 @@ use crate::stats::Samples;
 use crate::subject;
 use crate::table::Table;
 
-/// Pairs of floor and terway at least, in a run that asks for more than a glance: of a hundred the 99th percentile is the
-/// second greatest, and one stall of the machine would be it.
+/// Pairs of floor and terway at least, in a run that asks for more than a glance: of a hundred the 99th percentile would be
+/// the second greatest, which changes from run to run.
 const PAIRS: usize = 300;
 const GLANCE: usize = 20;
 /// Where the plugin writes its timeline: in memory, for on a disk that would cost each call a tenth of a millisecond.

@@ -83,9 +83,9 @@ fn main() -> ExitCode {
         fresh(&options)?;
         let mut table = Table::new(machine.is_emulated());
         let measured = PARTS.iter().filter(|(name, _)| options.wants(name)).try_for_each(|(name, part)| {
+            settle::settle().with_context(|| format!("failed to clean up before {name}"))?;
             table.begin(name);
-            part(&mut table, &options).with_context(|| format!("failed to measure {name}"))?;
-            settle::settle().with_context(|| format!("failed to clean up after {name}"))
+            part(&mut table, &options).with_context(|| format!("failed to measure {name}"))
         });
         // Whatever came of it, the files are out of the way of the next run.
         let _ = fs::remove_dir_all(&options.state);

@@ -13,7 +13,10 @@ use crate::support::{LIMIT, Scenario, booted, once};
 const BEGUN_BY_A_WAIT: &str = "/sys/module/rcutree/parameters/rcu_normal_wake_from_gp";
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    vec![once("grace::a_thread_of_its_own_wakes_for_who_connects", woken)]
+    vec![
+        once("grace::a_thread_of_its_own_wakes_for_who_connects", woken),
+        once("grace::where_no_nic_moves_the_thread_ends", ended),
+    ]
 }
 
 /// The one of the daemon's threads that begins periods.
@@ -48,5 +51,15 @@ fn woken(plan: &Plan) -> Result<()> {
     eventually("the thread is woken by each who connects", LIMIT, || {
         pod.call("STATUS").run().ok()?.expect_ok("STATUS").ok()?;
         (waits(&thread).ok()? >= many).then_some(())
+    })
+}
+
+fn ended(plan: &Plan) -> Result<()> {
+    let mut world = booted(&Plan { shared: true, ..plan.clone() })?;
+    let node = &mut world.nodes[0];
+    let (pod, daemon) = (node.pod("web")?, node.daemon_pid().context("terwayd does not run")?);
+    eventually("no thread waits for who connects", LIMIT, || {
+        pod.call("STATUS").run().ok()?.expect_ok("STATUS").ok()?;
+        thread(daemon).ok()?.is_none().then_some(())
     })
 }

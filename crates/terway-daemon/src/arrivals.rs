@@ -44,7 +44,7 @@ impl Arrivals {
                 Ok(count) => return told.iter().take(count).all(|event| event.data() == SOMEBODY),
                 Err(Errno::EINTR) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "arrivals are not told of any more");
+                    tracing::warn!(%error, "nobody is told any more who connects; moves of NICs take longer until the next start");
                     return false;
                 }
             }

@@ -97,25 +97,19 @@ impl Grace {
         passed.is_some_and(|passed| distance.as_nanos() - passed < to_the_move.as_nanos())
     }
 
-    /// For whoever connects to the listener, as long as what is returned is kept. Nothing is done where the kernel begins
-    /// periods with ticks only.
-    pub fn watch<M>(self: &Arc<Self>, listener: impl AsFd, about_to_move: M) -> io::Result<Option<Ends>>
+    /// For whoever connects to the listener, as long as what is returned is kept and until `moves` says that no NIC is ever
+    /// moved here. Nothing is done where the kernel begins periods with ticks only.
+    pub fn watch<M>(self: &Arc<Self>, listener: impl AsFd, moves: M) -> io::Result<Option<Ends>>
     where
-        M: Fn() -> bool + Send + 'static,
+        M: Fn() -> Option<bool> + Send + 'static,
     {
         let begins = fs::read(BEGUN_BY_A_WAIT).is_ok_and(|said| said.starts_with(b"1"));
-        begins.then(|| self.begin(listener, about_to_move, tick, wait_for_a_period)).transpose()
+        begins.then(|| self.begin(listener, moves, tick, wait_for_a_period)).transpose()
     }
 
-    fn begin<M, T, B>(
-        self: &Arc<Self>,
-        listener: impl AsFd,
-        about_to_move: M,
-        tick: T,
-        begin: B,
-    ) -> io::Result<Ends>
+    fn begin<M, T, B>(self: &Arc<Self>, listener: impl AsFd, moves: M, tick: T, begin: B) -> io::Result<Ends>
     where
-        M: Fn() -> bool + Send + 'static,
+        M: Fn() -> Option<bool> + Send + 'static,
         T: Fn() -> Option<(Duration, Duration)> + Send + 'static,
         B: Fn() + Send + 'static,
     {
@@ -126,11 +120,14 @@ impl Grace {
             if let Err(error) = setpriority_process(None, FIRST) {
                 tracing::debug!(%error, "grace periods begin a little later: their thread has no priority");
             }
+            let comes =
+                || tick().is_some_and(|(now, distance)| grace.tick_comes_before_the_move(now, distance));
             while arrivals.next() {
-                let comes =
-                    tick().is_some_and(|(now, distance)| grace.tick_comes_before_the_move(now, distance));
-                if comes && about_to_move() {
-                    begin();
+                match moves() {
+                    // Nobody shall be woken for nothing.
+                    Some(false) => return,
+                    Some(true) if comes() => begin(),
+                    _ => {}
                 }
             }
         })?;
@@ -155,12 +152,13 @@ fn wait_for_a_period() {
 mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::sync::atomic::{AtomicBool, AtomicU64};
-    use std::sync::mpsc;
+    use std::sync::mpsc::{self, RecvTimeoutError};
     use std::time::Instant;
 
     use super::*;
 
     const DISTANCE: Duration = Duration::from_millis(4);
+    const LONG: Duration = Duration::from_secs(10);
 
     #[test]
     fn a_tick_comes_at_each_multiple_of_their_distance() {
@@ -204,53 +202,69 @@ mod tests {
         assert_eq!(grace.to_the_answer(), known, "who comes after them is alone again");
     }
 
-    #[test]
-    fn a_period_begins_for_who_connects_before_a_tick_and_moves() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("socket");
-        let listener = UnixListener::bind(&path).unwrap();
-        let [now, moves] = [Arc::new(AtomicU64::new(3_999)), Arc::new(AtomicU64::new(1))];
-        let seen = Arc::new(AtomicBool::new(false));
-        let (begin, begun) = mpsc::channel();
-        let long = Duration::from_secs(10);
-        let (clock, asked, looked) = (Arc::clone(&now), Arc::clone(&moves), Arc::clone(&seen));
-        let tick = move || {
-            let now = Duration::from_micros(clock.load(Ordering::Acquire));
-            looked.store(true, Ordering::Release);
-            Some((now, DISTANCE))
-        };
-        let ends = Arc::new(Grace::default())
-            .begin(
-                &listener,
-                move || asked.load(Ordering::Acquire) == 1,
-                tick,
-                move || {
-                    begin.send(()).unwrap();
-                },
-            )
-            .unwrap();
-        // The next one is judged after the one before.
-        let connect = |at: u64, moving: u64| {
-            now.store(at, Ordering::Release);
-            moves.store(moving, Ordering::Release);
-            seen.store(false, Ordering::Release);
-            let (theirs, start) = (UnixStream::connect(&path).unwrap(), Instant::now());
-            while !seen.load(Ordering::Acquire) {
-                assert!(start.elapsed() < long, "nobody hears of arrivals");
+    /// A listener in a folder, and the way to connect to it and wait until that was seen.
+    struct Door {
+        folder: tempfile::TempDir,
+        listener: UnixListener,
+        seen: Arc<AtomicBool>,
+    }
+
+    impl Door {
+        fn open() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
+            Self { folder, listener, seen: Arc::default() }
+        }
+
+        fn connect(&self) -> UnixStream {
+            self.seen.store(false, Ordering::Release);
+            let theirs = UnixStream::connect(self.folder.path().join("socket")).unwrap();
+            let start = Instant::now();
+            while !self.seen.load(Ordering::Acquire) {
+                assert!(start.elapsed() < LONG, "nobody hears of arrivals");
                 thread::yield_now();
             }
             theirs
+        }
+    }
+
+    #[test]
+    fn a_period_begins_for_who_connects_before_a_tick() {
+        let (door, now) = (Door::open(), Arc::new(AtomicU64::new(3_999)));
+        let (clock, seen) = (Arc::clone(&now), Arc::clone(&door.seen));
+        let tick = move || {
+            let now = Duration::from_micros(clock.load(Ordering::Acquire));
+            seen.store(true, Ordering::Release);
+            Some((now, DISTANCE))
         };
-        let _first = connect(3_999, 1);
-        begun.recv_timeout(long).unwrap();
-        let _no_tick = connect(100, 1);
-        let _moves_nothing = connect(3_999, 0);
+        let (begin, begun) = mpsc::channel();
+        let begin = move || begin.send(()).unwrap();
+        let ends = Arc::new(Grace::default()).begin(&door.listener, || Some(true), tick, begin).unwrap();
+        let _before_a_tick = door.connect();
+        begun.recv_timeout(LONG).unwrap();
+        now.store(100, Ordering::Release);
+        let _after_it = door.connect();
         drop(ends);
-        assert_eq!(
-            begun.recv_timeout(long),
-            Err(mpsc::RecvTimeoutError::Disconnected),
-            "and nothing else began"
-        );
+        assert_eq!(begun.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected), "nothing else began");
+    }
+
+    #[test]
+    fn none_begins_before_it_is_known_that_nics_move_and_nobody_waits_where_none_does() {
+        let (door, known) = (Door::open(), Arc::new(AtomicBool::new(false)));
+        let (mode, seen) = (Arc::clone(&known), Arc::clone(&door.seen));
+        let moves = move || {
+            let known = mode.load(Ordering::Acquire);
+            seen.store(true, Ordering::Release);
+            known.then_some(false)
+        };
+        let (begin, begun) = mpsc::channel();
+        let begin = move || begin.send(()).unwrap();
+        let before_a_tick = || Some((Duration::from_micros(3_999), DISTANCE));
+        let _ends = Arc::new(Grace::default()).begin(&door.listener, moves, before_a_tick, begin).unwrap();
+        let _too_early = door.connect();
+        known.store(true, Ordering::Release);
+        let _in_vain = door.connect();
+        assert_eq!(begun.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected), "the thread has ended");
     }
 
     #[test]

@@ -159,10 +159,10 @@ impl Node {
         self.serving()
     }
 
-    /// Whether somebody who connects is about to move a NIC: where pods have ENIs of their own, that is mostly what he came
-    /// for.
-    pub fn moves(&self) -> bool {
-        self.progress().is_ok_and(|serving| serving.interface.mode == NodeMode::Exclusive)
+    /// Whether whoever connects is about to move a NIC, once it is known: where pods have ENIs of their own, that is mostly
+    /// what he came for.
+    pub fn moves(&self) -> Option<bool> {
+        self.progress().ok().map(|serving| serving.interface.mode == NodeMode::Exclusive)
     }
 
     /// Waits until what is on the node for pods has been looked at since the start, until then at the longest.
